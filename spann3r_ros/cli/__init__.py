@@ -1,0 +1,1 @@
+"""The subcommands of ``python -m spann3r_ros``."""

@@ -1,0 +1,1 @@
+"""Trajectories, geometry, datasets and reports."""

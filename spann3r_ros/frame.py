@@ -1,0 +1,89 @@
+"""One camera image and its calibration, as the models take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.errors import FrameError
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Rectified pinhole camera.
+
+    Attributes:
+        fx, fy: focal lengths in pixels, positive.
+        cx, cy: principal point in pixels; (0, 0) is the centre of the upper left pixel.
+        width, height: image size in pixels.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        numbers = (self.fx, self.fy, self.cx, self.cy)
+        if not np.isfinite(numbers).all() or self.fx <= 0 or self.fy <= 0:
+            raise FrameError(
+                "camera intrinsics (fx, fy, cx, cy)",
+                got=numbers,
+                expected="finite, with positive focal lengths",
+                next_step="An uncalibrated camera has intrinsics None",
+            )
+        if self.width < 1 or self.height < 1:
+            raise FrameError("image size of the intrinsics", got=(self.width, self.height), expected=">= 1")
+
+    def matrix(self) -> NDArray[np.float64]:
+        """(3, 3) float64 camera matrix K."""
+        return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One camera image.
+
+    Attributes:
+        index: running number of the frame in its sequence.
+        stamp: time of the image in integer nanoseconds (the header's stamp).
+        camera: name of the camera's optical frame (x right, y down, z forward).
+        image: (H, W, 3) uint8, RGB.
+        intrinsics: calibration of this very image, or None when unknown.
+
+    Raises:
+        FrameError: wrong dtype or shape, an empty image, or intrinsics of another image size.
+    """
+
+    index: int
+    stamp: int
+    camera: str
+    image: NDArray[np.uint8]
+    intrinsics: Intrinsics | None = None
+
+    def __post_init__(self) -> None:
+        image = self.image
+        if not isinstance(image, np.ndarray):
+            raise FrameError("image", got=type(image).__name__, expected="a numpy array (H, W, 3) uint8 RGB")
+        if image.dtype != np.uint8:
+            nan = int(np.isnan(image).sum()) if np.issubdtype(image.dtype, np.floating) else 0
+            raise FrameError(
+                "image dtype",
+                got=f"{image.dtype}" + (f" with {nan} NaN values" if nan else ""),
+                expected="uint8 RGB in 0..255",
+                next_step="Convert it with its value range in mind before making a Frame",
+            )
+        if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise FrameError("image shape", got=image.shape, expected="(H, W, 3) with H, W >= 1, RGB")
+        size = (image.shape[1], image.shape[0])
+        if self.intrinsics is not None and (self.intrinsics.width, self.intrinsics.height) != size:
+            raise FrameError(
+                "intrinsics are of another image size",
+                got=(self.intrinsics.width, self.intrinsics.height),
+                expected=f"the size of the image, {size} (width, height)",
+                next_step="Scale them with geometry.camera first",
+            )

@@ -1,0 +1,1 @@
+"""Rays, cameras, poses and alignments: numpy in, numpy out."""

@@ -1,0 +1,1 @@
+"""The map: bounded voxel clouds in submaps, and how they are stored."""

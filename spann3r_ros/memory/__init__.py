@@ -1,0 +1,1 @@
+"""What a model remembers between frames, as values that the caller owns."""

@@ -1,0 +1,1 @@
+"""The networks, and how each of them consumes a stream of frames."""

@@ -1,0 +1,47 @@
+"""Coloured points with a confidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.errors import GeometryError
+from spann3r_ros.sim3 import Sim3
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """N points, all finite.
+
+    Attributes:
+        points: (N, 3) float32, in the frame that the owner states.
+        colors: (N, 3) uint8 RGB.
+        confidence: (N,) float32 in [0, 1].
+
+    Raises:
+        GeometryError: arrays of different lengths or wrong shapes.
+    """
+
+    points: NDArray[np.float32]
+    colors: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        n = len(self.points)
+        shapes = (self.points.shape, self.colors.shape, self.confidence.shape)
+        if shapes != ((n, 3), (n, 3), (n,)):
+            raise GeometryError("arrays of a point cloud", got=shapes, expected="(N, 3), (N, 3), (N,)")
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @classmethod
+    def empty(cls) -> PointCloud:
+        """A cloud of no points."""
+        return cls(np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8), np.empty(0, np.float32))
+
+    def transformed(self, target_from_source: Sim3) -> PointCloud:
+        """The same points in another frame."""
+        return PointCloud(target_from_source.apply(self.points).astype(np.float32), self.colors, self.confidence)

@@ -1,0 +1,1 @@
+"""A procedural apartment: scene, renderer, trajectories and bags."""
