@@ -13,9 +13,7 @@ class Spann3rError(Exception):
         next_step: what the reader should do now.
     """
 
-    def __init__(
-        self, problem: str, *, got: object = None, expected: str = "", next_step: str = ""
-    ) -> None:
+    def __init__(self, problem: str, *, got: object = None, expected: str = "", next_step: str = "") -> None:
         self.problem, self.got, self.expected, self.next_step = problem, got, expected, next_step
         message = problem
         if got is not None:

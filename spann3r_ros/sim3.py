@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class Sim3:
         object.__setattr__(self, "translation", translation)
 
     @classmethod
-    def from_matrix(cls, matrix: NDArray[np.floating]) -> Sim3:
+    def from_matrix(cls, matrix: NDArray[Any]) -> Sim3:
         """From a (4, 4) matrix whose upper left block is ``scale * rotation``."""
         matrix = np.asarray(matrix, dtype=np.float64)
         if matrix.shape != (4, 4):
@@ -82,12 +83,13 @@ class Sim3:
             self.scale * (self.rotation @ other.translation) + self.translation,
         )
 
-    def apply(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
+    def apply(self, points: NDArray[Any]) -> NDArray[Any]:
         """Transform points of shape (..., 3); float32 in gives float32 out."""
         points = np.asarray(points)
         dtype = points.dtype if points.dtype in (np.float32, np.float64) else np.dtype(np.float64)
         matrix = (self.scale * self.rotation).astype(dtype)
-        return points @ matrix.T + self.translation.astype(dtype)
+        moved: NDArray[Any] = points @ matrix.T + self.translation.astype(dtype)
+        return moved
 
     def rotation_angle(self) -> float:
         """Angle of the rotation in radians, in [0, pi]."""

@@ -18,7 +18,7 @@ class MemoryStatistics:
         tokens: all tokens held, working and long-term.
         capacity: the most tokens that the buffers can hold.
         prunes: how often the long-term memory was cut back.
-        similarity: highest cosine similarity of the last offered frame to the window, in [-1, 1]; NaN before the second frame.
+        similarity: highest cosine similarity of the last offered frame to the window; NaN before the second frame.
         bytes: size of the memory on its device.
     """
 

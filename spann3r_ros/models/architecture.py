@@ -79,7 +79,7 @@ class Spann3rArchitecture:
 
     Attributes:
         trunk: the DUSt3R network inside.
-        value_depth, value_heads, value_mlp_ratio: transformer blocks of the value encoder (as wide as the image encoder).
+        value_depth, value_heads, value_mlp_ratio: blocks of the value encoder, as wide as the image encoder.
         value_rope: rotary positions in the value encoder (off in the official weights).
     """
 
