@@ -1,0 +1,45 @@
+"""The command line: one module of this folder per subcommand, imported only when it is asked for.
+
+Such a module has ``add_arguments(parser)`` and ``run(arguments) -> int`` (the exit status).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from spann3r_ros.errors import Spann3rError
+
+SUBCOMMANDS = {
+    "parity": "replay recorded network activations through the model and compare every tensor",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; errors that the user can act on are one line on stderr and exit status 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="spann3r_ros", description="Dense 3D maps from camera images.")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what happens")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    module = None
+    for name, summary in SUBCOMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+        if name == chosen:
+            module = importlib.import_module(f"spann3r_ros.cli.{name}")
+            module.add_arguments(command)
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    assert module is not None
+    try:
+        status: int = module.run(arguments)
+    except Spann3rError as error:
+        print(f"spann3r_ros {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return status
