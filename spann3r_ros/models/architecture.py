@@ -25,7 +25,6 @@ class Dust3rArchitecture:
         confidence_range: smallest and largest confidence.
         image_size: (height, width) in pixels that the weights were made for; what a frame is cropped to by default.
         absolute_position: add a fixed sine-cosine position embedding to the patch tokens.
-        depth_offset: constant added to the raw z channel of the point before the depth activation.
         metric: whether the pointmaps are in metres.
     """
 
@@ -47,7 +46,6 @@ class Dust3rArchitecture:
     confidence_range: tuple[float, float] = (1.0, math.inf)
     image_size: tuple[int, int] = (384, 512)
     absolute_position: bool = False
-    depth_offset: float = 0.0
     metric: bool = False
 
     def __post_init__(self) -> None:
@@ -63,6 +61,8 @@ class Dust3rArchitecture:
             raise ConfigError("head", got=self.head, expected="dpt or linear")
         if self.head == "dpt" and self.decoder_depth <= 9:
             raise ConfigError("decoder depth with a DPT head", got=self.decoder_depth, expected="> 9")
+        if self.head == "dpt" and self.patch_size != 16:
+            raise ConfigError("patch size with a DPT head", got=self.patch_size, expected="16", next_step="Use head=linear")
         if any(side % self.patch_size or side < self.patch_size for side in self.image_size):
             raise ConfigError("image size", got=self.image_size, expected=f"multiples of the patch, {self.patch_size}")
 
