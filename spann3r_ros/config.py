@@ -196,11 +196,136 @@ class PoseConfig:
 
 @dataclass
 class Config(ModelConfig):
-    """All parameters of a reconstruction (the ROS node adds its own group)."""
+    """All parameters of a reconstruction; NodeConfig adds those of the ROS node."""
 
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     map: MapConfig = field(default_factory=MapConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
+
+
+@dataclass
+class NodeConfig(Config):
+    """All parameters of the ROS node: those of the reconstruction and those of its topics, frames and timing."""
+
+    autostart: bool = parameter(True, "Configure and activate by itself; false waits for lifecycle transitions.")
+    image_topics: list[str] = parameter(  # noqa: RUF009
+        ["camera/image_raw"],
+        "Image topics, one per camera; all cameras feed one memory. Relative names are remappable.",
+    )
+    camera_names: list[str] = parameter(  # noqa: RUF009
+        [],
+        "A name per image topic, for messages, and the camera's frame when its images name none. "
+        "Empty: taken from the topics.",
+    )
+    camera_info_topics: list[str] = parameter(  # noqa: RUF009
+        [], "A CameraInfo topic per image topic. Empty: camera_info beside each image topic."
+    )
+    image_transport: str = parameter(
+        "auto",
+        "raw: sensor_msgs/Image; compressed: CompressedImage on <topic>/compressed; auto: what is found on the graph.",
+        choices=("auto", "raw", "compressed"),
+    )
+    image_qos: str = parameter(
+        "auto",
+        "Reliability of the image subscriptions; auto: as the publishers offer. "
+        "Best effort silently loses images larger than the transport's shared memory.",
+        choices=("auto", "reliable", "best_effort"),
+    )
+    queue_policy: str = parameter(
+        "latest",
+        "latest: a camera's newest image replaces the one that waits; all: every image in order, for recorded data.",
+        choices=("latest", "all"),
+    )
+    queue_size: int = parameter(
+        100,
+        "Most images that wait under the policy `all`; those beyond are dropped.",
+        unit="images",
+        low=1,
+        high=100000,
+    )
+    max_rate: float = parameter(
+        0.0,
+        "Most images per second taken from each camera, by their stamps; 0: all.",
+        unit="Hz",
+        low=0.0,
+        high=1000.0,
+        live=True,
+    )
+    min_motion: float = parameter(
+        0.0,
+        "An image that differs less than this from the last one taken of its camera is skipped "
+        "(mean absolute difference of coarse grey images); 0: none is.",
+        unit="grey levels",
+        low=0.0,
+        high=255.0,
+        live=True,
+    )
+    clock_jump: str = parameter(
+        "reset",
+        "When time jumps back (a looped or restarted bag): reset starts a new map, continue keeps map and memory.",
+        choices=("reset", "continue"),
+        live=True,
+    )
+    silence_timeout: float = parameter(
+        5.0, "Without images for so long, one warning says why; 0: never.", unit="s", low=0.0, high=3600.0, live=True
+    )
+    world_frame: str = parameter("map", "Frame of the map and of all poses: x forward, y left, z up.")
+    odom_frame: str = parameter(
+        "",
+        "With base_frame set: publish world -> odom from the stamped odom -> camera transform (REP-105). "
+        "Empty: publish world -> camera.",
+    )
+    base_frame: str = parameter("", "The robot's base; needs odom_frame. ~/odometry is then about it.")
+    publish_tf: bool = parameter(
+        True, "Broadcast the camera's (or the odometry's) place in the world frame.", live=True
+    )
+    tf_timeout: float = parameter(
+        0.2, "How long a stamped transform of the robot is waited for.", unit="s", low=0.0, high=10.0, live=True
+    )
+    cloud: str = parameter(
+        "filtered",
+        "~/cloud: filtered, the confident points as a list; organised, one point per pixel, NaN if not confident.",
+        choices=("filtered", "organised"),
+        live=True,
+    )
+    map_rate: float = parameter(
+        1.0, "Most publications of ~/map and ~/path per second.", unit="Hz", low=0.01, high=30.0, live=True
+    )
+    status_rate: float = parameter(
+        1.0, "Publications of ~/status and /diagnostics per second.", unit="Hz", low=0.01, high=30.0, live=True
+    )
+    path_length: int = parameter(
+        10000, "Most poses in ~/path, the newest ones.", unit="poses", low=1, high=1_000_000, live=True
+    )
+    service_timeout: float = parameter(
+        30.0, "Longest wait of ~/save_map and ~/load_map before they answer.", unit="s", low=0.1, high=3600.0, live=True
+    )
+
+    def check(self) -> None:
+        """Raise ConfigError when parameters contradict each other."""
+        cameras = len(self.image_topics)
+        if not cameras:
+            raise ConfigError("parameter 'image_topics'", got="[]", expected="at least one image topic")
+        if len(set(self.image_topics)) < cameras:
+            raise ConfigError("parameter 'image_topics'", got=self.image_topics, expected="each topic once")
+        for name in ("camera_names", "camera_info_topics"):
+            values = getattr(self, name)
+            if values and len(values) != cameras:
+                raise ConfigError(
+                    f"parameter '{name}'", got=values, expected=f"none, or one for each of the {cameras} image_topics"
+                )
+        if len(set(self.camera_names)) < len(self.camera_names):
+            raise ConfigError("parameter 'camera_names'", got=self.camera_names, expected="different names")
+        if bool(self.odom_frame) != bool(self.base_frame):
+            raise ConfigError(
+                "parameters 'odom_frame' and 'base_frame'",
+                got=(self.odom_frame, self.base_frame),
+                expected="both, or neither",
+                next_step="With both, world -> odom is published; with neither, world -> camera",
+            )
+        frames = [self.world_frame, *filter(None, (self.odom_frame, self.base_frame))]
+        if not self.world_frame or len(set(frames)) < len(frames):
+            raise ConfigError("world_frame, odom_frame, base_frame", got=frames, expected="different names, none empty")
 
 
 def parameters(config_type: type, prefix: str = "") -> Iterator[Parameter]:

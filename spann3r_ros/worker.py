@@ -1,0 +1,293 @@
+"""The one thread that runs the network, and the bounded queue of frames in front of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from spann3r_ros.errors import ConfigError, Spann3rError
+from spann3r_ros.frame import Frame
+from spann3r_ros.prediction import Prediction
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+POLICIES = ("latest", "all")
+
+
+class FrameProcessor(Protocol):
+    """What a worker drives: a ``Reconstruction``."""
+
+    def process(self, frame: Frame) -> list[Prediction]:
+        """Take one frame, return what is now known."""
+        ...
+
+    def reset(self) -> None:
+        """Forget everything."""
+        ...
+
+
+@dataclass(frozen=True)
+class WorkerStatistics:
+    """Counters since the worker was made.
+
+    Attributes:
+        received: frames offered while it accepted them.
+        processed: frames whose answer was delivered.
+        dropped: frames that never ran: replaced by a newer one, refused by a full queue, or cleared by a reset.
+        discarded: frames whose answer was thrown away because a reset came while they ran.
+        failed: frames refused by the reconstruction or whose answer could not be delivered.
+        waiting: frames in the queue now.
+        duration: seconds that the last frame took in the reconstruction; NaN before the first.
+        latency: seconds from the offer of the last frame to its answer, waiting included; NaN before the first.
+        rate: frames per second over the last 20 processed and the time since; 0 before the second.
+    """
+
+    received: int
+    processed: int
+    dropped: int
+    discarded: int
+    failed: int
+    waiting: int
+    duration: float
+    latency: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class QueuedFrame:
+    """A frame that waits.
+
+    Attributes:
+        frame: the frame.
+        arrival: monotonic time in seconds when it was queued.
+        generation: number of resets before it was queued.
+    """
+
+    frame: Frame
+    arrival: float
+    generation: int
+
+
+class FrameQueue:
+    """Bounded, thread-safe queue of frames with commands that overtake them.
+
+    Policy ``latest`` keeps one waiting frame per camera, the newest. Policy ``all`` keeps every frame in order up to
+    ``size`` and refuses the ones after that, so that what is processed is always a gapless beginning.
+
+    Raises:
+        ConfigError: unknown policy, or a size below 1.
+    """
+
+    def __init__(self, policy: str = "latest", size: int = 32) -> None:
+        if policy not in POLICIES:
+            raise ConfigError("queue policy", got=repr(policy), expected=" | ".join(POLICIES))
+        if size < 1:
+            raise ConfigError("queue size", got=size, expected=">= 1 frame")
+        self._policy, self._size = policy, size
+        self._frames: deque[QueuedFrame] = deque()
+        self._commands: deque[Callable[[], None]] = deque()
+        self._condition = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def put(self, frame: Frame, generation: int = 0) -> bool:
+        """Add a frame; False when it cost a frame (this one, or an older one of its camera)."""
+        with self._condition:
+            if self._closed:
+                return False
+            if self._policy == "all":
+                if len(self._frames) >= self._size:
+                    return False
+                replaced = False
+            else:
+                kept = [entry for entry in self._frames if entry.frame.camera != frame.camera]
+                replaced = len(kept) < len(self._frames)
+                self._frames = deque(kept)
+            self._frames.append(QueuedFrame(frame, time.monotonic(), generation))
+            self._condition.notify()
+            return not replaced
+
+    def put_command(self, command: Callable[[], None]) -> bool:
+        """Add a command, before all frames and after the commands already waiting; False when closed."""
+        with self._condition:
+            if not self._closed:
+                self._commands.append(command)
+                self._condition.notify()
+            return not self._closed
+
+    def take(self) -> Callable[[], None] | QueuedFrame | None:
+        """The next command, else the next frame; waits for one. None once closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: bool(self._closed or self._commands or self._frames))
+            if self._commands:
+                return self._commands.popleft()
+            return None if self._closed else self._frames.popleft()
+
+    def clear(self) -> int:
+        """Drop all waiting frames and return how many; commands stay."""
+        with self._condition:
+            dropped = len(self._frames)
+            self._frames.clear()
+            return dropped
+
+    def close(self) -> None:
+        """Take no more. Commands that wait are still handed out, frames are not."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+
+class Worker:
+    """Runs a reconstruction on its own thread; no method of this class waits for an inference except ``stop``.
+
+    Args:
+        reconstruction: what takes the frames. After ``start`` only the worker's thread may touch it: everyone else
+            goes through ``submit``.
+        deliver: called on the worker's thread with each frame and its predictions (maybe none).
+        fail: called on the worker's thread when a frame was refused or its answer could not be delivered.
+        policy, size: of the queue, see FrameQueue.
+    """
+
+    def __init__(
+        self,
+        reconstruction: FrameProcessor,
+        deliver: Callable[[Frame, list[Prediction]], None],
+        fail: Callable[[Frame, Exception], None],
+        policy: str = "latest",
+        size: int = 32,
+    ) -> None:
+        self._reconstruction, self._deliver, self._fail = reconstruction, deliver, fail
+        self._queue = FrameQueue(policy, size)
+        self._thread = threading.Thread(target=self._run, name="reconstruction", daemon=True)
+        self._lock = threading.Lock()  # guards everything below
+        self._accepting = True
+        self._generation = 0
+        self._counts = dict.fromkeys(("received", "processed", "dropped", "discarded", "failed"), 0)
+        self._duration = self._latency = float("nan")
+        self._finished: deque[float] = deque(maxlen=20)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether offered frames are taken."""
+        return self._accepting
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 10.0) -> bool:
+        """End the thread after the frame it is on; False when that takes longer than ``timeout`` seconds."""
+        self.pause()
+        self._queue.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def pause(self) -> None:
+        """Take no more frames; those already waiting are processed."""
+        self._accepting = False
+
+    def resume(self) -> None:
+        """Take frames again."""
+        self._accepting = True
+
+    def offer(self, frame: Frame) -> bool:
+        """Queue a frame; False when it, or an older one in its place, is lost, or while paused."""
+        with self._lock:
+            if not self._accepting:
+                return False
+            kept = self._queue.put(frame, self._generation)
+            self._counts["received"] += 1
+            self._counts["dropped"] += not kept
+            return kept
+
+    def reset(self) -> Future[None]:
+        """Forget everything: waiting frames go at once, the answer of a running one will be thrown away.
+
+        The reconstruction is reset before the next frame; the future tells when.
+        """
+        with self._lock:
+            self._generation += 1
+            self._counts["dropped"] += self._queue.clear()
+        return self.submit(self._reconstruction.reset)
+
+    def clear(self) -> None:
+        """Drop the waiting frames; what has been reconstructed stays."""
+        with self._lock:
+            self._counts["dropped"] += self._queue.clear()
+
+    def submit(self, command: Callable[[], T]) -> Future[T]:
+        """Run ``command`` on the worker's thread between two frames, before those that wait.
+
+        The future holds its result or its exception; cancelling it works until the command starts.
+
+        Raises:
+            Spann3rError: the worker was stopped.
+        """
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(command())
+            except Exception as error:  # whoever holds the future decides what it means
+                future.set_exception(error)
+
+        if not self._queue.put_command(run):
+            raise Spann3rError("the reconstruction's worker is stopped", next_step="Configure and activate the node")
+        return future
+
+    def statistics(self) -> WorkerStatistics:
+        """A snapshot of the counters."""
+        with self._lock:
+            done = self._finished
+            rate = (len(done) - 1) / (time.monotonic() - done[0]) if len(done) > 1 else 0.0
+            return WorkerStatistics(
+                **self._counts, waiting=len(self._queue), duration=self._duration, latency=self._latency, rate=rate
+            )
+
+    def _run(self) -> None:
+        while True:
+            job = self._queue.take()
+            if job is None:
+                return
+            if isinstance(job, QueuedFrame):
+                self._process(job)
+            else:
+                job()
+            del job  # do not keep an image alive while waiting for the next
+
+    def _process(self, queued: QueuedFrame) -> None:
+        frame, begin = queued.frame, time.monotonic()
+        try:
+            predictions = self._reconstruction.process(frame)
+            end = time.monotonic()
+            with self._lock:
+                stale = queued.generation != self._generation
+                self._duration, self._latency = end - begin, end - queued.arrival
+            if not stale:
+                self._deliver(frame, predictions)
+            outcome = "discarded" if stale else "processed"
+        except Exception as error:  # the thread outlives any frame, whatever the network did with it
+            outcome = "failed"
+            self._report(frame, error)
+        with self._lock:
+            self._counts[outcome] += 1
+            if outcome == "processed":
+                self._finished.append(time.monotonic())
+
+    def _report(self, frame: Frame, error: Exception) -> None:
+        try:
+            self._fail(frame, error)
+        except Exception:
+            logger.exception("the failure of frame %d (%s) could not be reported", frame.index, error)
