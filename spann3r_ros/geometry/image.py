@@ -64,7 +64,7 @@ def decode_image(
 def decode_depth(
     data: Any, encoding: str, height: int, width: int, step: int, big_endian: bool = False
 ) -> NDArray[np.float32]:
-    """Raw depth image (REP 118) as (height, width) float32 metres; 0 where nothing was measured.
+    """Raw depth image (REP 118) as (height, width) float32 metres; NaN where nothing was measured.
 
     Args: as of ``decode_image``; 32FC1 is in metres, 16UC1 in millimetres.
 
@@ -77,8 +77,7 @@ def decode_depth(
     depth = _rows(data, dtype, 1, height, width, step, big_endian).astype(np.float32)
     if dtype is np.uint16:
         depth /= np.float32(1000.0)
-        return depth
-    return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0.0))
+    return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
 
 
 def decode_compressed(data: Any) -> NDArray[np.uint8]:

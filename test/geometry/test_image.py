@@ -65,11 +65,11 @@ def test_rows_may_be_padded() -> None:
     np.testing.assert_array_equal(decode_image(without_last_padding, "rgb8", 4, 6, 32), RGB)
 
 
-def test_depth_is_metres_with_zero_where_unknown() -> None:
+def test_depth_is_metres_with_nan_where_unknown() -> None:
     metres = np.array([[1.5, np.nan], [np.inf, -1.0]], np.float32)
-    np.testing.assert_array_equal(decode_depth(metres.tobytes(), "32FC1", 2, 2, 8), [[1.5, 0], [0, 0]])
+    np.testing.assert_array_equal(decode_depth(metres.tobytes(), "32FC1", 2, 2, 8), [[1.5, np.nan], [np.nan, np.nan]])
     millimetres = np.array([[1500, 0]], np.uint16)
-    np.testing.assert_array_equal(decode_depth(millimetres.tobytes(), "16UC1", 1, 2, 4), [[1.5, 0]])
+    np.testing.assert_array_equal(decode_depth(millimetres.tobytes(), "16UC1", 1, 2, 4), [[1.5, np.nan]])
 
 
 def test_png_is_decoded_without_loss() -> None:
