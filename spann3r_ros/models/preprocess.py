@@ -1,0 +1,219 @@
+"""From a camera image to what a network takes: crop, resize, crop, normalise; the calibration follows along.
+
+Three ways, each a function that plans and one shared function that carries it out. ``spann3r-224`` and the ``dust3r-*``
+policies repeat the published preprocessing pixel for pixel; any other size generalises the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from spann3r_ros.errors import ConfigError, FrameError
+from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.geometry import camera as geometry
+
+LANCZOS, BICUBIC = Image.Resampling.LANCZOS, Image.Resampling.BICUBIC
+
+# (u8 / 255 - 0.5) / 0.5, rounded at each step as the published code does in float32.
+_NORMALISED = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkImage:
+    """One image as a network takes it.
+
+    Attributes:
+        pixels: (1, 3, h, w) float32 on the CPU, RGB in [-1, 1].
+        colors: (h, w, 3) uint8 RGB, the same pixels.
+        intrinsics: calibration of the (h, w) grid, or None when the frame has none.
+    """
+
+    pixels: torch.Tensor
+    colors: NDArray[np.uint8]
+    intrinsics: Intrinsics | None
+
+
+@dataclass(frozen=True)
+class Box:
+    """Half-open pixel rectangle."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """Columns inside."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Rows inside."""
+        return self.bottom - self.top
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an image becomes a network's image: cut out ``crop``, resize that to ``size``, cut out ``window``.
+
+    Attributes:
+        crop: of the camera image.
+        size: (width, height) after resizing.
+        window: of the resized image; its size is the network's.
+        resampling: filter of the resize.
+        factor: exact factor of the resize where ``size`` was rounded down from it, as Spann3R counts; None: ``size``
+            over the size of ``crop``, each side by itself.
+    """
+
+    crop: Box
+    size: tuple[int, int]
+    window: Box
+    resampling: Image.Resampling
+    factor: float | None = None
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 to contiguous (h, w, 3) uint8."""
+        crop, window = self.crop, self.window
+        if crop != Box(0, 0, image.shape[1], image.shape[0]):
+            image = image[crop.top : crop.bottom, crop.left : crop.right]
+        if self.size != (crop.width, crop.height):
+            image = np.asarray(Image.fromarray(image).resize(self.size, self.resampling))
+        return np.ascontiguousarray(image[window.top : window.bottom, window.left : window.right])
+
+    def intrinsics(self, camera: Intrinsics) -> Intrinsics:
+        """Calibration of the network's image, given that of the camera image."""
+        crop, window = self.crop, self.window
+        cut = geometry.crop(camera, crop.left, crop.top, crop.width, crop.height)
+        resized = geometry.resize(cut, *self.size) if self.factor is None else geometry.scale(cut, self.factor)
+        return geometry.crop(resized, window.left, window.top, window.width, window.height)
+
+
+def preprocess(frame: Frame, target: tuple[int, int] | str) -> NetworkImage:
+    """The image of a frame as a network takes it.
+
+    Args:
+        frame: any image size.
+        target: (height, width) in pixels; or one of ``POLICIES``.
+
+            A size keeps the aspect ratio: the largest part of the image that is centred on the principal point (on the
+            image when uncalibrated), resized to cover the target, the surplus cut off evenly. An image that has the
+            size already passes untouched. A principal point in the outer fifth of the image centres the crop on the
+            image instead, since centring on it would throw most of the view away; the intrinsics stay true either way.
+
+            ``spann3r-224`` does the same to 224 x 224 as published, refusing such a principal point. ``dust3r-224`` is
+            the central square, and ``dust3r-512`` has a long edge of 512 and the short edge that the image's aspect
+            gives, rounded down to a multiple of 16 (a square becomes 512 x 384).
+
+    Raises:
+        ConfigError: an unknown policy, or a size that is not positive.
+        FrameError: an image that the policy cannot take.
+    """
+    height, width = frame.image.shape[:2]
+    if isinstance(target, str):
+        if target not in POLICIES:
+            raise ConfigError("preprocessing policy", got=repr(target), expected=" | ".join(POLICIES))
+        plan = POLICIES[target](width, height, frame.intrinsics)
+    else:
+        if min(target) < 1:
+            raise ConfigError("network image size (height, width)", got=tuple(target), expected=">= 1 px")
+        plan = cover(width, height, (int(target[0]), int(target[1])), frame.intrinsics)
+    colors = plan.apply(frame.image)
+    # One pass: looked up, converted and laid out plane by plane.
+    pixels = torch.from_numpy(np.take(_NORMALISED, colors.transpose(2, 0, 1)))[None]
+    intrinsics = None if frame.intrinsics is None else plan.intrinsics(frame.intrinsics)
+    return NetworkImage(pixels, colors, intrinsics)
+
+
+def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> Plan:
+    """Plan for any target (height, width): identity when the image has that size, else centred as ``preprocess`` tells."""
+    if (height, width) == target:
+        whole = Box(0, 0, width, height)
+        return Plan(whole, (width, height), whole, LANCZOS)
+    crop = _around_principal_point(width, height, camera)
+    if not _is_central(crop, width, height):
+        crop = Box(0, 0, width, height)
+    return _cover_crop(crop, target)
+
+
+def spann3r_plan(width: int, height: int, camera: Intrinsics | None) -> Plan:
+    """Spann3R's published preprocessing to 224 x 224; FrameError for a principal point in the outer fifth."""
+    crop = _around_principal_point(width, height, camera)
+    if not _is_central(crop, width, height):
+        raise FrameError(
+            "principal point too far from the centre for Spann3R's crop",
+            got=f"({camera.cx:g}, {camera.cy:g})" if camera else f"the middle of {width} x {height}",
+            expected=f"x in {width / 5:g} .. {width * 4 / 5:g}, y in {height / 5:g} .. {height * 4 / 5:g} (exclusive)",
+            next_step="Check the calibration, or ask for a size such as (224, 224) instead of the policy",
+        )
+    return _cover_crop(crop, (224, 224))
+
+
+def _around_principal_point(width: int, height: int, camera: Intrinsics | None) -> Box:
+    """The largest box in the image whose centre is the rounded principal point; may be empty."""
+    cx, cy = (width // 2, height // 2) if camera is None else (round(camera.cx), round(camera.cy))
+    half_width, half_height = min(cx, width - cx), min(cy, height - cy)
+    return Box(cx - half_width, cy - half_height, cx + half_width, cy + half_height)
+
+
+def _is_central(crop: Box, width: int, height: int) -> bool:
+    return crop.width / 2 > width / 5 and crop.height / 2 > height / 5
+
+
+def _cover_crop(crop: Box, target: tuple[int, int]) -> Plan:
+    """Resize the crop so that it just covers the target (height, width), then cut the middle out."""
+    height, width = target
+    # The published factor: the surplus of 1e-8 keeps the floor below from losing a pixel.
+    scale = max(width / crop.width, height / crop.height) + 1e-8
+    size = (int(crop.width * scale), int(crop.height * scale))
+    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+    return Plan(crop, size, Box(left, top, left + width, top + height), LANCZOS, factor=scale)
+
+
+def dust3r_plan(width: int, height: int, edge: int, square_ok: bool = False) -> Plan:
+    """DUSt3R's published preprocessing: ``edge`` 224 gives 224 x 224, any other number is the long edge.
+
+    Args:
+        width, height: of the camera image.
+        edge: as above, in pixels.
+        square_ok: keep a square image square instead of cutting it to 4:3.
+
+    Raises:
+        FrameError: an image so narrow that less than a patch of its short side would be left.
+    """
+    long_side = max(width, height)
+    long_edge = round(edge * max(width / height, height / width)) if edge == 224 else edge
+    new_width, new_height = (round(side * long_edge / long_side) for side in (width, height))
+    cx, cy = new_width // 2, new_height // 2
+    if edge == 224:
+        half_width = half_height = min(cx, cy)
+    else:
+        half_width, half_height = 2 * cx // 16 * 8, 2 * cy // 16 * 8
+        if new_width == new_height and not square_ok:
+            half_height = 3 * half_width // 4
+    if min(half_width, half_height) < 8:
+        raise FrameError(
+            "image too narrow for DUSt3R's crop",
+            got=f"{width} x {height}, {new_width} x {new_height} after resizing",
+            expected="at least 16 px on the short side after resizing",
+        )
+    return Plan(
+        crop=Box(0, 0, width, height),
+        size=(new_width, new_height),
+        window=Box(cx - half_width, cy - half_height, cx + half_width, cy + half_height),
+        resampling=LANCZOS if long_side > long_edge else BICUBIC,
+    )
+
+
+POLICIES: dict[str, Callable[[int, int, Intrinsics | None], Plan]] = {
+    "spann3r-224": spann3r_plan,
+    "dust3r-224": lambda width, height, camera: dust3r_plan(width, height, 224),
+    "dust3r-512": lambda width, height, camera: dust3r_plan(width, height, 512),
+}
+"""The published preprocessings, by name: (width, height, calibration or None) to a plan."""
