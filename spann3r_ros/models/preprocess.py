@@ -113,7 +113,7 @@ def preprocess(frame: Frame, target: tuple[int, int] | str) -> NetworkImage:
 
     Raises:
         ConfigError: an unknown policy, or a size that is not positive.
-        FrameError: an image that the policy cannot take.
+        FrameError: an image that the policy cannot take, or of which less than 1/64 would remain.
     """
     height, width = frame.image.shape[:2]
     if isinstance(target, str):
@@ -132,7 +132,7 @@ def preprocess(frame: Frame, target: tuple[int, int] | str) -> NetworkImage:
 
 
 def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> Plan:
-    """Plan for any target (height, width): identity when the image has that size, else centred as ``preprocess`` tells."""
+    """Plan for any target (height, width): identity when the image has it, else centred as ``preprocess`` tells."""
     if (height, width) == target:
         whole = Box(0, 0, width, height)
         return Plan(whole, (width, height), whole, LANCZOS)
@@ -167,11 +167,21 @@ def _is_central(crop: Box, width: int, height: int) -> bool:
 
 
 def _cover_crop(crop: Box, target: tuple[int, int]) -> Plan:
-    """Resize the crop so that it just covers the target (height, width), then cut the middle out."""
+    """Resize the crop so that it just covers the target (height, width), then cut the middle out.
+
+    FrameError when nearly all would be cut off: a line of pixels would otherwise be blown up without bound.
+    """
     height, width = target
     # The published factor: the surplus of 1e-8 keeps the floor below from losing a pixel.
     scale = max(width / crop.width, height / crop.height) + 1e-8
     size = (int(crop.width * scale), int(crop.height * scale))
+    if size[0] * size[1] > 64 * width * height:
+        raise FrameError(
+            "image of a very different shape than the network's",
+            got=f"{crop.width} x {crop.height} for a network at {width} x {height}",
+            expected="a part of at least 1/64 of the image to remain after cropping",
+            next_step="Set image_width and image_height nearer to the shape of the camera's images",
+        )
     left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
     return Plan(crop, size, Box(left, top, left + width, top + height), LANCZOS, factor=scale)
 
