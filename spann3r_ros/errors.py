@@ -13,12 +13,12 @@ class Spann3rError(Exception):
         next_step: what the reader should do now.
     """
 
-    def __init__(self, problem: str, *, got: object = None, expected: str = "", next_step: str = "") -> None:
+    def __init__(self, problem: str, *, got: object = None, expected: object = None, next_step: str = "") -> None:
         self.problem, self.got, self.expected, self.next_step = problem, got, expected, next_step
         message = problem
         if got is not None:
             message += f": got {got}"
-        if expected:
+        if expected is not None:
             message += f"; expected {expected}"
         if next_step:
             message += f". {next_step}"

@@ -62,7 +62,7 @@ class Dust3rArchitecture:
         if self.head == "dpt" and self.decoder_depth <= 9:
             raise ConfigError("decoder depth with a DPT head", got=self.decoder_depth, expected="> 9")
         if self.head == "dpt" and self.patch_size != 16:
-            raise ConfigError("patch size with a DPT head", got=self.patch_size, expected="16", next_step="Use head=linear")
+            raise ConfigError("patch size with a DPT head", got=self.patch_size, expected="16")
         if any(side % self.patch_size or side < self.patch_size for side in self.image_size):
             raise ConfigError("image size", got=self.image_size, expected=f"multiples of the patch, {self.patch_size}")
 

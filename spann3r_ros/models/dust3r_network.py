@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -14,16 +12,10 @@ from spann3r_ros.blocks.patch_embed import PatchEmbed, sine_cosine_positions
 from spann3r_ros.blocks.rope import RotaryTable, rotary_table
 from spann3r_ros.blocks.transformer import NORM_EPS, DecoderBlock, EncoderBlock
 from spann3r_ros.models.architecture import Dust3rArchitecture
+from spann3r_ros.models.pointmap import Pointmap
 
 Grid = tuple[int, int]
 Layers = dict[int, Tensor]
-
-
-class Pointmap(NamedTuple):
-    """Output of a head, float32: points (B, H, W, 3) and confidence (B, H, W), at least 1."""
-
-    points: Tensor
-    confidence: Tensor
 
 
 class Dust3rNetwork(nn.Module):
@@ -81,7 +73,8 @@ class Dust3rNetwork(nn.Module):
         table = self.rotary_table(grid, a.encoder_width // a.encoder_heads, tokens.device)
         for block in self.enc_blocks:
             tokens = block(tokens, table)
-        return self.enc_norm(tokens)
+        features: Tensor = self.enc_norm(tokens)
+        return features
 
     def decode(self, features1: Tensor, features2: Tensor, grid1: Grid, grid2: Grid) -> tuple[Layers, Layers]:
         """Features of two views to the decoder layers of both branches that the heads read, by number.
@@ -104,7 +97,7 @@ class Dust3rNetwork(nn.Module):
         return layers1, layers2
 
     def pointmap(self, branch: int, layers: Layers, grid: Grid) -> Pointmap:
-        """Pointmap of branch 1 (the first view) or 2, in the first view's camera; float32 whatever the trunk's precision."""
+        """Pointmap of branch 1 (the first view) or 2, in the first view's camera; float32 in any precision."""
         a = self.architecture
         head = self.downstream_head1 if branch == 1 else self.downstream_head2
         with torch.autocast(layers[0].device.type, enabled=False):
