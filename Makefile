@@ -1,0 +1,36 @@
+# Each target sets the machine up by itself; see CONTRIBUTING.md.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+export PYTHON
+RUN := scripts/run.sh
+ARGS ?=
+
+.PHONY: help setup demo test lint check bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */make \1\t/' | expand -t 14
+	@echo 'PYTHON=python3.11 picks the interpreter; ARGS="..." goes to demo, test and bench.'
+
+setup: ## make .venv with all that is needed; quick when nothing changed
+	@scripts/setup.sh
+
+demo: setup ## run the node on a bag of images; leaves a map and a picture in out/
+	@$(RUN) python -m spann3r_ros demo $(ARGS)
+
+test: setup ## run the tests
+	@$(RUN) python -m pytest $(ARGS)
+
+lint: setup ## check style, formatting and types
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+
+check: test lint ## test and lint
+
+bench: setup ## measure time and memory of the networks
+	@$(RUN) python -m spann3r_ros bench $(ARGS)
+
+clean: ## remove .venv and everything that was built
+	rm -rf .venv .setup.lock build install log out dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
