@@ -187,13 +187,15 @@ class SpatialMemory:
         survivors = self._prune() if self.long_term_tokens > self.max_long_term_tokens else None
         return Insertion(self.tokens, survivors)
 
+    def weights(self, attention: Tensor, age: Tensor) -> Tensor:
+        """What tokens are worth to a prune: attention received per later insertion; young ones cannot be judged yet."""
+        return (attention / age).masked_fill(age < self.max_working_frames + self.protected_frames, PROTECTED)
+
     def _prune(self) -> Tensor:
         """Keep the long-term number of tokens that received most attention per later insertion, best first."""
         keep = self.max_long_term_tokens
-        age = self.age[:, : self.tokens]
-        weights = self.attention[:, : self.tokens] / age
-        young = age < self.max_working_frames + self.protected_frames
-        survivors = weights.masked_fill(young, PROTECTED).topk(keep, dim=1, sorted=True).indices
+        weights = self.weights(self.attention[:, : self.tokens], self.age[:, : self.tokens])
+        survivors = weights.topk(keep, dim=1, sorted=True).indices
         self._keep(survivors)
         self.long_term_tokens = keep - self.working_frames * self.tokens_per_frame
         self.prunes += 1

@@ -87,7 +87,7 @@ class Spann3r:
 
     def step(self, frame: Frame, memory: Spann3rMemory) -> list[Prediction]:
         """Take one frame; see ``StreamingModel.step``. The first frame alone gives nothing yet."""
-        image = preprocess(frame, self.image_size, self.network.architecture.trunk.patch_size)
+        image = preprocess(frame, self.image_size)
         view = View(frame, image.colors, image.intrinsics)
         previous = memory.pending
         step = self.advance(image.pixels, memory, view)
@@ -139,12 +139,12 @@ class Spann3r:
         grid, pending = trunk.grid(pixels), memory.pending
         self._check_memory(memory, grid, len(pixels))
         features = self.encode(pixels) if features is None else features
-        if pending is None:
-            memory.grid = grid
-            memory.pending = Pending(features, None, None, view)
+        if pending is None or memory.spatial is None:
+            memory.spatial = self.new_spatial(features)
+            memory.grid, memory.pending = grid, Pending(features, None, None, view)
             return None
 
-        spatial = memory.spatial or self._new_spatial(features)
+        spatial = memory.spatial
         spatial.attention_threshold = self.config.memory.attention_threshold
         spatial.similarity_threshold = self.config.memory.similarity_threshold
         fused, received = pending.features, None
@@ -152,9 +152,8 @@ class Spann3r:
             content, received = spatial.read(network.norm_q(pending.query))
             fused = content + pending.query
         layers1, layers2 = trunk.decode(fused, features, grid, grid)
-        depth = network.architecture.trunk.decoder_depth
-        key = network.key(pending.features, layers1[depth])
-        query = network.query(features, layers2[depth])
+        key = network.key(pending.features, layers1)
+        query = network.query(features, layers2)
         directions = functional.normalize(key.float(), dim=-1, eps=1e-12).to(key.dtype)
         similarities = spatial.similarities(directions)
         similarity = _HostScalar(None if similarities is None else similarities.max())
@@ -175,9 +174,25 @@ class Spann3r:
         spatial.offer(gate, accepted)
         if value is not None:
             insertion = spatial.insert(directions, network.norm_k(key), network.norm_v(value + key))
-        memory.spatial = spatial
         memory.pending = Pending(features, query, layers2, view)
         return Step(fused, features, layers1, layers2, key, query, value, refined, immediate, similarities, insertion)
+
+    def new_spatial(self, features: Tensor) -> SpatialMemory:
+        """An empty spatial memory for frames with features of this shape (B, P, E)."""
+        batch, tokens, width = features.shape
+        memory = self.config.memory
+        return SpatialMemory(
+            batch=batch,
+            tokens_per_frame=tokens,
+            width=width,
+            working_frames=memory.working_frames,
+            long_term_tokens=memory.long_term_tokens,
+            attention_threshold=memory.attention_threshold,
+            similarity_threshold=memory.similarity_threshold,
+            protected_frames=memory.protected_frames,
+            dtype=features.dtype,
+            device=features.device,
+        )
 
     def _check_memory(self, memory: Spann3rMemory, grid: Grid, batch: int) -> None:
         """Refuse a memory that this network, this image size or this batch cannot continue."""
@@ -197,20 +212,6 @@ class Spann3r:
             raise MemoryMismatchError(
                 "batch differs from the memory's", got=batch, expected=len(memory.pending.features)
             )
-
-    def _new_spatial(self, features: Tensor) -> SpatialMemory:
-        batch, tokens, width = features.shape
-        memory = self.config.memory
-        return SpatialMemory(
-            batch=batch,
-            tokens_per_frame=tokens,
-            width=width,
-            working_frames=memory.working_frames,
-            long_term_tokens=memory.long_term_tokens,
-            protected_frames=memory.protected_frames,
-            dtype=features.dtype,
-            device=features.device,
-        )
 
 
 class _HostScalar:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spann3r_ros.blocks.patch_embed import PatchEmbed
 from spann3r_ros.blocks.transformer import NORM_EPS, EncoderBlock
 from spann3r_ros.models.architecture import Spann3rArchitecture
-from spann3r_ros.models.dust3r_network import Dust3rNetwork, Grid
+from spann3r_ros.models.dust3r_network import Dust3rNetwork, Grid, Layers
 
 
 class Spann3rNetwork(nn.Module):
@@ -42,14 +42,14 @@ class Spann3rNetwork(nn.Module):
                 module.to(dtype)
         self.dust3r.set_precision(dtype)
 
-    def key(self, features: Tensor, last: Tensor) -> Tensor:
+    def key(self, features: Tensor, layers: Layers) -> Tensor:
         """Memory key (B, P, width) of a frame from its encoder feature and the last layer of branch 1."""
-        key: Tensor = self.attn_head_1(torch.cat([features, last], dim=-1))
+        key: Tensor = self.attn_head_1(torch.cat([features, layers[max(layers)]], dim=-1))
         return key
 
-    def query(self, features: Tensor, last: Tensor) -> Tensor:
+    def query(self, features: Tensor, layers: Layers) -> Tensor:
         """Query (B, P, width) with which the next step reads the memory, from branch 2."""
-        query: Tensor = self.attn_head_2(torch.cat([features, last], dim=-1))
+        query: Tensor = self.attn_head_2(torch.cat([features, layers[max(layers)]], dim=-1))
         return query
 
     def value(self, points: Tensor, grid: Grid) -> Tensor:
