@@ -149,6 +149,24 @@ class MemoryConfig:
 
 
 @dataclass
+class Dust3rConfig:
+    """How DUSt3R, which knows pairs only, follows a stream."""
+
+    reference: str = parameter(
+        "first",
+        "Frame that each new one is matched against: the first, or the last keyframe.",
+        choices=("first", "keyframe"),
+    )
+    keyframe_confidence: float = parameter(
+        0.5,
+        "A frame of a lower mean confidence becomes the next keyframe.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+
+
+@dataclass
 class MapConfig:
     """The accumulated map and what may enter it."""
 
@@ -199,6 +217,7 @@ class Config(ModelConfig):
     """All parameters of a reconstruction; NodeConfig adds those of the ROS node."""
 
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    dust3r: Dust3rConfig = field(default_factory=Dust3rConfig)
     map: MapConfig = field(default_factory=MapConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.prediction import Prediction
@@ -26,6 +30,25 @@ class View(NamedTuple):
     colors: NDArray[np.uint8]
     intrinsics: Intrinsics | None
 
+    def save(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
+        """Add the images to the tensors of a snapshot; return the rest for its state."""
+        tensors["view.image"], tensors["view.colors"] = torch.tensor(self.frame.image), torch.tensor(self.colors)
+        return {
+            "index": self.frame.index,
+            "stamp": self.frame.stamp,
+            "camera": self.frame.camera,
+            "camera_intrinsics": self.frame.intrinsics and dataclasses.asdict(self.frame.intrinsics),
+            "intrinsics": self.intrinsics and dataclasses.asdict(self.intrinsics),
+        }
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> View:
+        """What ``save`` stored."""
+        camera = state["camera_intrinsics"] and Intrinsics(**state["camera_intrinsics"])
+        frame = Frame(state["index"], state["stamp"], state["camera"], tensors["view.image"].numpy(), camera)
+        intrinsics = state["intrinsics"] and Intrinsics(**state["intrinsics"])
+        return cls(frame, tensors["view.colors"].numpy(), intrinsics)
+
 
 def to_prediction(pointmap: Pointmap, view: View, *, refined: bool, metric: bool) -> Prediction:
     """The first item of a batch as a Prediction on the host; the pose is not known yet."""
@@ -34,3 +57,12 @@ def to_prediction(pointmap: Pointmap, view: View, *, refined: bool, metric: bool
     return Prediction(
         view.frame, points, confidence, view.colors, intrinsics=view.intrinsics, refined=refined, metric=metric
     )
+
+
+def fingerprint(family: str, architecture: object, samples: Sequence[nn.Module], dtype: torch.dtype) -> str:
+    """A short text that tells networks apart whose memories must not be mixed, from a few of their small tensors."""
+    digest = hashlib.sha256(repr(architecture).encode())
+    for module in samples:
+        for tensor in module.parameters():
+            digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return f"{family} {digest.hexdigest()[:16]} {dtype}".replace("torch.", "")

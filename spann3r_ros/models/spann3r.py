@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from spann3r_ros.frame import Frame
 from spann3r_ros.memory.spatial import Insertion, SpatialMemory
 from spann3r_ros.models.dust3r_network import Grid, Layers
 from spann3r_ros.models.pixels import check_pixels, target_size
-from spann3r_ros.models.pointmap import Pointmap, View, to_prediction
+from spann3r_ros.models.pointmap import Pointmap, View, fingerprint, to_prediction
 from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.models.spann3r_memory import Pending, Spann3rMemory
 from spann3r_ros.models.spann3r_network import Spann3rNetwork
@@ -71,11 +70,8 @@ class Spann3r:
         self.metric = network.architecture.trunk.metric
         self.image_size = target_size(config, network.architecture.trunk)
         self.device = network.value_out.weight.device
-        # Enough to tell two sets of weights apart; cheap, since it is compared at every step.
-        digest = hashlib.sha256(repr(network.architecture).encode())
-        for sample in (network.value_out.bias, network.dust3r.enc_norm.weight, network.norm_k.weight):
-            digest.update(sample.detach().float().cpu().numpy().tobytes())
-        self.fingerprint = f"spann3r {digest.hexdigest()[:16]} {network.dtype}".replace("torch.", "")
+        samples = [network.dust3r.enc_norm, network.value_norm, network.norm_k, network.norm_v]
+        self.fingerprint = fingerprint(self.name, network.architecture, samples, network.dtype)
 
     def new_memory(self) -> Spann3rMemory:
         """An empty memory."""

@@ -1,0 +1,53 @@
+"""Memories as files: tensors, and a JSON of everything else, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spann3r_ros.errors import MemoryMismatchError
+
+FORMAT = "spann3r_ros.memory.1"
+
+
+def write_snapshot(path: Path, owner: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors bit for bit, and ``state`` as JSON; ``owner`` is the fingerprint of the network."""
+    # A copy each: safetensors wants every tensor contiguous and in storage of its own.
+    stored = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    save_file(stored, path, metadata={"format": FORMAT, "owner": owner, "state": json.dumps(state)})
+
+
+def read_snapshot(path: Path, owner: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (on the CPU) and state that ``write_snapshot`` wrote.
+
+    Raises:
+        MemoryMismatchError: no such file, a damaged one, another format, or a memory of another network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise MemoryMismatchError(
+            f"memory file {path} cannot be read", got=error, expected="what save() wrote"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise MemoryMismatchError(f"format of {path}", got=metadata.get("format"), expected=FORMAT)
+    if metadata.get("owner") != owner:
+        raise MemoryMismatchError(
+            f"memory {path} belongs to another network",
+            got=metadata.get("owner"),
+            expected=owner,
+            next_step="Load it with the weights and the precision that it was made with",
+        )
+    state: dict[str, Any] = json.loads(metadata["state"])
+    return tensors, state
