@@ -230,3 +230,93 @@ def architecture_from_json(text: str) -> Architecture:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError("architecture in the metadata", got=f"{_shortened(text)} ({error})") from error
     raise CheckpointError("family in the metadata", got=repr(family), expected="spann3r or dust3r")
+
+
+def fields_from_shapes(shapes: Shapes) -> dict[str, Any]:
+    """Fields of ``Dust3rArchitecture`` that the shapes of a trunk's tensors tell: all sizes but the numbers of heads.
+
+    Args:
+        shapes: by the published names without the prefix ``dust3r.``.
+
+    Raises:
+        CheckpointError: a tensor that tells a size is missing or has the wrong number of axes.
+    """
+    patch = _shape(shapes, "patch_embed.proj.weight", 4)
+    fields: dict[str, Any] = {
+        "patch_size": patch[2],
+        "encoder_width": patch[0],
+        "encoder_depth": _depth(shapes, "enc_blocks."),
+        "decoder_width": _shape(shapes, "decoder_embed.weight", 2)[0],
+        "decoder_depth": _depth(shapes, "dec_blocks."),
+        "mlp_ratio": _mlp_ratio(shapes, "enc_blocks.0"),
+        "head": "dpt" if any(name.startswith("downstream_head1.dpt.") for name in shapes) else "linear",
+    }
+    if fields["head"] == "dpt":
+        dpt = "downstream_head1.dpt"
+        levels = [_shape(shapes, f"{dpt}.scratch.layer_rn.{level}.weight", 4) for level in range(4)]
+        fields["dpt_layer_widths"] = tuple(level[1] for level in levels)
+        fields["dpt_width"] = levels[0][0]
+        fields["dpt_last_width"] = _shape(shapes, f"{dpt}.head.4.weight", 4)[1]
+    return fields
+
+
+def architecture_from_shapes(shapes: Shapes, stated: Mapping[str, Any], where: str) -> Architecture:
+    """The architecture that tensors have.
+
+    Args:
+        shapes: by published names; those of Spann3R begin with ``dust3r.`` where they belong to the trunk.
+        stated: fields of ``Dust3rArchitecture`` known from elsewhere. What is known from nowhere is as in the official
+            networks: heads of 64 channels, exponential activations, images of 224 x 224 (Spann3R) or 512 x 384.
+        where: where ``stated`` stood, for the error.
+
+    Raises:
+        CheckpointError: tensors too few to tell, or ``stated`` contradicts them.
+    """
+    spann3r = any(name.startswith("dust3r.") for name in shapes)
+    trunk_shapes = {name.removeprefix("dust3r."): shape for name, shape in shapes.items()} if spann3r else shapes
+    fields = fields_from_shapes(trunk_shapes)
+    for key, value in stated.items():
+        if fields.get(key, value) != value:
+            raise CheckpointError(f"{where} says {key} = {value}, but the tensors have {fields[key]}")
+    fields.update(stated)
+    for which in ("encoder", "decoder"):
+        width = fields[f"{which}_width"]
+        if f"{which}_heads" not in fields and width % HEAD_DIM:
+            raise CheckpointError(
+                f"number of attention heads of the {which}",
+                got=f"width {width} and no description of the network",
+                expected=f"a multiple of {HEAD_DIM}",
+                next_step="Put the network's config.json beside the file",
+            )
+        fields.setdefault(f"{which}_heads", width // HEAD_DIM)
+    if not spann3r:
+        return Dust3rArchitecture(**fields)
+    return Spann3rArchitecture(
+        trunk=Dust3rArchitecture(**{"image_size": (224, 224), **fields}),
+        value_depth=_depth(shapes, "value_encoder."),
+        value_heads=max(1, fields["encoder_width"] // HEAD_DIM),
+        value_mlp_ratio=_mlp_ratio(shapes, "value_encoder.0"),
+    )
+
+
+def _shape(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
+    shape = shapes.get(name)
+    if shape is None or len(shape) != axes:
+        raise CheckpointError(
+            f"tensor {name}, which tells the size of the network,",
+            got="nothing" if shape is None else f"shape {list(shape)}",
+            expected=f"{axes} axes",
+        )
+    return shape
+
+
+def _depth(shapes: Shapes, prefix: str) -> int:
+    numbers = {int(name.split(".")[1]) for name in shapes if re.match(re.escape(prefix) + r"\d+\.", name)}
+    return 1 + max(numbers, default=-1)
+
+
+def _mlp_ratio(shapes: Shapes, block: str) -> float:
+    hidden, width = _shape(shapes, f"{block}.mlp.fc1.weight", 2)
+    ratio = hidden / width
+    # Networks take int(width * ratio); the quotient must not fall short of the hidden width by rounding.
+    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
