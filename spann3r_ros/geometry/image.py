@@ -87,12 +87,14 @@ def decode_compressed(data: Any) -> NDArray[np.uint8]:
         FrameError: bytes that are no such file, or a damaged one.
     """
     content = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    # OpenCV fills up a JPEG that was cut off with grey, which a network would take for a wall.
+    cut_off = content[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in content.tobytes()
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) and not cut_off else None
     if image is None:
         raise FrameError(
             "compressed image",
-            got=f"{len(content)} bytes starting with {bytes(content[:4]).hex()}",
-            expected="JPEG or PNG",
+            got=f"{len(content)} bytes starting with {bytes(content[:4]).hex()}" + ", end missing" * cut_off,
+            expected="a whole JPEG or PNG file",
         )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 

@@ -77,7 +77,10 @@ def test_png_is_decoded_without_loss() -> None:
     np.testing.assert_array_equal(decode_compressed(content.tobytes()), RGB)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image at all"])
+JPEG = cv2.imencode(".jpg", RGB)[1].tobytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", JPEG[:-20]])
 def test_damaged_file_is_refused(content: bytes) -> None:
     with pytest.raises(FrameError, match="JPEG or PNG"):
         decode_compressed(content)
