@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from spann3r_ros.errors import GeometryError
+from spann3r_ros.frame import Intrinsics
+from spann3r_ros.geometry.camera import rays
+from spann3r_ros.geometry.rectification import rectification
+
+CAMERA = Intrinsics(300.0, 305.0, 322.0, 236.0, 640, 480)
+
+
+def plumb_bob(x, y, d):
+    """Brown-Conrady as the ROS CameraInfo documentation states it, written out independently of OpenCV."""
+    k1, k2, p1, p2, k3, *more = [*d, 0.0][:5] if len(d) < 8 else d
+    k4, k5, k6 = more[:3] if more else (0.0, 0.0, 0.0)
+    r2 = x * x + y * y
+    radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
+    return (
+        x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+        y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+    )
+
+
+def equidistant(x, y, d):
+    r = np.hypot(x, y)
+    theta = np.arctan(r)
+    distorted = theta * (1 + d[0] * theta**2 + d[1] * theta**4 + d[2] * theta**6 + d[3] * theta**8)
+    factor = np.divide(distorted, r, out=np.ones_like(r), where=r > 1e-12)
+    return x * factor, y * factor
+
+
+CASES = [
+    ("plumb_bob", [-0.28, 0.07, 0.001, -0.0005, 0.0], plumb_bob),
+    ("plumb_bob", [0.1, -0.05, 0.0, 0.002], plumb_bob),
+    ("rational_polynomial", [0.4, -0.1, 0.0005, 0.0003, 0.01, 0.7, -0.05, 0.02], plumb_bob),
+    ("equidistant", [-0.01, 0.02, -0.01, 0.002], equidistant),
+    ("fisheye", [0.03, -0.01, 0.002, 0.0], equidistant),
+]
+
+
+@pytest.mark.parametrize(("model", "coefficients", "reference"), CASES)
+def test_a_rectified_pixel_samples_where_the_lens_put_its_ray(model, coefficients, reference):
+    found = rectification(CAMERA, model, coefficients)
+    directions = rays(found.intrinsics)
+    x, y = reference(directions[..., 0], directions[..., 1], coefficients)
+    u, v = x * CAMERA.fx + CAMERA.cx, y * CAMERA.fy + CAMERA.cy
+    # A smooth picture whose value tells the place, so that sampling can be checked to a fraction of a pixel.
+    grid_u, grid_v = np.meshgrid(np.arange(640), np.arange(480))
+    picture = np.stack([grid_u * 255 / 639, grid_v * 255 / 479, np.full_like(grid_u, 99)], -1)
+    rectified = found.apply(np.round(picture).astype(np.uint8)).astype(float)
+    expected = np.stack([u * 255 / 639, v * 255 / 479, np.full_like(u, 99)], -1)
+    seen = (u >= 0) & (u <= 639) & (v >= 0) & (v <= 479)
+    assert seen.mean() > 0.99, "the rectified view has next to no invalid pixels"
+    assert np.abs(rectified - expected)[seen].max() < 1.1
+    assert (found.intrinsics.width, found.intrinsics.height) == (640, 480)
+
+
+@pytest.mark.parametrize("coefficients", [[], [0.0] * 5])
+def test_a_lens_without_distortion_needs_no_maps(coefficients):
+    assert rectification(CAMERA, "plumb_bob", coefficients) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [("kannala", [0.1] * 4), ("plumb_bob", [0.1] * 3), ("equidistant", [0.1] * 5), ("plumb_bob", [np.nan] * 5)],
+)
+def test_unknown_models_and_wrong_coefficients_are_refused(model, coefficients):
+    with pytest.raises(GeometryError, match="distortion"):
+        rectification(CAMERA, model, coefficients)
+
+
+def test_a_lens_that_folds_over_is_refused():
+    with pytest.raises(GeometryError):
+        rectification(CAMERA, "equidistant", [-5.0, 0.0, 0.0, 0.0])
+
+
+def test_an_image_of_another_size_is_refused():
+    found = rectification(CAMERA, "plumb_bob", [-0.2, 0.0, 0.0, 0.0, 0.0])
+    with pytest.raises(GeometryError, match="calibration"):
+        found.apply(np.zeros((240, 320, 3), np.uint8))
