@@ -1,0 +1,111 @@
+"""The focal length that explains a pointmap seen from its own camera."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.errors import GeometryError
+from spann3r_ros.geometry.camera import pixel_grid
+
+MIN_POINTS = 16
+MAX_ITERATIONS = 100
+TOLERANCE = 1e-7
+
+
+def estimate_focal(
+    points: NDArray[Any],
+    confidence: NDArray[Any] | None = None,
+    *,
+    valid: NDArray[np.bool_] | None = None,
+    principal_point: tuple[float, float] | None = None,
+) -> float:
+    """Focal length by Weiszfeld's method: the f that minimises ``sum c |pixel - principal point - f (x/z, y/z)|``.
+
+    The sum of distances, not of squares, is what keeps a few wild points from deciding (DUSt3R, section 3.3).
+
+    Args:
+        points: (h, w, 3) pointmap in the optical axes of the very camera that sees it.
+        confidence: (h, w) weights >= 0; None weighs all alike.
+        valid: (h, w) pixels to use; None uses all. Points that are not finite or not before the camera never count.
+        principal_point: (cx, cy) when it is known; else the centre of the image.
+
+    Returns:
+        Focal length in pixels of the (h, w) grid.
+
+    Raises:
+        GeometryError: wrong shapes, fewer than 16 usable points, or points that no positive focal length explains.
+    """
+    points = np.asarray(points)
+    if points.ndim != 3 or points.shape[2] != 3:
+        raise GeometryError("pointmap", got=points.shape, expected="shape (h, w, 3)")
+    height, width = points.shape[:2]
+    usable = np.isfinite(points).all(axis=2) & (points[..., 2] > 0)
+    for name, mask in (("valid", valid), ("confidence", confidence)):
+        if mask is not None:
+            if mask.shape != (height, width):
+                raise GeometryError(f"{name} mask of a pointmap", got=mask.shape, expected=str((height, width)))
+            usable &= mask > 0
+    count = int(usable.sum())
+    if count < MIN_POINTS:
+        raise GeometryError(
+            "points before the camera from which to estimate the focal length",
+            got=count,
+            expected=f">= {MIN_POINTS}",
+            next_step="Give the camera's calibration instead (a CameraInfo topic)",
+        )
+    centre = ((width - 1) / 2, (height - 1) / 2) if principal_point is None else principal_point
+    chosen = points[usable].astype(np.float64)
+    pixels = pixel_grid(width, height)[usable] - centre
+    weights = np.ones(count) if confidence is None else np.asarray(confidence[usable], dtype=np.float64)
+    focal = _weiszfeld(pixels, chosen[:, :2] / chosen[:, 2:], weights, MAX_ITERATIONS)
+    if not (np.isfinite(focal) and focal > 0):
+        raise GeometryError(
+            "focal length estimated from a pointmap",
+            got=focal,
+            expected="> 0 px",
+            next_step="The points must be in the optical axes of the camera that sees them",
+        )
+    return focal
+
+
+def upstream_focal(points: NDArray[Any]) -> float:
+    """The focal length that the published demo computes, for comparison with it.
+
+    All pixels count alike, invalid directions become zero, the principal point is (w/2, h/2), ten iterations.
+
+    Args:
+        points: (h, w, 3) pointmap of the first frame, in that camera's optical axes.
+    """
+    height, width = points.shape[:2]
+    pixels = (pixel_grid(width, height) - (width / 2, height / 2)).reshape(-1, 2)
+    flat = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        directions = np.nan_to_num(flat[:, :2] / flat[:, 2:], nan=0.0, posinf=0.0, neginf=0.0)
+    return max(0.0, _weiszfeld(pixels, directions, np.ones(len(flat)), 10, tolerance=0.0))
+
+
+def _weiszfeld(
+    pixels: NDArray[np.float64],
+    directions: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    iterations: int,
+    tolerance: float = TOLERANCE,
+) -> float:
+    """Iteratively reweighted least squares from the least-squares focal length; all arrays (N, 2) or (N,)."""
+    pixel_dot_direction = (pixels * directions).sum(axis=1)
+    direction_squared = (directions**2).sum(axis=1)
+
+    def weighted(current: NDArray[np.float64]) -> float:
+        denominator = float(current @ direction_squared)
+        return float(current @ pixel_dot_direction) / denominator if denominator > 0 else float("nan")
+
+    focal = weighted(weights)
+    for _ in range(iterations):
+        distance = np.linalg.norm(pixels - focal * directions, axis=1)
+        previous, focal = focal, weighted(weights / np.maximum(distance, 1e-8))
+        if abs(focal - previous) <= tolerance * abs(previous):
+            break
+    return focal

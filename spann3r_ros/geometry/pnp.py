@@ -1,0 +1,252 @@
+"""Where a camera stood, from the world pointmap that its image gave (perspective-n-point)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.errors import GeometryError
+from spann3r_ros.frame import Intrinsics
+from spann3r_ros.geometry.camera import pixel_grid
+from spann3r_ros.sim3 import Sim3
+
+Array = NDArray[np.float64]
+
+MIN_POINTS = 16
+RANSAC_ITERATIONS = 300
+REFINE_ITERATIONS = 20
+MAX_POSITION_DEVIATION = 0.1
+"""Largest standard deviation of the camera's position, as a share of the scene's depth, that still counts as known."""
+
+
+@dataclass(frozen=True, eq=False)
+class PoseEstimate:
+    """A camera pose, or why there is none.
+
+    Attributes:
+        world_from_camera: rigid pose of the camera (optical axes), or None when the points do not tell it.
+        reason: why the pose is None, for people; empty when it is known.
+        inlier_share: share in [0, 1] of the points used that reproject within the threshold.
+    """
+
+    world_from_camera: Sim3 | None
+    reason: str
+    inlier_share: float
+
+
+def estimate_pose(
+    points: NDArray[Any],
+    confidence: NDArray[Any],
+    intrinsics: Intrinsics,
+    *,
+    samples: int = 2000,
+    reprojection_error: float = 3.0,
+    min_inliers: float = 0.3,
+) -> PoseEstimate:
+    """Pose from confident pixels: RANSAC (P3P), then a robust refinement over all samples weighted by confidence.
+
+    A network's pointmap errs by whole patches at once, so the inliers of a minimal sample are a biased choice. The
+    refinement therefore sees every sample and lets a Geman-McClure weight, whose scale follows the residuals, decide.
+    Deterministic: the same input gives the same pose, whatever the state of any random generator.
+
+    Args:
+        points: (h, w, 3) pointmap in any world frame and unit.
+        confidence: (h, w) in [0, 1]; pixels of confidence 0 are not used.
+        intrinsics: of the (h, w) grid.
+        samples: most pixels used; they are spread over the image in proportion to confidence.
+        reprojection_error: pixels within which a point agrees with the pose.
+        min_inliers: least share of the samples that must agree.
+
+    Raises:
+        GeometryError: arrays whose sizes do not fit each other. Points that tell no pose are no error.
+    """
+    size = (intrinsics.height, intrinsics.width)
+    if points.shape != (*size, 3) or confidence.shape != size:
+        raise GeometryError(
+            "pointmap, confidence and intrinsics of different sizes",
+            got=(points.shape, confidence.shape, size),
+            expected="(h, w, 3), (h, w) and intrinsics of (h, w)",
+        )
+    chosen = _sample(points, confidence, samples)
+    if len(chosen) < MIN_POINTS:
+        return PoseEstimate(None, f"{len(chosen)} confident points, {MIN_POINTS} are needed", 0.0)
+    world = points.reshape(-1, 3)[chosen].astype(np.float64)
+    pixels = pixel_grid(intrinsics.width, intrinsics.height).reshape(-1, 2)[chosen]
+    weights = confidence.ravel()[chosen].astype(np.float64)
+    centre = world.mean(axis=0)
+    world -= centre  # a map's far corner must not cost digits
+    spread = np.linalg.svd(world, compute_uv=False)
+    if not spread[1] > 1e-4 * spread[0]:
+        return PoseEstimate(None, "the points lie on one line or in one place", 0.0)
+
+    initial = _ransac(world, pixels, intrinsics, reprojection_error)
+    if initial is None:
+        return PoseEstimate(None, "no pose explains enough points", 0.0)
+    refined = _Refinement(world, pixels, weights, intrinsics, reprojection_error)
+    rotation, translation = refined.run(*initial)
+    residuals, depth = refined.residuals(rotation, translation)
+    agree = (np.linalg.norm(residuals, axis=1) < reprojection_error) & (depth > 0)
+    inlier_share = float(agree.mean())
+    if (depth > 0).mean() < 0.5:
+        return PoseEstimate(None, "most points lie behind the camera", inlier_share)
+    if inlier_share < min_inliers:
+        return PoseEstimate(
+            None,
+            f"{inlier_share:.0%} of the points agree within {reprojection_error:g} px, {min_inliers:.0%} are needed",
+            inlier_share,
+        )
+    deviation = refined.position_deviation(rotation, translation) / float(np.median(depth[depth > 0]))
+    if not deviation < MAX_POSITION_DEVIATION:
+        return PoseEstimate(None, f"the points leave the position open by {deviation:.0%} of their depth", inlier_share)
+    world_from_camera = Sim3(1.0, rotation.T, centre - rotation.T @ translation)
+    return PoseEstimate(world_from_camera, "", inlier_share)
+
+
+def upstream_pose(points: NDArray[Any], focal: float) -> PoseEstimate:
+    """The pose that the published demo computes, for comparison with it.
+
+    All pixels, unweighted, in OpenCV's RANSAC with its default settings; principal point (w/2, h/2).
+
+    Args:
+        points: (h, w, 3) pointmap in the world frame.
+        focal: focal length in pixels, from ``upstream_focal`` of the first frame.
+    """
+    height, width = points.shape[:2]
+    camera = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], dtype=np.float32)
+    pixels = pixel_grid(width, height).reshape(-1, 2).astype(np.float32)
+    flat = np.asarray(points, dtype=np.float32).reshape(-1, 3)
+    found, vector, translation, inliers = cv2.solvePnPRansac(flat, pixels, camera, np.zeros(4))
+    if not found:
+        return PoseEstimate(None, "no pose explains enough points", 0.0)
+    rotation = np.asarray(cv2.Rodrigues(vector)[0], dtype=np.float64)
+    world_from_camera = Sim3(1.0, rotation.T, -rotation.T @ np.asarray(translation, dtype=np.float64).ravel())
+    return PoseEstimate(world_from_camera, "", len(inliers) / len(flat))
+
+
+def _sample(points: NDArray[Any], confidence: NDArray[Any], samples: int) -> NDArray[np.intp]:
+    """Flat indices of at most ``samples`` usable pixels, by systematic sampling in proportion to confidence.
+
+    Equal steps through the cumulative confidence in raster order: dense where the network is sure, still spread over
+    the whole image, and free of chance.
+    """
+    usable = np.isfinite(points).all(axis=2) & np.isfinite(confidence) & (confidence > 0)
+    pixels = np.flatnonzero(usable)
+    if len(pixels) <= samples:
+        return pixels
+    cumulative = np.cumsum(confidence.ravel()[pixels], dtype=np.float64)
+    steps = (np.arange(samples) + 0.5) * (cumulative[-1] / samples)
+    return np.asarray(pixels[np.unique(np.searchsorted(cumulative, steps))], dtype=np.intp)
+
+
+def _ransac(
+    world: Array, pixels: Array, intrinsics: Intrinsics, reprojection_error: float
+) -> tuple[Array, Array] | None:
+    """``camera_from_world`` as (rotation, translation), or None. OpenCV seeds this generator anew in each call."""
+    try:
+        found, vector, translation, _ = cv2.solvePnPRansac(
+            world,
+            pixels,
+            intrinsics.matrix(),
+            None,
+            iterationsCount=RANSAC_ITERATIONS,
+            reprojectionError=reprojection_error,
+            confidence=0.999,
+            flags=cv2.SOLVEPNP_AP3P,
+        )
+    except cv2.error:  # its solvers assert on some degenerate samples
+        return None
+    if not found or not (np.isfinite(vector).all() and np.isfinite(translation).all()):
+        return None
+    rotation = np.asarray(cv2.Rodrigues(vector)[0], dtype=np.float64)
+    return rotation, np.asarray(translation, dtype=np.float64).ravel()
+
+
+class _Refinement:
+    """Gauss-Newton on the reprojection error, reweighted by confidence and a Geman-McClure weight."""
+
+    def __init__(
+        self, world: Array, pixels: Array, confidence: Array, intrinsics: Intrinsics, reprojection_error: float
+    ) -> None:
+        self.world, self.pixels, self.confidence = world, pixels, confidence
+        self.focal = np.array([intrinsics.fx, intrinsics.fy])
+        self.centre = np.array([intrinsics.cx, intrinsics.cy])
+        self.largest_scale = reprojection_error
+
+    def residuals(self, rotation: Array, translation: Array) -> tuple[Array, Array]:
+        """((N, 2) pixels, (N,) depth)."""
+        camera = self.world @ rotation.T + translation
+        depth = camera[:, 2]
+        safe = np.where(depth > 1e-9, depth, 1e-9)[:, None]  # points behind get huge residuals, hence no weight
+        return camera[:, :2] / safe * self.focal + self.centre - self.pixels, depth
+
+    def run(self, rotation: Array, translation: Array) -> tuple[Array, Array]:
+        """The refined ``camera_from_world``; the initial one when refining did not lower the robust cost."""
+        start = (rotation, translation)
+        for _ in range(REFINE_ITERATIONS):
+            residuals, _ = self.residuals(rotation, translation)
+            weights = self._weights(residuals, self._scale(residuals))
+            normal, gradient = self._normal_equations(rotation, translation, residuals, weights)
+            # Levenberg's tiny damping only keeps the solve defined when a direction is unobservable.
+            damped = normal + np.diag(1e-9 * np.diag(normal) + 1e-12)
+            step = -np.linalg.solve(damped, gradient)
+            turn = np.asarray(cv2.Rodrigues(step[:3])[0])
+            rotation, translation = turn @ rotation, turn @ translation + step[3:]
+            if np.abs(step[:3]).max() < 1e-7 and np.abs(step[3:]).max() < 1e-7 * np.abs(translation).max():
+                break
+        scale = self._scale(self.residuals(rotation, translation)[0])
+        if not self._cost(rotation, translation, scale) <= self._cost(*start, scale):
+            return start
+        left, _, right = np.linalg.svd(rotation)  # twenty products of rotations: remove the rounding
+        return left @ right, translation
+
+    def position_deviation(self, rotation: Array, translation: Array) -> float:
+        """Standard deviation of the camera's position in world units, were the residuals independent."""
+        residuals, _ = self.residuals(rotation, translation)
+        scale = self._scale(residuals)
+        weights = self._weights(residuals, scale) / self.confidence.mean()
+        normal, _ = self._normal_equations(rotation, translation, residuals, weights)
+        values, vectors = np.linalg.eigh(normal)
+        if values[0] <= 1e-14 * values[-1]:
+            return float("inf")
+        covariance = scale**2 * (vectors / values) @ vectors.T
+        # The step turns about the camera centre, so its translation part is the position's change.
+        return float(np.sqrt(np.trace(covariance[3:, 3:])))
+
+    def _scale(self, residuals: Array) -> float:
+        """Standard deviation of the residuals (pixels) from their confidence-weighted median."""
+        norms = np.linalg.norm(residuals, axis=1)
+        order = np.argsort(norms)
+        cumulative = np.cumsum(self.confidence[order])
+        median = norms[order][np.searchsorted(cumulative, 0.5 * cumulative[-1])]
+        return float(np.clip(median / 1.177, 1e-3, self.largest_scale))  # median of a Rayleigh distribution
+
+    def _weights(self, residuals: Array, scale: float) -> Array:
+        squared = (residuals**2).sum(axis=1) / (2.0 * scale) ** 2
+        return np.asarray(self.confidence / (1.0 + squared) ** 2)
+
+    def _cost(self, rotation: Array, translation: Array, scale: float) -> float:
+        squared = (self.residuals(rotation, translation)[0] ** 2).sum(axis=1) / (2.0 * scale) ** 2
+        return float(self.confidence @ (squared / (1.0 + squared)))
+
+    def _normal_equations(
+        self, rotation: Array, translation: Array, residuals: Array, weights: Array
+    ) -> tuple[Array, Array]:
+        """(6, 6) and (6,) for a step (turn, shift) applied in camera axes."""
+        camera = self.world @ rotation.T + translation
+        inverse = 1.0 / np.where(camera[:, 2] > 1e-9, camera[:, 2], 1e-9)
+        x, y = camera[:, 0] * inverse, camera[:, 1] * inverse
+        zero = np.zeros_like(x)
+        normal, gradient = np.zeros((6, 6)), np.zeros(6)
+        rows = (
+            np.stack([-x * y, 1 + x * x, -y, inverse, zero, -x * inverse], axis=1) * self.focal[0],
+            np.stack([-1 - y * y, x * y, x, zero, inverse, -y * inverse], axis=1) * self.focal[1],
+        )
+        for axis, row in enumerate(rows):
+            weighted = row * weights[:, None]
+            normal += weighted.T @ row
+            gradient += weighted.T @ residuals[:, axis]
+        return normal, gradient
