@@ -35,13 +35,13 @@ class FrameProcessor(Protocol):
 
 @dataclass(frozen=True)
 class WorkerStatistics:
-    """Counters since the worker was made.
+    """Counters since the worker was made or last reset.
 
     Attributes:
         received: frames offered while it accepted them.
         processed: frames whose answer was delivered.
-        dropped: frames that never ran: replaced by a newer one, refused by a full queue, or cleared by a reset.
-        discarded: frames whose answer was thrown away because a reset came while they ran.
+        dropped: frames that never ran: replaced by a newer one, refused by a full queue, or cleared.
+        discarded: frames whose answer was thrown away because the reset came while they ran.
         failed: frames refused by the reconstruction or whose answer could not be delivered.
         waiting: frames in the queue now.
         duration: seconds that the last frame took in the reconstruction; NaN before the first.
@@ -217,7 +217,8 @@ class Worker:
         """
         with self._lock:
             self._generation += 1
-            self._counts["dropped"] += self._queue.clear()
+            self._queue.clear()
+            self._counts = dict.fromkeys(self._counts, 0)
         return self.submit(self._reconstruction.reset)
 
     def clear(self) -> None:

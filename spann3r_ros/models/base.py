@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from spann3r_ros.frame import Frame
 from spann3r_ros.memory.statistics import MemoryStatistics
 from spann3r_ros.prediction import Prediction
@@ -29,11 +31,13 @@ class StreamingModel(Protocol):
         name: the registry's name of the family.
         metric: whether the unit of its pointmaps is the metre.
         weights: where the weights came from, for people.
+        device: where it runs.
     """
 
     name: str
     metric: bool
     weights: str
+    device: torch.device
 
     def new_memory(self) -> Memory:
         """An empty memory."""

@@ -6,6 +6,7 @@ A module of a family is imported when the family is asked for, not before.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.resources
 from collections.abc import Iterator
@@ -148,6 +149,13 @@ def pick_device(name: str) -> torch.device:
             ),
         )
     return torch.device("cuda" if present and name != "cpu" else "cpu")
+
+
+def release_device_memory() -> None:
+    """Give back to the device what PyTorch keeps for tensors that are gone; nothing to do on the CPU."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 @contextlib.contextmanager

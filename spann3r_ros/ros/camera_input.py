@@ -1,0 +1,235 @@
+"""One camera: its topics found and subscribed, its messages turned into frames."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from spann3r_ros.config import NodeConfig
+from spann3r_ros.errors import Spann3rError
+from spann3r_ros.frame import Intrinsics
+from spann3r_ros.frame_selection import FrameSelection
+from spann3r_ros.ros import qos
+from spann3r_ros.ros.calibration import Calibration
+from spann3r_ros.ros.clock import Arrival
+from spann3r_ros.ros.conversions import nanoseconds
+from spann3r_ros.ros.image_bridge import rgb_from_compressed, rgb_from_image
+from spann3r_ros.ros.image_topic import ImageTopic, find
+
+CALIBRATION_PATIENCE = 2.0
+"""Seconds that first images wait for a CameraInfo whose publisher is on the graph."""
+
+REPEAT = 10.0
+"""Seconds until the same complaint about a camera is logged again."""
+
+ImageMessage: TypeAlias = "Image | CompressedImage"
+
+
+@dataclass
+class CameraCounts:
+    """What became of the images of a camera since it was subscribed or the last reset."""
+
+    received: int = 0
+    skipped: int = 0  # out of order, or not chosen by max_rate and min_motion
+    refused: int = 0  # bad images
+
+
+class CameraInput:
+    """Subscribes to one camera; its callbacks only decode and hand frames on.
+
+    Args:
+        node: where subscriptions are made.
+        config: the node's parameters; live ones are read anew for each image.
+        index: place of the camera in ``image_topics``.
+        wanted: whether an image would be taken now; when not, it is not even decoded.
+        judge: tells how a stamp (ns) of this camera fits to those before it, and acts on jumps of time.
+        accept: takes the frame's stamp, optical frame id, image and intrinsics.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        config: NodeConfig,
+        index: int,
+        wanted: Callable[[], bool],
+        judge: Callable[[str, int], Arrival],
+        accept: Callable[[int, str, NDArray[np.uint8], Intrinsics | None], None],
+    ) -> None:
+        self._node, self._config = node, config
+        self._wanted, self._judge, self._accept = wanted, judge, accept
+        self.topic = config.image_topics[index]
+        self.name = (config.camera_names or names_from_topics(config.image_topics))[index]
+        self.info_topic = config.camera_info_topics[index] if config.camera_info_topics else sibling_info(self.topic)
+        self.subscribed: ImageTopic | None = None
+        self.calibration = Calibration(self.topic, node.get_logger())
+        self.counts = CameraCounts()
+        self.complaint = ""
+        self.last_arrival = time.monotonic()  # of anything, good or bad; the silence begins now
+        self.last_stamp = 0
+        self._arrivals: deque[float] = deque(maxlen=20)
+        self._selection = FrameSelection()
+        self._group = MutuallyExclusiveCallbackGroup()
+        self._subscription: Subscription[Any] | None = None
+        self._info_subscription: Subscription[Any] | None = None
+        self._lock = threading.Lock()  # a timer subscribes, a transition closes
+        self._closed = False
+        self._held: list[ImageMessage] = []
+        self._held_since = 0.0
+        self._complained = float("-inf")
+        self._size = ""
+        if config.pose.use_camera_info:
+            self._info_subscription = node.create_subscription(
+                CameraInfo, self.info_topic, self._on_info, qos.camera_info(), callback_group=self._group
+            )
+
+    def discover(self) -> None:
+        """Subscribe once the graph shows how, and anew when the publishers changed their type or QoS."""
+        found = find(self._node, self.topic, self._config.image_transport, self._config.image_qos)
+        if found is not None and found != self.subscribed:
+            with self._lock:
+                if not self._closed:
+                    self._subscribe(found)
+
+    def _subscribe(self, found: ImageTopic) -> None:
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        depth = self._config.queue_size if self._config.queue_policy == "all" else 5
+        self._subscription = self._node.create_subscription(
+            CompressedImage if found.compressed else Image,
+            found.name,
+            self._on_image,
+            qos.image_profile(found.reliability, depth),
+            callback_group=self._group,
+            qos_overriding_options=qos.overriding(self._node, found.name),
+        )
+        self.subscribed = found
+        self._node.get_logger().info(
+            f"camera '{self.name}': {found.name} ({found.type}, {found.reliability.name.lower()})"
+            + ("; raw images over 512 KB may be lost" if _may_lose(found) else "")
+        )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        with self._lock:
+            self._closed = True
+            for subscription in (self._subscription, self._info_subscription):
+                if subscription is not None:
+                    self._node.destroy_subscription(subscription)
+
+    def restart(self) -> None:
+        """Count and select from the beginning, as after a reset."""
+        self.counts = CameraCounts()
+        self._selection.clear()
+
+    @property
+    def rate(self) -> float:
+        """Images per second over the last 20 and the time since."""
+        if len(self._arrivals) < 2:
+            return 0.0
+        return (len(self._arrivals) - 1) / max(time.monotonic() - self._arrivals[0], 1e-9)
+
+    def _on_info(self, info: CameraInfo) -> None:
+        self.calibration.update(info)
+        self._release()
+
+    def _on_image(self, message: ImageMessage) -> None:
+        self.last_arrival = time.monotonic()
+        self._arrivals.append(self.last_arrival)
+        self.counts.received += 1
+        if not self._wanted():
+            return
+        if self._calibration_is_due():
+            self._held.append(message)
+            return
+        self._release()
+        self._take(message)
+
+    def _calibration_is_due(self) -> bool:
+        """Whether first images should wait: a CameraInfo is to come, so none should pass uncalibrated before it."""
+        if self.calibration.known or self._info_subscription is None:
+            return False
+        if not self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(self.info_topic)):
+            return False
+        if not self._held:
+            self._held_since = self.last_arrival
+        return self.last_arrival - self._held_since < CALIBRATION_PATIENCE and len(self._held) < 100
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        if held and not self.calibration.known:
+            self._complain(f"'{self.info_topic}' has a publisher but no message: images pass uncalibrated")
+        for message in held:
+            self._take(message)
+
+    def _take(self, message: ImageMessage) -> None:
+        stamp, frame_id = nanoseconds(message.header.stamp), message.header.frame_id
+        if stamp == 0:
+            self._complain(f"images of '{self.topic}' have no stamp: the time of their arrival is used")
+            stamp = self._node.get_clock().now().nanoseconds
+        if not frame_id:
+            frame_id = f"{self.name}_optical_frame"
+            self._complain(f"images of '{self.topic}' name no frame: '{frame_id}' is used")
+        arrival = self._judge(self.name, stamp)
+        if arrival is Arrival.LATE or not self._selection.due(stamp, self._config.max_rate):
+            self.counts.skipped += 1
+            return
+        try:
+            raw = isinstance(message, Image)
+            image, intrinsics = self.calibration.apply(rgb_from_image(message) if raw else rgb_from_compressed(message))
+            if not self._selection.moved(image, self._config.min_motion):
+                self.counts.skipped += 1
+                return
+            self._note_size(f"{image.shape[1]} x {image.shape[0]}")
+            self._accept(stamp, frame_id, image, intrinsics)
+        except Exception as error:  # no image ends the node
+            self.counts.refused += 1
+            text = f"image of '{self.topic}' refused: {error or type(error).__name__}"
+            if not isinstance(error, Spann3rError):
+                text += "\n" + "".join(traceback.format_exception(error))
+            self._complain(text)
+            return
+        self.last_stamp = stamp
+        self._selection.take(stamp, image, self._config.min_motion)
+
+    def _note_size(self, size: str) -> None:
+        if self._size not in ("", size):
+            self._complain(f"images of '{self.topic}' changed from {self._size} to {size} pixels")
+        self._size = size
+
+    def _complain(self, text: str) -> None:
+        """Log a problem at once when it is new, else seldom."""
+        now = time.monotonic()
+        if text != self.complaint or now - self._complained > REPEAT:
+            self.complaint, self._complained = text, now
+            self._node.get_logger().warning(text)
+
+
+def names_from_topics(topics: Sequence[str]) -> list[str]:
+    """A name per camera: the namespace of its topic, or the whole topic where that would not tell them apart."""
+    whole = [topic.strip("/~").removesuffix("/compressed").replace("/", "_") for topic in topics]
+    folders = [topic.strip("/~").removesuffix("/compressed").rpartition("/")[0].replace("/", "_") for topic in topics]
+    return folders if all(folders) and len(set(folders)) == len(folders) else whole
+
+
+def sibling_info(topic: str) -> str:
+    """The CameraInfo topic beside an image topic, as image_transport places it."""
+    base = topic.removesuffix("/compressed")
+    folder, slash, _ = base.rpartition("/")
+    return f"{folder}{slash}camera_info"
+
+
+def _may_lose(topic: ImageTopic) -> bool:
+    return topic.reliability == ReliabilityPolicy.BEST_EFFORT and not topic.compressed

@@ -1,0 +1,200 @@
+"""The lifecycle node ``spann3r``: camera topics in, map out. It wires the parts together and does nothing itself."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from rclpy.timer import Timer
+
+from spann3r_ros.errors import Spann3rError
+from spann3r_ros.msg import ReconstructionStatus
+from spann3r_ros.ros import qos
+from spann3r_ros.ros.clock import on_backward_jump
+from spann3r_ros.ros.diagnostics import diagnostics_message
+from spann3r_ros.ros.log_forwarding import LogForwarding
+from spann3r_ros.ros.parameters import NodeParameters
+from spann3r_ros.ros.publishers import listened
+from spann3r_ros.ros.services import MapServices
+from spann3r_ros.ros.session import Session
+from spann3r_ros.ros.status import DEMO_WARNING, status_message, weights_note
+from spann3r_ros.ros.watchdog import Watchdog
+
+THREADS = 6
+"""Of the executor: cameras, timers, quick and slow services and transitions never wait for each other."""
+
+
+class Spann3rNode(LifecycleNode):
+    """Watches cameras and publishes a dense coloured map; docs/topics.md lists its interface.
+
+    configure checks the parameters and loads the weights, activate subscribes, deactivate unsubscribes and keeps the
+    map, cleanup releases everything. It may share a process and an executor with other nodes.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("spann3r", **options)
+        self._session: Session | None = None
+        self._watchdog: Watchdog | None = None
+        self._problem = ""  # why the last configure failed
+        self._log = LogForwarding(self.get_logger())
+        self._node_parameters = NodeParameters(self, self._on_live_change)
+        self._config = self._node_parameters.config
+        self._map_services = MapServices(self, self._config, lambda: self._session)
+        self._status = self.create_publisher(ReconstructionStatus, "~/status", qos.live())
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.live())
+        self._jump_handle = on_backward_jump(self, self._on_clock_jump)
+        # Real time, for they must run while simulated time stands still.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timers_group = MutuallyExclusiveCallbackGroup()
+        self._every(0.25, self._discover)
+        self._every(1.0, self._watch)
+        self._latched_timer = self._every(1.0 / self._config.map_rate, self._publish_latched)
+        self._status_timer = self._every(1.0 / self._config.status_rate, self._publish_status)
+
+        self._autostart_timer: Timer | None = None
+        if self._config.autostart:
+            group = MutuallyExclusiveCallbackGroup()
+            self._autostart_timer = self.create_timer(0.0, self._autostart, callback_group=group, clock=self._steady)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check the parameters, load the weights, warm up. On failure the node lives on, unconfigured."""
+        self._node_parameters.locked = True
+        self._problem = ""
+        try:
+            self._node_parameters.check()
+            self._session = Session(self, self._config)
+        except Spann3rError as error:
+            return self._refuse(str(error), TransitionCallbackReturn.FAILURE)
+        except Exception as error:  # rclpy would swallow it
+            trace = "".join(traceback.format_exception(error))
+            return self._refuse(f"{error or type(error).__name__}\n{trace}", TransitionCallbackReturn.ERROR)
+        self.get_logger().info(f"configured: {self._config.model}, weights {self._session.weights}")
+        return super().on_configure(state)
+
+    def _refuse(self, problem: str, outcome: TransitionCallbackReturn) -> TransitionCallbackReturn:
+        self._node_parameters.locked = False
+        self._problem = f"cannot configure: {problem}"
+        name = self.get_fully_qualified_name()
+        self.get_logger().error(
+            f"{self._problem}\nThe node waits: correct the parameter (ros2 param set {name} ...), then "
+            f"ros2 lifecycle set {name} configure, and activate"
+        )
+        return outcome
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras."""
+        session = self._session
+        assert session is not None
+        if weights_note(self._config):
+            self.get_logger().warning(DEMO_WARNING)
+        done = super().on_activate(state)  # publishers first, so that no answer is lost
+        session.activate()
+        self._watchdog = Watchdog(self, self._config, session.cameras, lambda: not session.paused)
+        return done
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe; memory and map stay."""
+        self._watchdog = None
+        if self._session is not None:
+            self._session.deactivate()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release memory, map and weights; all parameters may change again."""
+        self._close_session()
+        self._node_parameters.locked = False
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything."""
+        self._close_session()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Return to unconfigured."""
+        self._close_session()
+        self._node_parameters.locked = False
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Stop the worker and leave the graph."""
+        self._close_session()
+        self._log.close()
+        super().destroy_node()
+
+    def _close_session(self) -> None:
+        session, self._session, self._watchdog = self._session, None, None
+        if session is not None:
+            session.close()
+            del session
+            gc.collect()
+
+    def _autostart(self) -> None:
+        assert self._autostart_timer is not None
+        self._autostart_timer.cancel()
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def _every(self, period: float, callback: Callable[[], None]) -> Timer:
+        return self.create_timer(period, callback, callback_group=self._timers_group, clock=self._steady)
+
+    def _on_live_change(self, names: set[str]) -> None:
+        if "map_rate" in names:
+            self._latched_timer.timer_period_ns = int(1e9 / self._config.map_rate)
+        if "status_rate" in names:
+            self._status_timer.timer_period_ns = int(1e9 / self._config.status_rate)
+
+    def _on_clock_jump(self, now: int) -> None:
+        if self._session is not None:
+            self._session.clock_jumped_back(now)
+
+    def _discover(self) -> None:
+        if self._session is not None:
+            self._session.discover()
+
+    def _watch(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.check()
+
+    def _publish_latched(self) -> None:
+        if self._session is not None and self._session.active:
+            self._session.publish_latched()
+
+    def _publish_status(self) -> None:
+        if listened(self._status):
+            self._status.publish(status_message(self, self._config, self._session))
+        if listened(self._diagnostics):
+            silent = self._watchdog.silent if self._watchdog is not None else {}
+            self._diagnostics.publish(diagnostics_message(self, self._config, self._session, self._problem, silent))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM."""
+    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.ALL)
+    node = Spann3rNode()
+    executor = MultiThreadedExecutor(THREADS)
+    executor.add_node(node)
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        # The session first: a service that waits for the worker then gets its answer, and its thread ends.
+        node.destroy_node()
+        executor.shutdown()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The node's parameters: declared from ``NodeConfig``, checked by it, and kept in step with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from spann3r_ros.config import NodeConfig, Parameter, parameters
+from spann3r_ros.errors import ConfigError
+
+# Declared by rclpy itself, or by its publishers and subscriptions once they exist.
+FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+
+
+def descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """What `ros2 param describe` shows: meaning, unit, range, and whether it can change while the node runs."""
+    described = ParameterDescriptor(name=parameter.name, description=parameter.help)
+    if parameter.unit:
+        described.description += f" [{parameter.unit}]"
+    notes = [] if parameter.live else ["read-only while the node is configured"]
+    low, high = parameter.low, parameter.high
+    if low is not None and high is not None and parameter.kind is int:
+        described.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+    elif low is not None and high is not None:
+        described.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+    elif parameter.range_text():
+        notes.insert(0, "one of " + parameter.range_text() if parameter.choices else parameter.range_text())
+    described.additional_constraints = "; ".join(notes)
+    # A whole number is a fine value for a float, as it is everywhere in Python: we check the type ourselves.
+    described.dynamic_typing = parameter.kind is float
+    return described
+
+
+class NodeParameters:
+    """All parameters of the node.
+
+    Args:
+        node: where they are declared. A wrong override does not raise: the default is kept, ``problems`` tells.
+        changed: called with the names of live parameters after they changed.
+
+    Attributes:
+        config: their present values. Live ones change in place.
+        problems: overrides that were refused and not corrected since, by name.
+        locked: whether only live parameters may change (while the node is configured).
+    """
+
+    def __init__(self, node: Node, changed: Callable[[set[str]], None]) -> None:
+        self._node, self._changed = node, changed
+        self._known = {parameter.name: parameter for parameter in parameters(NodeConfig)}
+        self.config = NodeConfig()
+        self.problems: dict[str, str] = {}
+        self.locked = False
+        self._declared = False
+        node.add_on_set_parameters_callback(self._on_set)
+        for parameter in self._known.values():
+            self._declare(parameter)
+        self._declared = True
+        self._report_unknown()
+
+    def _declare(self, parameter: Parameter) -> None:
+        # rclpy takes an empty list for one of bytes: an empty string stands for "no names".
+        default = (parameter.default or [""]) if parameter.kind is list else parameter.default
+        try:
+            self._node.declare_parameter(parameter.name, default, descriptor(parameter))
+        except (InvalidParameterValueException, InvalidParameterTypeException) as error:
+            self._node.declare_parameter(parameter.name, default, descriptor(parameter), ignore_override=True)
+            # rclpy's ranges speak first and name neither unit nor meaning; ours does.
+            override = self._overrides()[parameter.name].value
+            reason = str(error)
+            try:
+                parameter.check(_plain(override))
+            except ConfigError as refusal:
+                reason = str(refusal)
+            self.problems[parameter.name] = reason
+
+    def _overrides(self) -> dict[str, RosParameter[Any]]:
+        # No public way tells overrides of parameters that were never declared.
+        return dict(getattr(self._node, "_parameter_overrides", {}))
+
+    def _report_unknown(self) -> None:
+        for name in self._overrides():
+            if name not in self._known and not name.startswith(FOREIGN):
+                near = difflib.get_close_matches(name, self._known, n=3)
+                hint = "did you mean " + " or ".join(near) if near else "see docs/parameters.md"
+                self._node.get_logger().error(f"unknown parameter '{name}' is ignored: {hint}")
+
+    def _on_set(self, changes: list[RosParameter[Any]]) -> SetParametersResult:
+        values: dict[str, Any] = {}
+        for change in changes:
+            if change.name not in self._known:
+                continue  # of rclpy: use_sim_time, qos_overrides
+            known = self._known[change.name]
+            try:
+                value = known.check(_plain(change.value))
+            except ConfigError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            if self.locked and not known.live:
+                return SetParametersResult(
+                    successful=False,
+                    reason=f"parameter '{change.name}' is read-only while the node is configured: clean it up first "
+                    f"(ros2 lifecycle set {self._node.get_fully_qualified_name()} deactivate, then cleanup), "
+                    "set it, and configure again",
+                )
+            values[change.name] = value
+        for name, value in values.items():
+            self.problems.pop(name, None)
+            _assign(self.config, name, value)
+        if values and self._declared:
+            self._changed(set(values))
+        return SetParametersResult(successful=True)
+
+    def check(self) -> None:
+        """Raise ConfigError when an override was refused, or parameters contradict each other."""
+        if self.problems:
+            raise ConfigError(next(iter(self.problems.values())))
+        self.config.check()
+
+
+def _plain(value: Any) -> Any:
+    """The value as config.py takes it: lists instead of arrays, and no empty names."""
+    if isinstance(value, (list, tuple)):
+        return [item for item in value if item != ""]
+    return value
+
+
+def _assign(config: NodeConfig, name: str, value: Any) -> None:
+    target: Any = config
+    *groups, leaf = name.split(".")
+    for group in groups:
+        target = getattr(target, group)
+    setattr(target, leaf, value)

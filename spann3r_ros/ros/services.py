@@ -1,0 +1,131 @@
+"""``~/reset``, ``~/pause``, ``~/resume``, ``~/save_map`` and ``~/load_map``. None waits for the network for ever."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
+from typing import Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from spann3r_ros.config import NodeConfig
+from spann3r_ros.errors import Spann3rError
+from spann3r_ros.mapping.archive import SavedMap
+from spann3r_ros.ros.session import Session
+from spann3r_ros.srv import LoadMap, SaveMap
+
+
+class MapServices:
+    """The services of the node, there from its start; without a session they say so.
+
+    Args:
+        node: where they are advertised.
+        config: ``service_timeout``.
+        session: gives the present session, or None while the node is not configured.
+    """
+
+    def __init__(self, node: Node, config: NodeConfig, session: Callable[[], Session | None]) -> None:
+        self._node, self._config, self._session = node, config, session
+        # Two groups: a reset never queues behind a map that is being written.
+        quick, slow = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+        node.create_service(Trigger, "~/reset", self._reset, callback_group=quick)
+        node.create_service(Trigger, "~/pause", self._pause, callback_group=quick)
+        node.create_service(Trigger, "~/resume", self._resume, callback_group=quick)
+        node.create_service(SaveMap, "~/save_map", self._save, callback_group=slow)
+        node.create_service(LoadMap, "~/load_map", self._load, callback_group=slow)
+
+    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(response, lambda session: session.reset(), "memory, map and trajectory begin anew")
+
+    def _pause(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(response, lambda session: session.pause(), "paused: images pass by", active=True)
+
+    def _resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(response, lambda session: session.resume(), "images are taken again", active=True)
+
+    def _answer(
+        self, response: Any, action: Callable[[Session], None], done: str, active: bool = False
+    ) -> Trigger.Response:
+        try:
+            session = self._require(active)
+            action(session)
+            response.success, response.message = True, done
+        except Spann3rError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    def _save(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
+        path = _absolute(request.path) if request.path else self._default_path()
+        saved = self._wait(lambda session: session.save(path), f"writing {path}", response)
+        if saved is not None:
+            response.files = [str(file) for file in saved.files]
+            response.message = f"wrote {saved.points} points and {saved.frames} poses to {path}"
+        return response
+
+    def _load(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
+        if not request.path:
+            response.message = "path is empty: give the folder that ~/save_map wrote"
+            return response
+        path = _absolute(request.path)
+        loaded = self._wait(lambda session: session.load(path), f"reading {path}", response)
+        if loaded is not None:
+            response.message = f"read {loaded.points} points and {loaded.frames} poses from {path}; the map continues"
+        return response
+
+    def _wait(
+        self, begin: Callable[[Session], Future[SavedMap]], doing: str, response: SaveMap.Response | LoadMap.Response
+    ) -> SavedMap | None:
+        """The outcome within ``service_timeout``; on failure the response tells why, and None is returned."""
+        timeout = self._config.service_timeout
+        try:
+            future = begin(self._require())
+            outcome = future.result(timeout)
+        except FutureTimeoutError:
+            if future.cancel():
+                response.message = f"{doing}: not begun within {timeout:g} s, the network is busy. Nothing was changed"
+            else:
+                response.message = f"{doing}: still at it after {timeout:g} s; the log will tell when it is done"
+                future.add_done_callback(lambda late: self._log_late(doing, late))
+            return None
+        except Exception as error:  # whatever a damaged file or a full disk does, the node goes on
+            response.message = f"{doing}: {error or type(error).__name__}"
+            if not isinstance(error, (Spann3rError, OSError)):
+                response.message += "\n" + "".join(traceback.format_exception(error))
+            self._node.get_logger().error(response.message)
+            return None
+        response.success, response.points, response.frames = True, outcome.points, outcome.frames
+        self._node.get_logger().info(f"{doing}: {outcome.points} points, {outcome.frames} poses")
+        return outcome
+
+    def _log_late(self, doing: str, late: Future[SavedMap]) -> None:
+        error = late.exception()
+        if error is None:
+            self._node.get_logger().info(f"{doing}: done, {late.result().points} points")
+        else:
+            self._node.get_logger().error(f"{doing}: {error}")
+
+    def _require(self, active: bool = False) -> Session:
+        session = self._session()
+        if session is None or (active and not session.active):
+            raise Spann3rError(
+                "the node is not " + ("active" if active else "configured"),
+                next_step=f"ros2 lifecycle set {self._node.get_fully_qualified_name()} configure, then activate",
+            )
+        return session
+
+    def _default_path(self) -> Path:
+        """A new folder beside the node's logs."""
+        home = Path(os.environ.get("ROS_HOME") or "~/.ros").expanduser()
+        logs = Path(os.environ.get("ROS_LOG_DIR") or home / "log").expanduser()
+        return logs / f"{self._node.get_name()}_map_{time.strftime('%Y%m%d_%H%M%S')}"
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).expanduser().absolute()

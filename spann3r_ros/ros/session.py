@@ -1,0 +1,254 @@
+"""The node between configure and cleanup: a reconstruction, the worker that runs it, and what leaves it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+import traceback
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode
+
+from spann3r_ros.config import NodeConfig
+from spann3r_ros.errors import Spann3rError
+from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.mapping.archive import SavedMap
+from spann3r_ros.memory.statistics import MemoryStatistics
+from spann3r_ros.prediction import Prediction
+from spann3r_ros.reconstruction import Reconstruction
+from spann3r_ros.ros.camera_input import CameraInput
+from spann3r_ros.ros.clock import Arrival, StampOrder
+from spann3r_ros.ros.publishers import ResultPublishers, listened
+from spann3r_ros.ros.tf import WorldBroadcaster
+from spann3r_ros.ros.transforms import listen
+from spann3r_ros.worker import Worker
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the reconstruction holds, taken on the worker's thread between two frames."""
+
+    frame_index: int = 0
+    output_stamp: int = 0
+    points: int = 0
+    keyframes: int = 0
+    submaps: int = 0
+    map_revision: int = 0
+    poses: int = 0
+    metric: bool = False
+    scale_source: str = ""
+    memory: MemoryStatistics = field(default_factory=MemoryStatistics)
+
+
+class Session:
+    """Owns the reconstruction. Made by configure, closed by cleanup; cameras are subscribed only while active.
+
+    Args:
+        node: the lifecycle node.
+        config: its parameters; live ones change in place.
+
+    Raises:
+        Spann3rError: weights that cannot be loaded, or parameters that contradict each other.
+    """
+
+    def __init__(self, node: LifecycleNode, config: NodeConfig) -> None:
+        self._node, self._config = node, config
+        self._reconstruction = Reconstruction.from_config(config)
+        self._warm_up()
+        self.transforms = listen(node)
+        self.world = WorldBroadcaster(node, config, self.transforms)
+        self.publishers = ResultPublishers(node, config, self.world)
+        self.cameras: list[CameraInput] = []
+        self.order = StampOrder()
+        self.last_error = ""
+        self.paused = False
+        self._indices = itertools.count()
+        self._published_map = self._published_path = -1
+        self._latched: Future[None] | None = None
+        self._failure_logged = float("-inf")
+        self.worker = Worker(self._reconstruction, self._deliver, self._fail, config.queue_policy, config.queue_size)
+        self.snapshot = self._snapshot()
+        self.worker.pause()
+        self.worker.start()
+
+    @property
+    def weights(self) -> str:
+        """Where the weights came from, for people."""
+        return self._reconstruction.model.weights
+
+    @property
+    def device(self) -> str:
+        """Where the network runs: cpu or cuda."""
+        return self._reconstruction.model.device.type
+
+    @property
+    def active(self) -> bool:
+        """Whether the cameras are subscribed."""
+        return bool(self.cameras)
+
+    def activate(self) -> None:
+        """Subscribe to the cameras."""
+        self.cameras = [
+            CameraInput(self._node, self._config, index, lambda: self.worker.accepting, self._judge, self._accept)
+            for index in range(len(self._config.image_topics))
+        ]
+        self.paused = False
+        self.worker.resume()
+        self.discover()
+
+    def deactivate(self) -> None:
+        """Unsubscribe; what has been reconstructed stays."""
+        self.worker.pause()
+        self.worker.clear()
+        for camera in self.cameras:
+            camera.close()
+        self.cameras = []
+
+    def discover(self) -> None:
+        """Subscribe to cameras that have appeared on the graph."""
+        for camera in self.cameras:
+            camera.discover()
+
+    def pause(self) -> None:
+        """Let images pass by."""
+        self.paused = True
+        self.worker.pause()
+
+    def resume(self) -> None:
+        """Take images again."""
+        self.paused = False
+        self.worker.resume()
+
+    def reset(self) -> None:
+        """Begin a new world; returns at once, and no answer about the old one will be published."""
+        self._indices = itertools.count()
+        self.world.clear()
+        for camera in self.cameras:
+            camera.restart()
+        self.last_error = ""
+        self.worker.reset().add_done_callback(lambda _: self._refresh())
+
+    def clock_jumped_back(self, now: int) -> None:
+        """Follow the policy ``clock_jump`` when simulated time jumps back to ``now`` (ns)."""
+        if self.active and self.order.clock_jumped_back(now):
+            self._begin_time(f"the ROS clock jumped back to {now / 1e9:.3f} s")
+
+    def save(self, path: Path) -> Future[SavedMap]:
+        """Write map, trajectory and memory between two frames."""
+        return self.worker.submit(lambda: self._reconstruction.save(path))
+
+    def load(self, path: Path) -> Future[SavedMap]:
+        """Continue from what ``save`` wrote; images of any time are welcome afterwards."""
+
+        def read() -> SavedMap:
+            loaded = self._reconstruction.load(path)
+            self.order.clear()
+            self.world.clear()
+            self._refresh()
+            return loaded
+
+        return self.worker.submit(read)
+
+    def publish_latched(self) -> None:
+        """Send map and path when they changed and somebody listens; the work happens between two frames."""
+        if self._latched is not None and not self._latched.done():
+            return
+        snapshot = self.snapshot
+        map_due = listened(self.publishers.map) and snapshot.map_revision != self._published_map
+        path_due = listened(self.publishers.path) and snapshot.poses != self._published_path
+        if map_due or path_due:
+            self._latched = self.worker.submit(lambda: self._publish_latched(map_due, path_due))
+
+    def close(self) -> None:
+        """Stop the worker and release everything, memory and weights included."""
+        self.deactivate()
+        if not self.worker.stop():
+            self._node.get_logger().warning("the network is still busy with a frame; it is left to end by itself")
+        else:
+            self._reconstruction.close()
+        self.publishers.close()
+        self.world.close()
+        self.transforms.close()
+
+    def _warm_up(self) -> None:
+        """Two frames of noise: kernels are chosen and memory is allocated before the first image comes."""
+        begin = time.monotonic()
+        noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+        for index in range(2):
+            self._reconstruction.process(Frame(index, index, "warm_up", noise))
+        self._reconstruction.reset()
+        self._node.get_logger().info(f"network ready, warmed up in {time.monotonic() - begin:.1f} s")
+
+    # Called by the cameras' callbacks.
+
+    def _judge(self, camera: str, stamp: int) -> Arrival:
+        arrival = self.order.observe(camera, stamp)
+        if arrival is Arrival.JUMP:
+            self._begin_time(f"images of camera '{camera}' jumped back to {stamp / 1e9:.3f} s")
+        return arrival
+
+    def _begin_time(self, reason: str) -> None:
+        self.world.clear()
+        self.transforms.clear()
+        if self._config.clock_jump == "reset":
+            self._node.get_logger().warning(f"{reason}: a new map begins (parameter clock_jump)")
+            self.reset()
+        else:
+            self._node.get_logger().warning(f"{reason}: the map continues (parameter clock_jump)")
+
+    def _accept(self, stamp: int, frame_id: str, image: NDArray[np.uint8], intrinsics: Intrinsics | None) -> None:
+        self.worker.offer(Frame(next(self._indices), stamp, frame_id, image, intrinsics))
+
+    # Called on the worker's thread.
+
+    def _deliver(self, frame: Frame, predictions: list[Prediction]) -> None:
+        self.snapshot = dataclasses.replace(
+            self._snapshot(),
+            frame_index=frame.index,
+            output_stamp=predictions[-1].frame.stamp if predictions else self.snapshot.output_stamp,
+        )
+        if self.active and rclpy.ok(context=self._node.context):
+            for prediction in predictions:
+                self.publishers.publish(prediction)
+
+    def _fail(self, frame: Frame, error: Exception) -> None:
+        text = f"image {frame.index} of '{frame.camera}' failed: {error or type(error).__name__}"
+        now = time.monotonic()
+        if text.partition(":")[2] != self.last_error.partition(":")[2] or now - self._failure_logged > 10.0:
+            self._failure_logged = now
+            if not isinstance(error, Spann3rError):
+                text += "\n" + "".join(traceback.format_exception(error))
+            self._node.get_logger().error(text)
+        self.last_error = text
+
+    def _refresh(self) -> None:
+        self.snapshot = self._snapshot()
+
+    def _snapshot(self) -> Snapshot:
+        reconstruction = self._reconstruction
+        submaps = reconstruction.map.submaps
+        return Snapshot(
+            points=sum(len(submap.cloud) for submap in submaps),
+            keyframes=sum(len(submap.poses) for submap in submaps),
+            submaps=len(submaps),
+            map_revision=reconstruction.map.revision,
+            poses=len(reconstruction.trajectory),
+            metric=reconstruction.metric,
+            scale_source=reconstruction.scale_source,
+            memory=reconstruction.statistics(),
+        )
+
+    def _publish_latched(self, map_due: bool, path_due: bool) -> None:
+        snapshot = self.snapshot
+        if map_due:
+            self.publishers.publish_map(self._reconstruction.map.cloud(), snapshot.output_stamp)
+            self._published_map = snapshot.map_revision
+        if path_due:
+            self.publishers.publish_path(self._reconstruction.trajectory)
+            self._published_path = snapshot.poses

@@ -1,0 +1,74 @@
+"""``~/status``: how the reconstruction is doing, in numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rclpy.node import Node
+
+from spann3r_ros.config import NodeConfig
+from spann3r_ros.memory.statistics import MemoryStatistics
+from spann3r_ros.msg import MemoryStatus, ReconstructionStatus
+from spann3r_ros.ros.conversions import time_message
+from spann3r_ros.ros.session import Session
+
+DEMO_WEIGHTS = "demo weights"
+
+DEMO_WARNING = (
+    "demo weights: the model that ships knows one synthetic apartment and nothing else; of anything else its map is "
+    "wrong. Real weights: python -m spann3r_ros models list | fetch NAME | check FILE, then set `checkpoint`"
+)
+
+
+def weights_note(config: NodeConfig) -> str:
+    """``demo weights`` for the model that ships, else nothing."""
+    return "" if config.checkpoint else DEMO_WEIGHTS
+
+
+def state(session: Session | None) -> str:
+    """What the node does now, in a word or three."""
+    if session is None:
+        return "unconfigured"
+    if not session.active:
+        return "inactive"
+    if session.paused:
+        return "paused"
+    return "running" if any(camera.counts.received for camera in session.cameras) else "waiting for images"
+
+
+def status_message(node: Node, config: NodeConfig, session: Session | None) -> ReconstructionStatus:
+    """The present status; almost empty while the node is not configured."""
+    message = ReconstructionStatus(
+        model=config.model,
+        weights_note=weights_note(config),
+        state=state(session),
+        device=config.device,
+        precision=config.precision,
+        world_frame=config.world_frame,
+    )
+    message.header.stamp = node.get_clock().now().to_msg()
+    message.header.frame_id = config.world_frame
+    if session is None:
+        return message
+    work, snapshot, cameras = session.worker.statistics(), session.snapshot, session.cameras
+    message.weights, message.device = session.weights, session.device
+    message.frame_index = snapshot.frame_index
+    message.last_image_stamp = time_message(max((camera.last_stamp for camera in cameras), default=0))
+    message.last_output_stamp = time_message(snapshot.output_stamp)
+    message.latency, message.inference_time = work.latency, work.duration
+    message.input_rate = sum(camera.rate for camera in cameras)
+    message.output_rate = work.rate
+    message.frames_received = sum(camera.counts.received for camera in cameras)
+    message.frames_processed = work.processed
+    message.frames_dropped = work.dropped + sum(camera.counts.skipped for camera in cameras)
+    message.frames_failed = work.failed + sum(camera.counts.refused for camera in cameras)
+    message.queue_length = work.waiting
+    message.points, message.keyframes, message.submaps = snapshot.points, snapshot.keyframes, snapshot.submaps
+    message.metric, message.scale_source = snapshot.metric, snapshot.scale_source
+    message.memory = memory_message(snapshot.memory)
+    return message
+
+
+def memory_message(statistics: MemoryStatistics) -> MemoryStatus:
+    """The counters of a memory; the message has the same names."""
+    return MemoryStatus(**dataclasses.asdict(statistics))

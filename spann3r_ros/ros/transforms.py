@@ -1,0 +1,145 @@
+"""Looking up the robot's transforms: tf2_ros where it is installed, else /tf and /tf_static themselves."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time
+from tf2_msgs.msg import TFMessage
+
+from spann3r_ros.errors import GeometryError
+from spann3r_ros.geometry.transform_tree import TransformTree
+from spann3r_ros.ros import qos
+from spann3r_ros.ros.conversions import nanoseconds, transform_from_message
+from spann3r_ros.sim3 import Sim3
+
+
+class Transforms(Protocol):
+    """Where the frames of the robot are."""
+
+    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Sim3:
+        """``target_from_source`` at ``stamp`` (ns), waiting up to ``timeout`` seconds.
+
+        Raises:
+            GeometryError: it did not become known.
+        """
+        ...
+
+    def parent(self, frame: str) -> str | None:
+        """The frame that ``frame`` hangs on, or None."""
+        ...
+
+    def clear(self) -> None:
+        """Forget moving frames, because time begins anew."""
+        ...
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+def listen(node: Node) -> Transforms:
+    """The best source that is installed."""
+    try:
+        import tf2_ros
+    except ImportError:
+        return TopicTransforms(node)
+    return Tf2Transforms(node, tf2_ros)
+
+
+class TopicTransforms:
+    """A transform tree fed by the topics."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._tree = TransformTree()
+        self._changed = threading.Condition()
+        group = MutuallyExclusiveCallbackGroup()
+        self._subscriptions = [
+            node.create_subscription(TFMessage, "/tf", self._moving, qos.live(qos.TF_DEPTH), callback_group=group),
+            node.create_subscription(
+                TFMessage, "/tf_static", self._fixed, qos.latched(qos.TF_DEPTH), callback_group=group
+            ),
+        ]
+
+    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Sim3:  # noqa: D102
+        found: list[Sim3] = []
+        reasons: list[GeometryError] = []
+
+        def known() -> bool:
+            try:
+                found.append(self._tree.lookup(target, source, stamp))
+            except GeometryError as error:
+                reasons.append(error)
+            return bool(found)
+
+        with self._changed:
+            if not self._changed.wait_for(known, timeout):
+                raise reasons[-1]
+        return found[0]
+
+    def parent(self, frame: str) -> str | None:  # noqa: D102
+        with self._changed:
+            return self._tree.parent(frame)
+
+    def clear(self) -> None:  # noqa: D102
+        with self._changed:
+            self._tree.clear_moving()
+
+    def close(self) -> None:  # noqa: D102
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def _moving(self, message: TFMessage) -> None:
+        self._insert(message, static=False)
+
+    def _fixed(self, message: TFMessage) -> None:
+        self._insert(message, static=True)
+
+    def _insert(self, message: TFMessage, static: bool) -> None:
+        with self._changed:
+            for entry in message.transforms:
+                parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
+                try:
+                    pose = transform_from_message(entry.transform)
+                except GeometryError as error:
+                    self._node.get_logger().warning(
+                        f"transform '{parent}' -> '{child}' is ignored: {error}", throttle_duration_sec=10.0
+                    )
+                    continue
+                self._tree.insert(nanoseconds(entry.header.stamp), parent, child, pose, static)
+            self._changed.notify_all()
+
+
+class Tf2Transforms:
+    """The buffer of tf2_ros."""
+
+    def __init__(self, node: Node, tf2_ros: Any) -> None:
+        self._error = tf2_ros.TransformException
+        self._buffer = tf2_ros.Buffer(node=node)
+        self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+
+    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Sim3:  # noqa: D102
+        try:
+            found = self._buffer.lookup_transform(
+                target, source, Time(nanoseconds=stamp), Duration(nanoseconds=int(timeout * 1e9))
+            )
+        except self._error as error:
+            raise GeometryError(str(error)) from error
+        return transform_from_message(found.transform)
+
+    def parent(self, frame: str) -> str | None:  # noqa: D102
+        import yaml
+
+        entry = (yaml.safe_load(self._buffer.all_frames_as_yaml()) or {}).get(frame)
+        return None if entry is None else str(entry["parent"])
+
+    def clear(self) -> None:  # noqa: D102
+        pass  # the buffer watches the clock itself
+
+    def close(self) -> None:  # noqa: D102
+        self._listener.unregister()
