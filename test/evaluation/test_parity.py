@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from spann3r_ros.cli.main import main
+
+CASES = {
+    "sequence": (["spann3r_tiny_weights"], ["spann3r_tiny_config"], ["spann3r_tiny_sequence"]),
+    "batch of two": (
+        ["spann3r_tiny_weights"],
+        ["spann3r_tiny_config", "spann3r_tiny_batch2"],
+        ["spann3r_tiny_batch2"],
+    ),
+    "unordered": (
+        ["spann3r_tiny_weights"],
+        ["spann3r_tiny_config", "spann3r_tiny_offline"],
+        ["spann3r_tiny_offline"],
+    ),
+    "pairs": (
+        ["dust3r_tiny_dpt_weights", "dust3r_tiny_linear_head_weights"],
+        ["dust3r_tiny_config"],
+        ["dust3r_tiny_pairs"],
+    ),
+}
+
+
+def arguments(golden: Path, case: str) -> list[str]:
+    weights, configs, sequences = CASES[case]
+    return [
+        "parity",
+        *("--weights", *(str(golden / f"{name}.safetensors") for name in weights)),
+        *("--config", *(str(golden / f"{name}.json") for name in configs)),
+        *("--sequence", *(str(golden / f"{name}.safetensors") for name in sequences)),
+    ]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_tensor_and_decision_equals_the_published_network(
+    case: str, golden: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments(golden, case), "--tolerance", "2e-5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("parity: worst ") and lines[-1].endswith("decisions equal: yes")
+    unknown = [line for line in lines if line.startswith("not compared")]
+    assert all(".probe." in name for line in unknown for name in line.split(": ", 1)[1].split(", "))
+
+
+def test_every_kind_of_tensor_is_compared(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(arguments(golden, "sequence"))
+    kinds = {line.split("  ")[0].strip() for line in capsys.readouterr().out.splitlines()}
+    recorded = load_file(golden / "spann3r_tiny_sequence.safetensors")
+    names = {name.split(".")[1].removesuffix("_s4") for name in recorded if name.startswith("step_")}
+    names -= {"counters", "prune_indices", "mem_k", "mem_v"}
+    assert names <= kinds and {"mem_k keys", "mem_k directions", "mem_v values"} <= kinds
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("step_05.feat_k1", "step_05.feat_k1"), ("step_13.mem_v", "step_13.mem_v"), ("step_17.conf_1", "step_17.conf_1")],
+)
+def test_a_changed_recording_is_noticed(
+    name: str, place: str, golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = load_file(golden / "spann3r_tiny_sequence.safetensors")
+    changed = recording[name].clone()
+    changed.view(-1)[3] += 0.05 * changed.abs().max()
+    save_file({**recording, name: changed}, tmp_path / "changed.safetensors")
+    options = arguments(golden, "sequence")
+    options[options.index("--sequence") + 1] = str(tmp_path / "changed.safetensors")
+    assert main(options) == 1
+    assert place in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_changed_decision_is_noticed(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording = load_file(golden / "spann3r_tiny_sequence.safetensors")
+    counters = recording["step_06.counters"] + torch.tensor([-1, 0, 0, 0, 0])
+    save_file({**recording, "step_06.counters": counters}, tmp_path / "changed.safetensors")
+    options = arguments(golden, "sequence")
+    options[options.index("--sequence") + 1] = str(tmp_path / "changed.safetensors")
+    assert main(options) == 1
+    output = capsys.readouterr().out
+    assert "decision differs: step_06.counters" in output and output.rstrip().endswith("decisions equal: no")
+
+
+def test_a_changed_weight_is_noticed(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = load_file(golden / "spann3r_tiny_weights.safetensors")
+    name = "dust3r.dec_blocks2.5.mlp.fc1.weight"
+    save_file({**weights, name: weights[name] * 1.01}, tmp_path / "weights.safetensors")
+    options = arguments(golden, "sequence")
+    options[options.index("--weights") + 1] = str(tmp_path / "weights.safetensors")
+    assert main(options) == 1
+
+
+def test_a_recording_without_images_is_refused(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"step_00.feat1": torch.zeros(1)}, tmp_path / "empty.safetensors")
+    options = arguments(golden, "sequence")
+    options[options.index("--sequence") + 1] = str(tmp_path / "empty.safetensors")
+    assert main(options) == 2
+    assert "recording without images" in capsys.readouterr().err
+
+
+def test_an_unreadable_configuration_is_refused(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model": {}})[:-1])
+    options = arguments(golden, "sequence")
+    options[options.index("--config") + 1] = str(tmp_path / "config.json")
+    assert main(options) == 2
+    assert "config.json cannot be read" in capsys.readouterr().err
