@@ -95,10 +95,11 @@ def fields_from_keywords(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     for key, value in keywords.items():
-        if key in _SIZES:
-            fields[_SIZES[key]] = int(value)
-        elif key in _READERS:
-            fields.update(_READERS[key](value))
+        if key in _READERS:
+            try:
+                fields.update(_READERS[key](value))
+            except (TypeError, ValueError, IndexError) as error:
+                raise CheckpointError(f"keyword '{key}' of the network's description", got=repr(value)) from error
         elif key not in _WITHOUT_EFFECT:
             raise CheckpointError(
                 "unknown keyword in the description of the network",

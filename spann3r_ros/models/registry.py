@@ -27,7 +27,8 @@ from spann3r_ros.models.checkpoint import Checkpoint, load_into, read_checkpoint
 DEMO_WEIGHTS = "demo weights"
 """How ``StreamingModel.weights`` begins for the model that ships: it knows one synthetic apartment and nothing else."""
 
-_SHIPPED = "models/weights/apartment.safetensors"
+SHIPPED = "models/weights/apartment.safetensors"
+"""The model that ships, inside the package."""
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -106,7 +107,7 @@ def load_model(config: Config) -> StreamingModel:
                 next_step=f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}",
             )
         network = load_network(checkpoint, device, config.precision)
-    weights = config.checkpoint or f"{DEMO_WEIGHTS} ({Path(_SHIPPED).name})"
+    weights = config.checkpoint or f"{DEMO_WEIGHTS} ({Path(SHIPPED).name})"
     model: StreamingModel = _imported(row.model)(network, config, weights)
     return model
 
@@ -164,11 +165,11 @@ def _checkpoint_path(checkpoint: str) -> Iterator[Path]:
     if checkpoint:
         yield Path(checkpoint).expanduser()
         return
-    shipped = importlib.resources.files("spann3r_ros") / _SHIPPED
+    shipped = importlib.resources.files("spann3r_ros") / SHIPPED
     if not shipped.is_file():
         raise CheckpointError(
             "this installation has no model of its own",
-            got=f"no {_SHIPPED} in the package",
+            got=f"no {SHIPPED} in the package",
             next_step="Set the parameter `checkpoint`; `python -m spann3r_ros models list` shows where weights are",
         )
     with importlib.resources.as_file(shipped) as path:
