@@ -35,6 +35,8 @@ FACE_OFFSET = 16.0
 """Metres between the patterns of the faces of a solid: they differ, and u and v from the middle can be told."""
 TILE = 16
 MAXIMUM_CELLS = 64
+CREASE = 0.03
+"""Brightness changes by less between neighbouring pixels of one face."""
 NEAR = 1e-6
 
 
@@ -290,11 +292,13 @@ def cast(
     solids: NDArray[np.void],
     shade: NDArray[np.float64],
     shade_grid: tuple[float, float, float],
+    samples: int,
+    wanted: NDArray[np.bool_],
     depth: NDArray[np.float32],
     surface: NDArray[np.int32],
     chart: NDArray[np.float32],
 ) -> None:
-    """Cast one ray through every pixel of N cameras.
+    """Cast one ray through every wanted pixel of N cameras.
 
     Args:
         poses: (N, 3, 4) world_from_camera, optical axes, metres.
@@ -306,6 +310,8 @@ def cast(
         solids: (S,) of SOLID.
         shade: (rows, columns) brightness of the floor.
         shade_grid: x, y and cell size of it in metres.
+        samples: rays per pixel of ``wanted`` in each direction.
+        wanted: (N, H / samples, W / samples); nothing is written where it is false.
         depth: (N, H, W) out, z-depth in metres.
         surface: (N, H, W) out; 6 * cell + face, or 6 * C + index of the solid.
         chart: (N, H, W, CHART) out.
@@ -326,6 +332,8 @@ def cast(
                 for i in range(row, row + rows):
                     y = (i - cy) / fy
                     for j in range(column, column + columns):
+                        if not wanted[n, i // samples, j // samples]:
+                            continue
                         x = (j - cx) / fx
                         dx = pose[0, 0] * x + pose[0, 1] * y + pose[0, 2]
                         dy = pose[1, 0] * x + pose[1, 1] * y + pose[1, 2]
@@ -357,3 +365,24 @@ def cast(
                         chart[n, i, j, 3] = b
                         chart[n, i, j, 4] = t * length / (fx * max(facing / length, 0.08))
                         chart[n, i, j, 5] = light
+
+
+@njit
+def edges(surface: NDArray[np.int32], chart: NDArray[np.float32], found: NDArray[np.bool_]) -> None:
+    """Where one ray cannot stand for a pixel: two surfaces meet, or two faces of one.
+
+    Args:
+        surface: (N, H, W) of ``cast``.
+        chart: (N, H, W, CHART) of ``cast``.
+        found: (N, H, W) out.
+    """
+    found[:] = False
+    height, width = surface.shape[1], surface.shape[2]
+    for n in range(surface.shape[0]):
+        for i in range(height):
+            for j in range(width):
+                for down, right in ((0, 1), (1, 0)):
+                    k, m = min(i + down, height - 1), min(j + right, width - 1)
+                    if surface[n, i, j] != surface[n, k, m] or abs(chart[n, i, j, 5] - chart[n, k, m, 5]) > CREASE:
+                        found[n, i, j] = True
+                        found[n, k, m] = True

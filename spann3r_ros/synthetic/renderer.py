@@ -65,7 +65,8 @@ class Renderer:
         Args:
             world_from_camera: of scale 1; optical axes (x right, y down, z forward) to the world of the scene, metres.
             intrinsics: of the picture.
-            supersample: rays per pixel in each direction for the colours; depth is always that of the pixel's centre.
+            supersample: rays per pixel in each direction where surfaces meet, for smooth outlines (elsewhere the
+                patterns are filtered as they are); depth is always that of the pixel's centre.
 
         Raises:
             GeometryError: a camera that is in no room, or a scale other than 1.
@@ -86,18 +87,19 @@ class Renderer:
         surface = np.empty((len(cameras), *size), np.int32)
         image = np.empty((len(cameras), *size, 3), np.uint8)
         chart = np.empty((1, *size, ray_casting.CHART), np.float32)
+        everywhere, edges = np.ones((1, *size), np.bool_), np.empty((1, *size), np.bool_)
         fine_size = (1, supersample * size[0], supersample * size[1])
         fine_depth, fine_surface = np.empty(fine_size, np.float32), np.empty(fine_size, np.int32)
         fine_chart = np.empty((*fine_size, ray_casting.CHART), np.float32)
-        for n in range(len(cameras)):  # one at a time: what is between the two kernels stays in the cache
+        for n in range(len(cameras)):  # one at a time: what is between the kernels stays in the cache
             only = slice(n, n + 1)
-            camera = (poses[only], starts[only])
-            self._cast(*camera, intrinsics, 1, depth[only], surface[only], chart)
-            if supersample == 1:
-                self._paint(surface[only], chart, 1, image[only])
-            else:
-                self._cast(*camera, intrinsics, supersample, fine_depth, fine_surface, fine_chart)
-                self._paint(fine_surface, fine_chart, supersample, image[only])
+            camera = (poses[only], starts[only], intrinsics)
+            self._cast(*camera, 1, everywhere, depth[only], surface[only], chart)
+            self._paint(surface[only], chart, 1, everywhere, image[only])
+            if supersample > 1:
+                ray_casting.edges(surface[only], chart, edges)
+                self._cast(*camera, supersample, edges, fine_depth, fine_surface, fine_chart)
+                self._paint(fine_surface, fine_chart, supersample, edges, image[only])
         return Rendering(image, depth, _unproject(depth, poses, intrinsics), surface)
 
     def _cast(
@@ -106,6 +108,7 @@ class Renderer:
         starts: NDArray[np.int64],
         intrinsics: Intrinsics,
         samples: int,
+        wanted: NDArray[np.bool_],
         depth: NDArray[np.float32],
         surface: NDArray[np.int32],
         chart: NDArray[np.float32],
@@ -118,12 +121,17 @@ class Renderer:
             float(intrinsics.cx * samples + offset),
             float(intrinsics.cy * samples + offset),
         )
-        ray_casting.cast(poses, starts, camera, *self._scene, depth, surface, chart)
+        ray_casting.cast(poses, starts, camera, *self._scene, samples, wanted, depth, surface, chart)
 
     def _paint(
-        self, surface: NDArray[np.int32], chart: NDArray[np.float32], samples: int, image: NDArray[np.uint8]
+        self,
+        surface: NDArray[np.int32],
+        chart: NDArray[np.float32],
+        samples: int,
+        wanted: NDArray[np.bool_],
+        image: NDArray[np.uint8],
     ) -> None:
-        textures.paint(surface, chart, self._look_of, self._looks, self._colors, samples, image)
+        textures.paint(surface, chart, self._look_of, self._looks, self._colors, samples, wanted, image)
 
     def _cell_of(self, world_from_camera: Sim3) -> int:
         at = world_from_camera.translation

@@ -228,6 +228,7 @@ def paint(
     looks: NDArray[np.void],
     colors: NDArray[np.float64],
     samples: int,
+    wanted: NDArray[np.bool_],
     image: NDArray[np.uint8],
 ) -> None:
     """Colour N images.
@@ -239,12 +240,15 @@ def paint(
         looks: (L,) of LOOK.
         colors: (L, 4, 3) RGB in 0..1.
         samples: rays per pixel in each direction, averaged.
+        wanted: (N, H, W); the others stay as they are.
         image: (N, H, W, 3) out, RGB.
     """
     color, total = np.empty(3), np.empty(3)
     for n in range(image.shape[0]):
         for row in range(image.shape[1]):
             for column in range(image.shape[2]):
+                if not wanted[n, row, column]:
+                    continue
                 total[:] = 0.0
                 for i in range(row * samples, (row + 1) * samples):
                     for j in range(column * samples, (column + 1) * samples):
