@@ -63,7 +63,7 @@ install_python_packages() {
     "$PYTHON" -m venv --system-site-packages "$VENV"
     # The distribution's modules are compiled against its NumPy: keep that one, and take what fits it.
     "$PYTHON" -c 'import numpy; print("numpy==" + numpy.__version__)' >"$VENV/constraints.txt"
-    "${pip[@]}" install --constraint "$VENV/constraints.txt" --requirement requirements/dev.txt --editable '.[plot,fast]'
+    "${pip[@]}" install --constraint "$VENV/constraints.txt" --requirement requirements/dev.txt --editable '.[plot,synthetic]'
   else
     "$PYTHON" -m venv "$VENV"
     "${pip[@]}" install --requirement requirements/library.txt --requirement requirements/dev.txt --requirement requirements/ros.txt
