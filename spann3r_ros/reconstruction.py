@@ -21,6 +21,7 @@ from spann3r_ros.mapping.trajectory import Trajectory
 from spann3r_ros.memory.statistics import MemoryStatistics
 from spann3r_ros.models.base import Memory, StreamingModel
 from spann3r_ros.models.registry import load_model, release_device_memory
+from spann3r_ros.models.registry import load_model, release_device_memory
 from spann3r_ros.prediction import Prediction
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,16 @@ class Reconstruction:
         self.pose_failure = ""
         self._estimated: Intrinsics | None = None
         self._is_first_answer = True
+
+    @classmethod
+    def from_config(cls, config: Config) -> Reconstruction:
+        """A reconstruction with the model that the parameters ask for; errors as ``load_model``."""
+        return cls(load_model(config), config)
+
+    def close(self) -> None:
+        """Release memory, map and weights, also on the device; nothing can be processed afterwards."""
+        del self.model, self.memory, self.map, self.trajectory
+        release_device_memory()
 
     @property
     def metric(self) -> bool:

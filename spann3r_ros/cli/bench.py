@@ -87,10 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure_network(arguments: argparse.Namespace) -> dict[str, float]:
     """Run the full-size network on noise; the first step, which warms up, is counted apart."""
     precision = arguments.precision[0]
-    torch.manual_seed(0)
-    network = Spann3rNetwork(Spann3rArchitecture()).eval().requires_grad_(False)
-    network.set_precision(PRECISIONS[precision])
-    network.to(arguments.device)
+    network = _random_network(PRECISIONS[precision], arguments.device)
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     model = Spann3r(network, Config(), "random")
     memory, generator = model.new_memory(), np.random.default_rng(0)
@@ -113,6 +110,21 @@ def _measure_network(arguments: argparse.Namespace) -> dict[str, float]:
         "peak": peak / 1e9,
         "weights": weights / 1e9,
     }
+
+
+def _random_network(precision: torch.dtype, device: str) -> Spann3rNetwork:
+    """The full-size network, made in its precision at once, so that the peak is that of running it."""
+    with torch.device("meta"):
+        network = Spann3rNetwork(Spann3rArchitecture())
+        network.set_precision(precision)
+    network.to_empty(device=device).eval().requires_grad_(False)
+    torch.manual_seed(0)
+    for name, parameter in network.named_parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.constant_(parameter, 1.0 if "norm" in name and name.endswith("weight") else 0.0)
+        else:
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+    return network
 
 
 def _time(action: Callable[[], object], repeats: int = 20) -> float:
