@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from spann3r_ros.errors import Spann3rError
 
 SUBCOMMANDS = {
+    "models": "list, fetch and check the weights of networks",
     "bench": "measure speed and memory on this machine",
     "parameters": "list the parameters of the node, or write them as YAML and Markdown",
     "parity": "replay recorded network activations through the model and compare every tensor",

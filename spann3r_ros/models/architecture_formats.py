@@ -98,13 +98,15 @@ def fields_from_keywords(keywords: Mapping[str, Any]) -> dict[str, Any]:
         if key in _READERS:
             try:
                 fields.update(_READERS[key](value))
+            except CheckpointError:
+                raise
             except (TypeError, ValueError, IndexError) as error:
                 raise CheckpointError(f"keyword '{key}' of the network's description", got=repr(value)) from error
         elif key not in _WITHOUT_EFFECT:
             raise CheckpointError(
                 "unknown keyword in the description of the network",
                 got=f"{key}={value!r}",
-                expected=", ".join([*_SIZES, *_READERS, *_WITHOUT_EFFECT]),
+                expected=", ".join([*_READERS, *_WITHOUT_EFFECT]),
                 next_step="The file belongs to a variation of DUSt3R that this package does not have",
             )
         elif (allowed := _WITHOUT_EFFECT[key]) is not None and value not in allowed:
@@ -139,7 +141,12 @@ def _confidence_mode(value: Any) -> dict[str, Any]:
     return {"confidence_mode": str(mode), "confidence_range": (float(low), float(high))}
 
 
+def _size(field: str) -> Callable[[Any], dict[str, Any]]:
+    return lambda value: {field: int(value)}
+
+
 _READERS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    **{keyword: _size(field) for keyword, field in _SIZES.items()},
     "pos_embed": _positions,
     "img_size": _image_size,
     "head_type": lambda value: {"head": str(value)},

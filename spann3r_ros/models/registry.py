@@ -155,7 +155,7 @@ def pick_device(name: str) -> torch.device:
 def release_device_memory() -> None:
     """Give back to the device what PyTorch keeps for tensors that are gone; nothing to do on the CPU."""
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 
 

@@ -1,0 +1,147 @@
+"""Weights: which exist and under which licence, fetching them, and whether a file is good."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from spann3r_ros.errors import CheckpointError
+from spann3r_ros.models import registry, weights
+from spann3r_ros.models.architecture import Spann3rArchitecture
+from spann3r_ros.models.architecture_formats import Architecture
+from spann3r_ros.models.checkpoint import Checkpoint, load_into, read_checkpoint
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``list``, ``fetch`` and ``check``."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="families of networks and their official weights")
+    fetch = actions.add_parser("fetch", help="download official weights after showing their licence")
+    fetch.add_argument("name", metavar="NAME", help="a name that `models list` shows")
+    fetch.add_argument("--to", type=Path, metavar="DIR", help=f"folder, by default {weights.default_folder()}")
+    fetch.add_argument("--accept-licence", action="store_true", help="accept the licence without being asked")
+    fetch.add_argument("--sha256", default="", metavar="HEX", help="refuse a file with another hash")
+    check = actions.add_parser("check", help="what a file of weights holds, and whether it can be used")
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument(
+        "--sha256",
+        nargs="?",
+        const="",
+        metavar="HEX",
+        help="compute the file's hash; compare it with HEX or, without one, with that recorded by `models fetch`",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out one of the actions."""
+    if arguments.action == "list":
+        return list_models()
+    if arguments.action == "fetch":
+        return fetch_weights(arguments.name, arguments.to, arguments.accept_licence, arguments.sha256)
+    return check_file(arguments.file, arguments.sha256)
+
+
+def list_models() -> int:
+    """Print families, official files and the model that ships."""
+    print("Families (parameter `model`):")
+    _print_table((row.name, row.summary) for row in registry.FAMILIES.values())
+    print("\nOfficial weights (`python -m spann3r_ros models fetch NAME`):")
+    _print_table(
+        [
+            ("NAME", "FAMILY", "FILE", "SIZE", "LICENCE", "WHERE"),
+            *(
+                (row.name, row.family, row.file, f"{row.gigabytes} GB", row.licence, row.source.address)
+                for row in weights.OFFICIAL_FILES.values()
+            ),
+        ]
+    )
+    shipped = importlib.resources.files("spann3r_ros") / registry.SHIPPED
+    print("\nThe model that ships (parameter `checkpoint` empty), Apache-2.0; knows one synthetic apartment only:")
+    print(f"  {shipped}" + ("" if shipped.is_file() else " (not in this installation)"))
+    return 0
+
+
+def fetch_weights(name: str, folder: Path | None, accepted: bool, sha256: str) -> int:
+    """Show the licence, ask, download, check."""
+    official = weights.official_file(name)
+    print(f"{official.file} of {official.source.address}, about {official.gigabytes} GB. {official.note}.")
+    print(f"Licence: {weights.LICENCES[official.licence]}")
+    if not accepted:
+        if not sys.stdin.isatty():
+            raise CheckpointError(
+                "the licence was not accepted", got="no terminal to ask on", next_step="Add --accept-licence if you do"
+            )
+        if input("Do you accept it? Type yes: ").strip().lower() != "yes":
+            print("Nothing was downloaded.")
+            return 1
+    with tqdm(unit="B", unit_scale=True, desc=official.file, disable=None) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        path = weights.fetch(official, folder or weights.default_folder(), show, sha256)
+    return check_file(path, "")
+
+
+def check_file(path: Path, sha256: str | None) -> int:
+    """Print what a file holds and whether its network can be built from it; errors say why not."""
+    checkpoint = read_checkpoint(path)
+    architecture = checkpoint.architecture
+    dtypes = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in checkpoint.state.values())
+    left_out = f", {len(checkpoint.unused)} not needed" if checkpoint.unused else ""
+    rows = [
+        ("file", f"{path} ({path.stat().st_size / 1e6:,.1f} MB)"),
+        ("family", checkpoint.family),
+        ("architecture", f"{_described(architecture)} (known from {checkpoint.origin})"),
+        ("tensors", f"{len(checkpoint.state)}{left_out}"),
+        ("parameters", f"{checkpoint.parameters / 1e6:.2f} M"),
+        ("type", ", ".join(f"{name} ({count} tensors)" for name, count in dtypes.items())),
+        *((f"metadata {key}", text) for key, text in checkpoint.metadata.items() if key != "architecture"),
+    ]
+    if sha256 is not None:
+        rows.append(("sha256", _checked_hash(checkpoint, sha256)))
+    _print_table(rows)
+    load_into(registry.empty_network(architecture), checkpoint)
+    print("Good: every tensor is there, has its shape and finite values.")
+    print(f"Use it with the parameters model: {checkpoint.family}, checkpoint: {path.absolute()}")
+    return 0
+
+
+def _checked_hash(checkpoint: Checkpoint, expected: str) -> str:
+    """The file's hash and what it agrees with."""
+    record = weights.record_path(checkpoint.path)
+    if not expected and not record.is_file():
+        return f"{checkpoint.sha256} (nothing to compare with)"
+    source = "the one given" if expected else f"that in {record.name}"
+    return f"{weights.verify(checkpoint.path, expected or record.read_text().split()[0])} (equals {source})"
+
+
+def _described(architecture: Architecture) -> str:
+    trunk = architecture.trunk if isinstance(architecture, Spann3rArchitecture) else architecture
+    height, width = trunk.image_size
+    parts = [
+        f"encoder {trunk.encoder_depth} x {trunk.encoder_width} ({trunk.encoder_heads} heads)",
+        f"decoders 2 x {trunk.decoder_depth} x {trunk.decoder_width} ({trunk.decoder_heads} heads)",
+        f"{trunk.head} heads",
+        f"patch {trunk.patch_size}",
+        f"images {width} x {height}",
+        "metric" if trunk.metric else "unit unknown",
+    ]
+    if isinstance(architecture, Spann3rArchitecture):
+        parts.insert(2, f"value encoder {architecture.value_depth} x {trunk.encoder_width}")
+    return ", ".join(parts)
+
+
+def _print_table(rows: Sequence[tuple[str, ...]] | Iterator[tuple[str, ...]]) -> None:
+    """Left-aligned columns, two spaces apart and indented by two."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
