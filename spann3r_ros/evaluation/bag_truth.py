@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.evaluation.bag import IMAGE, BagReader, RawMessage, header_stamp
 from spann3r_ros.evaluation.datasets.sequence import DepthImage, GroundTruth
-from spann3r_ros.evaluation.trajectory import Trajectory
+from spann3r_ros.evaluation.trajectory import CameraPath
 from spann3r_ros.geometry.axes import rotation_from_quaternion
 from spann3r_ros.geometry.image import decode_depth
 from spann3r_ros.geometry.transform_tree import TransformTree
@@ -93,7 +93,7 @@ def read_truth(
 
 
 def _assemble(
-    reader: BagReader, image_topic: str, trajectory: Trajectory | None, origin: str, depth: str | None, found: _Content
+    reader: BagReader, image_topic: str, trajectory: CameraPath | None, origin: str, depth: str | None, found: _Content
 ) -> GroundTruth:
     """The found poses and depth images, which are read when they are asked for."""
     stamps = np.array(found.depth_stamps if depth else [], dtype=np.int64)
@@ -188,7 +188,7 @@ def _stamp(transform: Any) -> int:
     return int(transform.header.stamp.sec) * 1_000_000_000 + int(transform.header.stamp.nanosec)
 
 
-def _from_poses(content: _Content, camera: str) -> Trajectory | None:
+def _from_poses(content: _Content, camera: str) -> CameraPath | None:
     """Camera poses at the stamps of the pose messages, sorted, the last one of each stamp."""
     camera = camera.lstrip("/")
     found: dict[int, Sim3] = {}
@@ -203,7 +203,7 @@ def _from_poses(content: _Content, camera: str) -> Trajectory | None:
     return _trajectory(found)
 
 
-def _from_tree(content: _Content, camera: str) -> tuple[Trajectory | None, str]:
+def _from_tree(content: _Content, camera: str) -> tuple[CameraPath | None, str]:
     """Camera poses in the root frame at the stamps of the images, and the way; None when nothing in it moves."""
     camera = camera.lstrip("/")
     chain = [camera]
@@ -220,10 +220,10 @@ def _from_tree(content: _Content, camera: str) -> tuple[Trajectory | None, str]:
     return _trajectory(found), f"tf {chain[-1]} -> {camera}"
 
 
-def _trajectory(poses: dict[int, Sim3]) -> Trajectory | None:
+def _trajectory(poses: dict[int, Sim3]) -> CameraPath | None:
     """By stamp; None when there are no poses."""
     stamps = sorted(poses)
-    return Trajectory.from_poses(stamps, [poses[stamp] for stamp in stamps]) if stamps else None
+    return CameraPath.from_poses(stamps, [poses[stamp] for stamp in stamps]) if stamps else None
 
 
 def _checked_depth(reader: BagReader, topic: str, camera: str, content: _Content) -> str | None:

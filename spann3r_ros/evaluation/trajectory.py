@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.geometry.alignment import umeyama
+from spann3r_ros.mapping.tum import read_trajectory
 from spann3r_ros.sim3 import Sim3
 
 Array = NDArray[np.float64]
@@ -21,8 +23,8 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
-    """Camera poses over time.
+class CameraPath:
+    """Where a camera was over time, as arrays.
 
     Attributes:
         stamps: (N,) int64 nanoseconds, strictly increasing.
@@ -59,7 +61,7 @@ class Trajectory:
             )
 
     @classmethod
-    def from_poses(cls, stamps: Sequence[int], poses: Sequence[Sim3]) -> Trajectory:
+    def from_poses(cls, stamps: Sequence[int], poses: Sequence[Sim3]) -> CameraPath:
         """From poses ``world_from_camera``; their scales are ignored."""
         n = len(stamps)
         return cls(
@@ -68,11 +70,23 @@ class Trajectory:
             np.array([pose.rotation for pose in poses], dtype=np.float64).reshape(n, 3, 3),
         )
 
+    @classmethod
+    def read(cls, path: Path) -> CameraPath:
+        """Camera-to-world poses of a file in TUM's format.
+
+        Raises:
+            DataError: no such file, no poses, a line of another form, NaN, or stamps that do not increase.
+        """
+        poses = read_trajectory(path)
+        if len(poses) == 0:
+            raise DataError(f"no poses in {path}", expected="lines 'stamp tx ty tz qx qy qz qw'")
+        return cls.from_poses([pose.stamp for pose in poses], [pose.world_from_camera for pose in poses])
+
     def __len__(self) -> int:
         return len(self.stamps)
 
-    def __getitem__(self, index: Indices | slice) -> Trajectory:
-        return Trajectory(self.stamps[index], self.positions[index], self.rotations[index])
+    def __getitem__(self, index: Indices | slice) -> CameraPath:
+        return CameraPath(self.stamps[index], self.positions[index], self.rotations[index])
 
     def pose(self, index: int) -> Sim3:
         """``world_from_camera`` of one pose."""
@@ -82,9 +96,9 @@ class Trajectory:
         """Sum of the distances between consecutive positions."""
         return float(np.linalg.norm(np.diff(self.positions, axis=0), axis=1).sum())
 
-    def transformed(self, target_from_world: Sim3) -> Trajectory:
+    def transformed(self, target_from_world: Sim3) -> CameraPath:
         """The same path seen from another world frame."""
-        return Trajectory(
+        return CameraPath(
             self.stamps, target_from_world.apply(self.positions), target_from_world.rotation @ self.rotations
         )
 
@@ -122,8 +136,8 @@ class TrajectoryErrors:
     """
 
     reference_from_estimate: Sim3
-    reference: Trajectory
-    estimate: Trajectory
+    reference: CameraPath
+    estimate: CameraPath
     position_errors: Array
     ate: ErrorStatistics
     rpe_frame_translation: ErrorStatistics | None
@@ -132,7 +146,7 @@ class TrajectoryErrors:
     rpe_metre_rotation: ErrorStatistics | None
 
 
-def associate(reference: Trajectory, estimate: Trajectory, max_gap: int) -> tuple[Indices, Indices]:
+def associate(reference: CameraPath, estimate: CameraPath, max_gap: int) -> tuple[Indices, Indices]:
     """Indices of pairs that are nearest in time, at most ``max_gap`` nanoseconds apart.
 
     Each pose of the shorter trajectory looks for the nearest of the longer one (the estimate counts as the shorter one
@@ -164,8 +178,8 @@ def associate(reference: Trajectory, estimate: Trajectory, max_gap: int) -> tupl
 
 
 def evaluate_trajectory(
-    estimate: Trajectory,
-    reference: Trajectory,
+    estimate: CameraPath,
+    reference: CameraPath,
     *,
     with_scale: bool,
     max_gap: int = 10_000_000,
@@ -202,8 +216,8 @@ def evaluate_trajectory(
     unique = np.unique(in_estimate, return_index=True)[1]
     return TrajectoryErrors(
         alignment,
-        Trajectory(estimate.stamps[in_estimate][unique], truth.positions[unique], truth.rotations[unique]),
-        Trajectory(estimate.stamps[in_estimate][unique], guess.positions[unique], guess.rotations[unique]),
+        CameraPath(estimate.stamps[in_estimate][unique], truth.positions[unique], truth.rotations[unique]),
+        CameraPath(estimate.stamps[in_estimate][unique], guess.positions[unique], guess.rotations[unique]),
         errors[unique],
         ate,
         *(ErrorStatistics.of(part) for part in (*frame, *drift)),
@@ -247,6 +261,6 @@ def _relative_errors(truth: _Poses, guess: _Poses, first: Indices, second: Indic
     return lengths, np.degrees(np.arctan2(sine, cosine))
 
 
-def _span(trajectory: Trajectory) -> str:
+def _span(trajectory: CameraPath) -> str:
     """First and last stamp, in seconds."""
     return f"{trajectory.stamps[0] / 1e9:.3f} .. {trajectory.stamps[-1] / 1e9:.3f} s ({len(trajectory)} poses)"

@@ -344,7 +344,7 @@ def test_incomplete_folder_names_what_is_missing(layout: str, missing: str, mess
         ("dtu", "cams/00000000_cam.txt", "intrinsic 1 2", "camera file"),
         ("tum", "rgb.txt", "1305031101.2 a b", "line 1"),
         ("tum", "rgb.txt", "# nothing\n", "no images listed"),
-        ("tum", "groundtruth.txt", "1.0 0 0 0 0 0 0 nan", "all finite"),
+        ("tum", "groundtruth.txt", "1.0 0 0 0 0 0 0 nan", "line 1"),
         ("euroc", "mav0/cam0/sensor.yaml", "a: [", "YAML"),
         ("euroc", "mav0/cam0/sensor.yaml", "intrinsics: [1, 2]", "camera description"),
         ("euroc", "mav0/cam0/data.csv", "#only a comment\n", "rows of"),

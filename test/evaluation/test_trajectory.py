@@ -1,29 +1,30 @@
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from spann3r_ros.errors import DataError, GeometryError
-from spann3r_ros.evaluation.trajectory import ErrorStatistics, Trajectory, associate, evaluate_trajectory, path_marks
+from spann3r_ros.evaluation.trajectory import CameraPath, ErrorStatistics, associate, evaluate_trajectory, path_marks
 from spann3r_ros.sim3 import Sim3
 
 SECOND = 1_000_000_000
 
 
-def walk(count: int, seed: int = 0) -> Trajectory:
+def walk(count: int, seed: int = 0) -> CameraPath:
     """A wandering camera at 10 Hz."""
     rng = np.random.default_rng(seed)
     positions = np.cumsum(rng.normal([0.05, 0.02, 0.0], 0.1, (count, 3)), axis=0)
     rotations = Rotation.from_rotvec(np.cumsum(rng.normal(0.0, 0.05, (count, 3)), axis=0)).as_matrix()
-    return Trajectory(np.arange(count, dtype=np.int64) * SECOND // 10, positions, rotations)
+    return CameraPath(np.arange(count, dtype=np.int64) * SECOND // 10, positions, rotations)
 
 
-def noisy(trajectory: Trajectory, seed: int = 1) -> Trajectory:
+def noisy(trajectory: CameraPath, seed: int = 1) -> CameraPath:
     rng = np.random.default_rng(seed)
     shake = Rotation.from_rotvec(rng.normal(0.0, 0.02, (len(trajectory), 3))).as_matrix()
     positions = trajectory.positions + rng.normal(0.0, 0.03, trajectory.positions.shape)
-    return Trajectory(trajectory.stamps, positions, trajectory.rotations @ shake)
+    return CameraPath(trajectory.stamps, positions, trajectory.rotations @ shake)
 
 
 OTHER_WORLD = Sim3(0.37, Rotation.from_euler("xyz", [0.4, -1.1, 2.0]).as_matrix(), np.array([5.0, -3.0, 0.7]))
@@ -51,7 +52,7 @@ def test_known_similarity_is_recovered() -> None:
 
 def test_rigid_alignment_leaves_the_scale_error() -> None:
     truth = walk(80)
-    twice = Trajectory(truth.stamps, 2.0 * truth.positions, truth.rotations)
+    twice = CameraPath(truth.stamps, 2.0 * truth.positions, truth.rotations)
     errors = evaluate_trajectory(twice, truth, with_scale=False)
     # Aligned about the common centre, each position is off by its own distance from that centre.
     expected = np.linalg.norm(truth.positions - truth.positions.mean(0), axis=1)
@@ -65,10 +66,10 @@ def test_drift_computed_by_hand() -> None:
     positions = np.column_stack([corners, np.zeros(9)])
     rotations = np.repeat(np.eye(3)[None], 9, axis=0)
     stamps = np.arange(9, dtype=np.int64) * SECOND
-    truth = Trajectory(stamps, positions, rotations)
+    truth = CameraPath(stamps, positions, rotations)
     drifted = positions + np.array([0.5, 0.0, 0.0])
     drifted[0] = 0.0
-    errors = evaluate_trajectory(Trajectory(stamps, drifted, rotations), truth, with_scale=False, metre=2.0)
+    errors = evaluate_trajectory(CameraPath(stamps, drifted, rotations), truth, with_scale=False, metre=2.0)
     assert errors.rpe_frame_translation is not None and errors.rpe_metre_translation is not None
     assert errors.rpe_frame_translation.count == 8
     assert errors.rpe_frame_translation.maximum == pytest.approx(0.5)
@@ -87,13 +88,13 @@ def test_drift_computed_by_hand() -> None:
 def test_rotation_drift_in_degrees() -> None:
     truth = walk(40)
     turns = Rotation.from_euler("z", np.arange(40)[:, None] * 0.5, degrees=True).as_matrix()
-    turned = Trajectory(truth.stamps, truth.positions, truth.rotations @ turns)
+    turned = CameraPath(truth.stamps, truth.positions, truth.rotations @ turns)
     errors = evaluate_trajectory(turned, truth, with_scale=True)
     assert errors.rpe_frame_rotation is not None
     # Conjugated by the true motion in between, a turn of 0.5 degrees a frame stays about that.
     assert errors.rpe_frame_rotation.median == pytest.approx(0.5, rel=0.5)
-    still = Trajectory(truth.stamps, truth.positions, np.repeat(np.eye(3)[None], 40, axis=0))
-    spun = Trajectory(truth.stamps, truth.positions, turns)
+    still = CameraPath(truth.stamps, truth.positions, np.repeat(np.eye(3)[None], 40, axis=0))
+    spun = CameraPath(truth.stamps, truth.positions, turns)
     exact = evaluate_trajectory(spun, still, with_scale=True)
     assert exact.rpe_frame_rotation is not None
     assert exact.rpe_frame_rotation.mean == pytest.approx(0.5, abs=1e-9)
@@ -101,7 +102,7 @@ def test_rotation_drift_in_degrees() -> None:
 
 def test_association_takes_the_nearest_within_the_gap() -> None:
     truth = walk(10)
-    late = Trajectory(truth.stamps[2:6] + 7_000_000, truth.positions[2:6], truth.rotations[2:6])
+    late = CameraPath(truth.stamps[2:6] + 7_000_000, truth.positions[2:6], truth.rotations[2:6])
     reference, estimate = associate(truth, late, max_gap=10_000_000)
     np.testing.assert_array_equal(reference, [2, 3, 4, 5])
     np.testing.assert_array_equal(estimate, [0, 1, 2, 3])
@@ -132,18 +133,42 @@ def test_useless_trajectories_are_refused() -> None:
     positions = truth.positions.copy()
     positions[3] = np.nan
     with pytest.raises(DataError, match=r"1 of 5 poses.*pose 3"):
-        Trajectory(truth.stamps, positions, truth.rotations)
+        CameraPath(truth.stamps, positions, truth.rotations)
     with pytest.raises(DataError, match=r"do not increase.*pose 1"):
-        Trajectory(truth.stamps[::-1], truth.positions, truth.rotations)
+        CameraPath(truth.stamps[::-1], truth.positions, truth.rotations)
     with pytest.raises(DataError, match="arrays"):
-        Trajectory(truth.stamps[:4], truth.positions, truth.rotations)
+        CameraPath(truth.stamps[:4], truth.positions, truth.rotations)
     with pytest.raises(DataError, match="too few"):
         evaluate_trajectory(truth[:2], truth, with_scale=True)
     with pytest.raises(DataError, match="no poses in the estimate"):
         associate(truth, truth[:0], 0)
-    line = Trajectory(truth.stamps, np.outer(np.arange(5), [1.0, 2.0, 3.0]), truth.rotations)
+    line = CameraPath(truth.stamps, np.outer(np.arange(5), [1.0, 2.0, 3.0]), truth.rotations)
     with pytest.raises(GeometryError, match="one line"):
         evaluate_trajectory(line, line, with_scale=True)
+
+
+def test_paths_are_read_with_all_their_nanoseconds(tmp_path: Path) -> None:
+    text = "# stamp ...\n1305031102.175304001 1 2 3 0 0 0 1\n\n1305031102.275304002 4 5 6 0 0 0.70710678 0.70710678\n"
+    (tmp_path / "t.txt").write_text(text)
+    path = CameraPath.read(tmp_path / "t.txt")
+    assert path.stamps.tolist() == [1305031102175304001, 1305031102275304002]
+    np.testing.assert_array_equal(path.positions, [[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_allclose(path.rotations[1], [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# nothing\n", "no poses"),
+        ("1.0 0 0 0 0 0 0 1\n0.5 0 0 0 0 0 0 1\n", r"do not increase.*pose 1"),
+        ("1.0 nan 0 0 0 0 0 1\n", "line 1"),
+        ("1.0 0 0 0 0 0 0\n", "line 1"),
+    ],
+)
+def test_files_that_hold_no_path_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        CameraPath.read(tmp_path / "t.txt")
 
 
 @pytest.mark.skipif(
@@ -157,7 +182,7 @@ def test_numbers_equal_those_of_evo(with_scale: bool, lengths: tuple[int, int]) 
     from evo.core.trajectory import PoseTrajectory3D
     from evo.core.units import Unit
 
-    def as_evo(trajectory: Trajectory) -> PoseTrajectory3D:
+    def as_evo(trajectory: CameraPath) -> PoseTrajectory3D:
         poses = []
         for index in range(len(trajectory)):
             poses.append(trajectory.pose(index).matrix())
@@ -169,7 +194,7 @@ def test_numbers_equal_those_of_evo(with_scale: bool, lengths: tuple[int, int]) 
     reference_part = np.sort(rng.permutation(len(truth))[: lengths[0]])
     estimate_part = np.sort(rng.permutation(len(truth))[: lengths[1]])
     shift = rng.integers(-4_000_000, 4_000_000, len(truth))
-    estimate = Trajectory(estimate.stamps + shift, estimate.positions, estimate.rotations)
+    estimate = CameraPath(estimate.stamps + shift, estimate.positions, estimate.rotations)
     reference, estimate = truth[reference_part], estimate[estimate_part]
     ours = evaluate_trajectory(estimate, reference, with_scale=with_scale)
 

@@ -18,8 +18,8 @@ from spann3r_ros.evaluation.datasets.sequence import (
     View,
     image_size,
     natural_order,
+    path_of,
     require,
-    trajectory_of,
 )
 from spann3r_ros.frame import Intrinsics
 
@@ -49,7 +49,7 @@ def load(path: Path) -> FileSequence:
         depth = next((candidate for candidate in depths if candidate.exists()), None)
         views.append(View(index * FRAME_PERIOD, image, intrinsics, depth, mask if mask.exists() else None))
         poses.append(world_from_camera)
-    trajectory = trajectory_of([view.stamp for view in views], poses)
+    trajectory = path_of([view.stamp for view in views], poses)
     return FileSequence(path.name, LAYOUT, path, views, trajectory, _read_depth, unit="mm")
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.datasets.sequence import FileSequence, View, require
-from spann3r_ros.evaluation.trajectory import Trajectory
+from spann3r_ros.evaluation.trajectory import CameraPath
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.axes import rotation_from_quaternion
 from spann3r_ros.geometry.rectification import rectification
@@ -81,7 +81,7 @@ def _read_rows(path: Path, columns: int) -> list[list[str]]:
     return sorted(rows, key=lambda row: int(row[0]))
 
 
-def _read_truth(path: Path, body_from_camera: Sim3) -> Trajectory:
+def _read_truth(path: Path, body_from_camera: Sim3) -> CameraPath:
     """True camera poses of the rows ``stamp, position, quaternion w x y z, ...`` of the body."""
     rows = _read_rows(path, 8)
     stamps = [int(row[0]) for row in rows]
@@ -94,4 +94,4 @@ def _read_truth(path: Path, body_from_camera: Sim3) -> Trajectory:
         Sim3(1.0, rotation, position) @ body_from_camera
         for rotation, position in zip(rotations, numbers[:, :3], strict=True)
     ]
-    return Trajectory.from_poses(stamps, poses)
+    return CameraPath.from_poses(stamps, poses)

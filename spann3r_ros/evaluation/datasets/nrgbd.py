@@ -13,10 +13,10 @@ from spann3r_ros.evaluation.datasets.sequence import (
     FileSequence,
     View,
     natural_order,
+    path_of,
     read_matrix,
     read_png_depth,
     require,
-    trajectory_of,
 )
 from spann3r_ros.frame import Intrinsics
 
@@ -54,7 +54,7 @@ def load(path: Path) -> FileSequence:
         for index, image in enumerate(images)
     ]
     poses = [matrix @ CV_FROM_GL for matrix in matrices.reshape(-1, 4, 4)]
-    trajectory = trajectory_of([view.stamp for view in views], poses)
+    trajectory = path_of([view.stamp for view in views], poses)
     return FileSequence(path.name, LAYOUT, path, views, trajectory, _read_depth)
 
 

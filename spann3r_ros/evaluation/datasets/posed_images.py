@@ -21,8 +21,9 @@ from spann3r_ros.evaluation.datasets.sequence import (
     read_png_depth,
     require,
 )
-from spann3r_ros.evaluation.trajectory_file import parse_stamp, read_trajectory
+from spann3r_ros.evaluation.trajectory import CameraPath
 from spann3r_ros.frame import Intrinsics
+from spann3r_ros.mapping.tum import stamp_from_text
 
 LAYOUT = "folder"
 EXPECTED = "FOLDER/{images/,trajectory.txt}, optionally depth/NAME.png (16-bit, mm) and intrinsics.json"
@@ -39,7 +40,7 @@ def load(path: Path) -> FileSequence:
     images = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
     if not images:
         raise DataError(f"no images in {folder}", expected=" ".join(IMAGE_SUFFIXES))
-    trajectory = read_trajectory(require(path / "trajectory.txt", LAYOUT, "lines 'stamp tx ty tz qx qy qz qw'"))
+    trajectory = CameraPath.read(require(path / "trajectory.txt", LAYOUT, "lines 'stamp tx ty tz qx qy qz qw'"))
     stamps = _stamps(images)
     if stamps is None:
         if len(images) != len(trajectory):
@@ -64,7 +65,7 @@ def _stamps(images: list[Path]) -> list[int] | None:
     if all(stem.isdigit() and len(stem) >= 16 for stem in stems):
         return [int(stem) for stem in stems]
     if all("." in stem and stem.replace(".", "", 1).isdigit() for stem in stems):
-        return [parse_stamp(stem, "image name") for stem in stems]
+        return [stamp_from_text(stem) for stem in stems]
     return None
 
 

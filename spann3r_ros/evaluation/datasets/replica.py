@@ -14,10 +14,10 @@ from spann3r_ros.evaluation.datasets.sequence import (
     FileSequence,
     View,
     natural_order,
+    path_of,
     read_matrix,
     read_png_depth,
     require,
-    trajectory_of,
 )
 from spann3r_ros.frame import Intrinsics
 
@@ -56,7 +56,7 @@ def load(path: Path) -> FileSequence:
         assert view.depth is not None
         return read_png_depth(view.depth, per_metre)
 
-    trajectory = trajectory_of([view.stamp for view in views], list(matrices))
+    trajectory = path_of([view.stamp for view in views], list(matrices))
     return FileSequence(path.name, LAYOUT, path, views, trajectory, read_depth)
 
 

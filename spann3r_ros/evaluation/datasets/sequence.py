@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.evaluation.trajectory import Trajectory
+from spann3r_ros.evaluation.trajectory import CameraPath
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.rectification import Rectification
 from spann3r_ros.sim3 import Sim3
@@ -49,7 +49,7 @@ class GroundTruth:
         origin: where it came from, for reports.
     """
 
-    trajectory: Trajectory | None
+    trajectory: CameraPath | None
     depth_stamps: NDArray[np.int64]
     read_depth: Callable[[int], DepthImage]
     origin: str
@@ -117,7 +117,7 @@ class FileSequence:
     layout: str
     path: Path
     views: list[View]
-    trajectory: Trajectory | None = None
+    trajectory: CameraPath | None = None
     read_depth: Callable[[View], NDArray[np.float32]] | None = None
     rectification: Rectification | None = None
     unit: str = "m"
@@ -212,10 +212,10 @@ def read_matrix(path: Path, rows: int, columns: int) -> NDArray[np.float64]:
     return numbers.reshape(rows, columns)
 
 
-def trajectory_of(stamps: list[int], matrices: list[NDArray[np.float64]]) -> Trajectory:
-    """Trajectory of (4, 4) camera-to-world matrices; those with NaN or infinity are left out, as datasets mean it."""
+def path_of(stamps: list[int], matrices: list[NDArray[np.float64]]) -> CameraPath:
+    """Path of (4, 4) camera-to-world matrices; those with NaN or infinity are left out, as datasets mean it."""
     known = [(stamp, matrix) for stamp, matrix in zip(stamps, matrices, strict=True) if np.isfinite(matrix).all()]
-    return Trajectory.from_poses([stamp for stamp, _ in known], [_rigid(matrix) for _, matrix in known])
+    return CameraPath.from_poses([stamp for stamp, _ in known], [_rigid(matrix) for _, matrix in known])
 
 
 def _rigid(matrix: NDArray[np.float64]) -> Sim3:

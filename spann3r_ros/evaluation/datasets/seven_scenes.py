@@ -17,10 +17,10 @@ from spann3r_ros.evaluation.datasets.sequence import (
     FRAME_PERIOD,
     FileSequence,
     View,
+    path_of,
     read_matrix,
     read_png_depth,
     require,
-    trajectory_of,
 )
 from spann3r_ros.frame import Intrinsics
 
@@ -57,7 +57,7 @@ def load(path: Path) -> FileSequence:
     ]
     if any(view.depth is not None and not view.depth.name.endswith(".proj.png") for view in views):
         _log.warning("%s has no *.depth.proj.png: raw depth is taken, which is not registered to the images", path)
-    trajectory = trajectory_of([view.stamp for view in views], poses)
+    trajectory = path_of([view.stamp for view in views], poses)
     return FileSequence(f"{path.parent.name}/{path.name}", LAYOUT, path, views, trajectory, _read_depth)
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.datasets.sequence import FileSequence, View, read_png_depth, require
-from spann3r_ros.evaluation.trajectory_file import parse_stamp, read_trajectory
+from spann3r_ros.evaluation.trajectory import CameraPath
 from spann3r_ros.frame import Intrinsics
+from spann3r_ros.mapping.tum import stamp_from_text
 
 LAYOUT = "tum"
 EXPECTED = "SEQUENCE/{rgb.txt,depth.txt,groundtruth.txt,rgb/,depth/}"
@@ -46,7 +47,7 @@ def load(path: Path) -> FileSequence:
             if abs(int(depth_stamps[nearest]) - stamp) <= MAX_GAP:
                 depth = require(path / depths[nearest][1], LAYOUT, "a file listed in depth.txt")
         views.append(View(stamp, require(path / file, LAYOUT, "a file listed in rgb.txt"), intrinsics, depth))
-    trajectory = read_trajectory(require(path / "groundtruth.txt", LAYOUT, "lines 'stamp tx ty tz qx qy qz qw'"))
+    trajectory = CameraPath.read(require(path / "groundtruth.txt", LAYOUT, "lines 'stamp tx ty tz qx qy qz qw'"))
     return FileSequence(path.name, LAYOUT, path, views, trajectory, _read_depth)
 
 
@@ -57,9 +58,11 @@ def _read_list(path: Path) -> list[tuple[int, str]]:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        if len(words) != 2:
-            raise DataError(f"line {number} of {path}", got=line, expected="'stamp file'")
-        entries.append((parse_stamp(words[0], f"line {number} of {path}"), words[1]))
+        try:
+            stamp, file = words
+            entries.append((stamp_from_text(stamp), file))
+        except ValueError as error:
+            raise DataError(f"line {number} of {path}", got=line, expected="'stamp file'") from error
     return sorted(entries)
 
 
