@@ -43,34 +43,48 @@ check_wheels() {
     fail "ROS 2 has no wheels for $("$PYTHON" -V). Name an older one: make setup PYTHON=python3.13"
 }
 
-# One line that changes whenever what the stage makes would change.
+# One line that changes whenever what a stage makes would change. The number stands for this script: raise it with a change
+# that must take effect on machines that are set up already.
 fingerprint() { # fingerprint FILE...
-  { echo "$ROOT $MODE ${ROS_DISTRO:-} $("$PYTHON" -c 'import sys; print(sys.version, sys.base_prefix)')"; cat "$@"; } | sha256sum
+  { echo "1 $ROOT $MODE ${ROS_DISTRO:-} $("$PYTHON" -c 'import sys; print(sys.version, sys.base_prefix)')"; cat "$@"; } | sha256sum
 }
 
 is_current() { [[ -f $VENV/$1.stamp && $(<"$VENV/$1.stamp") == "$2" ]]; }
 
-install_python_packages() {
+pip() { "$VENV/bin/python" -m pip --quiet --quiet --disable-pip-version-check "$@"; }
+
+install_requirements() {
   local stamp
-  stamp=$(fingerprint scripts/setup.sh setup.cfg setup.py requirements/*.txt)
-  is_current packages "$stamp" && return
-  # A venv that a previous run left unfinished may hold half a package, which pip would take for a whole one.
-  if [[ ! -e $VENV/packages.stamp ]]; then rm -rf "$VENV"; fi
+  stamp=$(fingerprint requirements/*.txt)
+  is_current requirements "$stamp" && return
+  # What an interrupted run left may hold half a package, which pip would take for a whole one.
+  if [[ ! -e $VENV/requirements.stamp ]]; then rm -rf "$VENV"; fi
   rm -f "$VENV"/*.stamp
   say "Python packages into .venv ($MODE)"
-  local pip=("$VENV/bin/python" -m pip --quiet --quiet --disable-pip-version-check)
   if [[ $MODE == distribution ]]; then
     "$PYTHON" -m venv --system-site-packages "$VENV"
-    # The distribution's modules are compiled against its NumPy: keep that one, and take what fits it.
-    "$PYTHON" -c 'import numpy; print("numpy==" + numpy.__version__)' >"$VENV/constraints.txt"
-    "${pip[@]}" install --constraint "$VENV/constraints.txt" --requirement requirements/dev.txt --editable '.[plot,synthetic]'
+    pip install --requirement requirements/dev.txt
   else
     "$PYTHON" -m venv "$VENV"
-    "${pip[@]}" install --requirement requirements/library.txt --requirement requirements/dev.txt --requirement requirements/ros.txt
+    pip install --requirement requirements/library.txt --requirement requirements/dev.txt --requirement requirements/ros.txt
     repair_wheels
-    "${pip[@]}" install --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
   fi
-  echo "$stamp" >"$VENV/packages.stamp"
+  echo "$stamp" >"$VENV/requirements.stamp"
+}
+
+install_package() { # so that edits count at once
+  local stamp
+  stamp=$(fingerprint "$VENV/requirements.stamp" setup.cfg setup.py)
+  is_current package "$stamp" && return
+  say "this package, editable"
+  if [[ $MODE == distribution ]]; then
+    # The distribution's modules are compiled against its NumPy: keep that one, and take what fits it.
+    "$PYTHON" -c 'import numpy; print("numpy==" + numpy.__version__)' >"$VENV/constraints.txt"
+    pip install --constraint "$VENV/constraints.txt" --config-settings editable_mode=compat --editable '.[plot,synthetic]'
+  else
+    pip install --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
+  fi
+  echo "$stamp" >"$VENV/package.stamp"
 }
 
 # The wheels' CMake files carry the paths of the machine that built them.
@@ -85,7 +99,7 @@ repair_wheels() {
 
 build_interfaces() {
   local stamp
-  stamp=$(fingerprint "$VENV/packages.stamp" package.xml CMakeLists.txt cmake/* msg/*.msg srv/*.srv \
+  stamp=$(fingerprint "$VENV/requirements.stamp" setup.cfg package.xml CMakeLists.txt cmake/* msg/*.msg srv/*.srv \
     underlay/tf2_msgs/package.xml underlay/tf2_msgs/CMakeLists.txt underlay/tf2_msgs/msg/*.msg \
     <(find launch config -type f 2>/dev/null | sort))
   is_current interfaces "$stamp" && return
@@ -128,5 +142,6 @@ else
 fi
 exec 9>"$ROOT/.setup.lock"
 flock 9 # two at once would spoil each other's work
-install_python_packages
+install_requirements
+install_package
 build_interfaces
