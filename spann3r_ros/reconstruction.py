@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from pathlib import Path
 
 import numpy as np
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import GeometryError
+from spann3r_ros.errors import DataError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.geometry.camera import centred
 from spann3r_ros.geometry.focal import estimate_focal
 from spann3r_ros.geometry.pnp import estimate_pose
-from spann3r_ros.mapping.archive import SavedMap, read_archive, write_archive
 from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.mapping.trajectory import Trajectory
 from spann3r_ros.memory.statistics import MemoryStatistics
 from spann3r_ros.models.base import Memory, StreamingModel
 from spann3r_ros.models.registry import load_model, release_device_memory
-from spann3r_ros.models.registry import load_model, release_device_memory
 from spann3r_ros.prediction import Prediction
 
 logger = logging.getLogger(__name__)
+
+ESTIMATED_INTRINSICS = "estimated intrinsics"
 
 
 class Reconstruction:
@@ -40,6 +42,7 @@ class Reconstruction:
     def __init__(self, model: StreamingModel, config: Config) -> None:
         self.model = model
         self.config = config
+        self.map = Map(config.map)
         self.reset()
 
     @classmethod
@@ -48,28 +51,22 @@ class Reconstruction:
         return cls(load_model(config), config)
 
     def close(self) -> None:
-        """Let go of weights and memory, on the device too. The object is of no use afterwards."""
-        del self.model, self.memory
+        """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""
+        del self.model, self.memory, self.map
         release_device_memory()
 
     def reset(self) -> None:
         """Begin a new world: an empty memory, map and trajectory."""
         self.memory: Memory = self.model.new_memory()
-        self.map = Map(self.config.map)
-        self.trajectory = Trajectory()
+        self.map.clear()
         self.pose_failure = ""
         self._estimated: Intrinsics | None = None
         self._is_first_answer = True
 
-    @classmethod
-    def from_config(cls, config: Config) -> Reconstruction:
-        """A reconstruction with the model that the parameters ask for; errors as ``load_model``."""
-        return cls(load_model(config), config)
-
-    def close(self) -> None:
-        """Release memory, map and weights, also on the device; nothing can be processed afterwards."""
-        del self.model, self.memory, self.map, self.trajectory
-        release_device_memory()
+    @property
+    def trajectory(self) -> Trajectory:
+        """One pose per frame whose camera could be found, in the world."""
+        return self.map.trajectory()
 
     @property
     def metric(self) -> bool:
@@ -99,18 +96,23 @@ class Reconstruction:
 
     def save(self, path: Path) -> SavedMap:
         """Write map, trajectory and memory to a folder; ``load`` continues from it in the same world."""
-        extra = {"estimated_intrinsics": self._estimated and dataclasses.asdict(self._estimated)}
-        return write_archive(path, self.map, self.trajectory, self.memory.save, extra)
+        intrinsics = json.dumps(self._estimated and dataclasses.asdict(self._estimated))
+        notes = {"model": self.model.name, "weights": self.model.weights, ESTIMATED_INTRINSICS: intrinsics}
+        return write_map(path, self.map, save_memory=self.memory.save, notes=notes)
 
     def load(self, path: Path) -> SavedMap:
         """Replace everything by what ``save`` wrote; on an error all stays as it was."""
-        archive = read_archive(path, self.config.map)
-        memory = self.model.load_memory(archive.memory)
-        estimated = archive.extra["estimated_intrinsics"]
-        self.memory, self.map, self.trajectory = memory, archive.map, archive.trajectory
-        self._estimated = estimated and Intrinsics(**estimated)
-        self._is_first_answer = len(self.trajectory) == 0
-        return archive.saved
+        world, saved = read_map(path, self.config.map)
+        if saved.memory is None:
+            raise DataError(f"{path} has no memory, so it cannot be continued", expected="what save_map wrote")
+        memory = self.model.load_memory(saved.memory)
+        intrinsics = json.loads(saved.notes.get(ESTIMATED_INTRINSICS, "null"))
+        # The revision goes on growing, so that whoever has a copy of the old map sees that it is stale.
+        world.revision = max(world.revision, self.map.revision + 1)
+        self.memory, self.map = memory, world
+        self._estimated = intrinsics and Intrinsics(**intrinsics)
+        self._is_first_answer = len(world) == 0
+        return saved
 
     def _integrate(self, answer: Prediction, last: bool = False) -> Prediction:
         """One answer of the model: recover its camera, turn it into world axes, add it to trajectory and map."""
@@ -119,10 +121,11 @@ class Reconstruction:
             answer, points=ROS_FROM_OPTICAL.apply(answer.points).astype(np.float32), intrinsics=intrinsics
         )
         prediction = self._localise(prediction)
-        self.trajectory.add(prediction)
         # With both outputs each frame is answered twice; only its final answer enters the map.
         if prediction.refined or last or self.config.output != "both":
             self.map.insert(prediction)
+        else:
+            self.map.insert_pose(prediction)
         return prediction
 
     def _intrinsics(self, answer: Prediction) -> Intrinsics | None:

@@ -50,7 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.pointmaps:
         print(json.dumps(_measure_network(arguments)))
         return 0
-    print(f"{platform.platform()}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ")
+    print(
+        f"{platform.platform()}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+    )
     print(f"{datetime.date.today()}, random weights, 224 x 224\n")
     print(f"{'Spann3R ViT-L':16}{'s/frame':>10}{'(min':>9}{'max)':>8}{'first':>9}{'peak GB':>10}{'weights GB':>12}")
     maps: dict[str, Any] = {}
