@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.resources
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -61,7 +60,7 @@ def list_models() -> int:
             ),
         ]
     )
-    shipped = importlib.resources.files("spann3r_ros") / registry.SHIPPED
+    shipped = registry.shipped_model()
     print("\nThe model that ships (parameter `checkpoint` empty), Apache-2.0; knows one synthetic apartment only:")
     print(f"  {shipped}" + ("" if shipped.is_file() else " (not in this installation)"))
     return 0

@@ -12,7 +12,7 @@ import importlib.resources
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -24,11 +24,13 @@ from spann3r_ros.models.architecture_formats import Architecture
 from spann3r_ros.models.base import StreamingModel
 from spann3r_ros.models.checkpoint import Checkpoint, load_into, read_checkpoint
 
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
 DEMO_WEIGHTS = "demo weights"
 """How ``StreamingModel.weights`` begins for the model that ships: it knows one synthetic apartment and nothing else."""
 
-SHIPPED = "models/weights/apartment.safetensors"
-"""The model that ships, inside the package."""
+_SHIPPED = "apartment.safetensors"
 
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -107,7 +109,7 @@ def load_model(config: Config) -> StreamingModel:
                 next_step=f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}",
             )
         network = load_network(checkpoint, device, config.precision)
-    weights = config.checkpoint or f"{DEMO_WEIGHTS} ({Path(SHIPPED).name})"
+    weights = config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})"
     model: StreamingModel = _imported(row.model)(network, config, weights)
     return model
 
@@ -159,17 +161,22 @@ def release_device_memory() -> None:
         torch.cuda.empty_cache()
 
 
+def shipped_model() -> Traversable:
+    """Where the model that ships is, in the package; whether it is there, ``is_file()`` tells."""
+    return importlib.resources.files("spann3r_ros.models") / "weights" / _SHIPPED
+
+
 @contextlib.contextmanager
 def _checkpoint_path(checkpoint: str) -> Iterator[Path]:
     """The file of the parameter ``checkpoint``; for an empty one that which ships in the package."""
     if checkpoint:
         yield Path(checkpoint).expanduser()
         return
-    shipped = importlib.resources.files("spann3r_ros") / SHIPPED
+    shipped = shipped_model()
     if not shipped.is_file():
         raise CheckpointError(
             "this installation has no model of its own",
-            got=f"no {SHIPPED} in the package",
+            got=f"no file {shipped}",
             next_step="Set the parameter `checkpoint`; `python -m spann3r_ros models list` shows where weights are",
         )
     with importlib.resources.as_file(shipped) as path:

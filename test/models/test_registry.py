@@ -113,17 +113,17 @@ def test_a_missing_checkpoint_is_refused_with_its_path():
 
 def test_an_empty_checkpoint_is_the_model_that_ships(tmp_path, monkeypatch):
     # Stands in for the shipped file, so that the test does not depend on what was trained last.
-    weights_of("spann3r", tmp_path / "apartment.safetensors")
+    (tmp_path / "weights").mkdir()
+    weights_of("spann3r", tmp_path / "weights" / "apartment.safetensors")
     monkeypatch.setattr(registry.importlib.resources, "files", lambda package: tmp_path)
-    monkeypatch.setattr(registry, "_SHIPPED", "apartment.safetensors")
     model = registry.load_model(Config(device="cpu", memory=MemoryConfig(working_frames=2)))
     assert model.weights == "demo weights (apartment.safetensors)"
     assert model.weights.startswith(registry.DEMO_WEIGHTS)
 
 
 def test_an_installation_without_the_shipped_model_says_so(monkeypatch):
-    monkeypatch.setattr(registry, "_SHIPPED", "models/weights/absent.safetensors")
-    with pytest.raises(CheckpointError, match=r"no models/weights/absent\.safetensors.*Set the parameter `checkpoint`"):
+    monkeypatch.setattr(registry, "_SHIPPED", "absent.safetensors")
+    with pytest.raises(CheckpointError, match=r"models/weights/absent\.safetensors.*Set the parameter `checkpoint`"):
         registry.load_model(Config(device="cpu"))
 
 
