@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "models": "list, fetch and check the weights of networks",
     "bench": "measure speed and memory on this machine",
     "parameters": "list the parameters of the node, or write them as YAML and Markdown",
+    "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
     "parity": "replay recorded network activations through the model and compare every tensor",
 }
 
