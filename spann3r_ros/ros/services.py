@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
-from spann3r_ros.mapping.archive import SavedMap
+from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.ros.session import Session
 from spann3r_ros.srv import LoadMap, SaveMap
 

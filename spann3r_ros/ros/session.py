@@ -18,7 +18,7 @@ from rclpy.lifecycle import LifecycleNode
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.mapping.archive import SavedMap
+from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory.statistics import MemoryStatistics
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
@@ -40,7 +40,6 @@ class Snapshot:
     keyframes: int = 0
     submaps: int = 0
     map_revision: int = 0
-    poses: int = 0
     metric: bool = False
     scale_source: str = ""
     memory: MemoryStatistics = field(default_factory=MemoryStatistics)
@@ -132,7 +131,7 @@ class Session:
         for camera in self.cameras:
             camera.restart()
         self.last_error = ""
-        self.worker.reset().add_done_callback(lambda _: self._refresh())
+        self.worker.reset().add_done_callback(lambda _: self._begin_anew())
 
     def clock_jumped_back(self, now: int) -> None:
         """Follow the policy ``clock_jump`` when simulated time jumps back to ``now`` (ns)."""
@@ -150,7 +149,7 @@ class Session:
             loaded = self._reconstruction.load(path)
             self.order.clear()
             self.world.clear()
-            self._refresh()
+            self._begin_anew()
             return loaded
 
         return self.worker.submit(read)
@@ -161,7 +160,7 @@ class Session:
             return
         snapshot = self.snapshot
         map_due = listened(self.publishers.map) and snapshot.map_revision != self._published_map
-        path_due = listened(self.publishers.path) and snapshot.poses != self._published_path
+        path_due = listened(self.publishers.path) and snapshot.map_revision != self._published_path
         if map_due or path_due:
             self._latched = self.worker.submit(lambda: self._publish_latched(map_due, path_due))
 
@@ -227,7 +226,8 @@ class Session:
             self._node.get_logger().error(text)
         self.last_error = text
 
-    def _refresh(self) -> None:
+    def _begin_anew(self) -> None:
+        self._published_map = self._published_path = -1
         self.snapshot = self._snapshot()
 
     def _snapshot(self) -> Snapshot:
@@ -238,7 +238,6 @@ class Session:
             keyframes=sum(len(submap.poses) for submap in submaps),
             submaps=len(submaps),
             map_revision=reconstruction.map.revision,
-            poses=len(reconstruction.trajectory),
             metric=reconstruction.metric,
             scale_source=reconstruction.scale_source,
             memory=reconstruction.statistics(),
@@ -251,4 +250,4 @@ class Session:
             self._published_map = snapshot.map_revision
         if path_due:
             self.publishers.publish_path(self._reconstruction.trajectory)
-            self._published_path = snapshot.poses
+            self._published_path = snapshot.map_revision

@@ -1,0 +1,75 @@
+"""The node as a process of its own on its own DDS domain, and a robot around it: cameras, listeners, clients."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Before rclpy is loaded: no traffic leaves the machine, large images pass, logs stay out of the home folder.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+for variable in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+    os.environ[variable] = str(ROOT / "config" / "fastdds_loopback.xml")
+os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="spann3r_ros_test_logs_")
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed: run `make setup`")
+pytest.importorskip("spann3r_ros.msg", reason="the messages are not built: run `make setup`")
+
+from node_process import NodeProcess  # noqa: E402
+from robot import Robot  # noqa: E402
+from wall_network import write_wall_checkpoint  # noqa: E402
+
+_domains = itertools.count(os.getpid())
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a tiny metric network that sees a wall, so that poses exist."""
+    path = tmp_path_factory.mktemp("weights") / "wall.safetensors"
+    write_wall_checkpoint(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def relative_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without a metric unit."""
+    path = tmp_path_factory.mktemp("weights") / "wall_relative.safetensors"
+    write_wall_checkpoint(path, metric=False)
+    return path
+
+
+@pytest.fixture
+def domain() -> int:
+    """A DDS domain that no other test of this process uses at the same time."""
+    return 1 + next(_domains) % 100
+
+
+@pytest.fixture
+def robot(domain: int) -> Iterator[Robot]:
+    """Everything around the node, on the test's domain."""
+    robot = Robot(domain)
+    yield robot
+    robot.close()
+
+
+@pytest.fixture
+def start(domain: int, checkpoint: Path, tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
+    """``start(arguments=[...], **parameters)`` runs the node; nested names as ``map__voxel_size``."""
+    running: list[NodeProcess] = []
+
+    def start_node(arguments: list[str] | None = None, **parameters: Any) -> NodeProcess:
+        parameters = {"checkpoint": str(checkpoint), "queue_policy": "all", "device": "cpu", **parameters}
+        process = NodeProcess(domain, parameters, arguments or [], tmp_path / f"node_{len(running)}.log")
+        running.append(process)
+        return process
+
+    yield start_node
+    for process in running:
+        process.kill()

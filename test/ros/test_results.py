@@ -1,0 +1,192 @@
+"""Every output of the node, compared with what the library says about the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import Pose, PoseStamped
+from library import BEGIN, OPTICAL, reconstruct, walk
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
+from node_process import NodeProcess
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
+from robot import LATCHED, Robot, image_message, read_cloud, to_nanoseconds
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from spann3r_ros.msg import ReconstructionStatus
+from tf2_msgs.msg import TFMessage
+
+from spann3r_ros.geometry.axes import rotation_from_quaternion
+from spann3r_ros.geometry.camera import depth_from_pointmap
+from spann3r_ros.sim3 import Sim3
+
+Start = Callable[..., NodeProcess]
+WORLD = "/spann3r"
+
+
+def xyz(points: NDArray[Any]) -> NDArray[np.float32]:
+    return np.stack([points["x"], points["y"], points["z"]], axis=-1)
+
+
+def rgb(points: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.stack([points["r"], points["g"], points["b"]], axis=-1)
+
+
+def sim3(pose: Pose) -> Sim3:
+    q, t = pose.orientation, pose.position
+    return Sim3(1.0, rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([t.x, t.y, t.z]))
+
+
+def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkpoint: Path) -> None:
+    frames = walk(8)
+    reconstruction, expected = reconstruct(checkpoint, frames)
+    assert len(expected) == 7
+    assert all(prediction.world_from_camera is not None for prediction in expected), "the wall gives poses"
+
+    node = start(map_rate=20.0, status_rate=10.0)
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    maps = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
+    poses = robot.collect(PoseStamped, "/spann3r/pose")
+    odometry = robot.collect(Odometry, "/spann3r/odometry")
+    paths = robot.collect(PathMessage, "/spann3r/path", LATCHED)
+    depths = robot.collect(Image, "/spann3r/depth")
+    infos = robot.collect(CameraInfo, "/spann3r/depth/camera_info")
+    confidences = robot.collect(Image, "/spann3r/confidence")
+    transforms = robot.collect(TFMessage, "/tf")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronise()
+    for frame in frames:
+        camera.publish(image_message(frame))
+
+    outputs = (clouds, poses, odometry, depths, infos, confidences, transforms)
+    robot.wait(lambda: all(len(output) >= 7 for output in outputs), "seven answers")
+    robot.wait(lambda: paths and len(paths[-1].poses) == 7, "the whole path")
+    robot.wait(lambda: maps and to_nanoseconds(maps[-1].header.stamp) == frames[6].stamp, "the whole map")
+    robot.wait(lambda: statuses and statuses[-1].frames_processed == 8, "the last status")
+    assert node.alive and not [output for output in outputs if len(output) != 7]
+
+    for index, prediction in enumerate(expected):
+        stamp, pose = prediction.frame.stamp, prediction.world_from_camera
+        assert pose is not None and prediction.intrinsics is not None
+        usable = prediction.confidence >= 0.3
+        for message, frame_id in (
+            *((output[index], "map") for output in (clouds, poses, odometry)),
+            *((output[index], OPTICAL) for output in (depths, infos, confidences)),
+            (transforms[index].transforms[0], "map"),
+        ):
+            assert (to_nanoseconds(message.header.stamp), message.header.frame_id) == (stamp, frame_id)
+
+        points = read_cloud(clouds[index])
+        assert clouds[index].is_dense and clouds[index].height == 1
+        assert_allclose(xyz(points), prediction.points[usable], rtol=1e-6, atol=1e-6)
+        assert_array_equal(rgb(points), prediction.colors[usable])
+        assert_allclose(points["confidence"], prediction.confidence[usable], rtol=1e-6)
+
+        assert_allclose(sim3(poses[index].pose).matrix(), pose.matrix(), atol=1e-6)
+        assert_allclose(sim3(odometry[index].pose.pose).matrix(), pose.matrix(), atol=1e-6)
+        assert odometry[index].child_frame_id == OPTICAL
+        transform = transforms[index].transforms[0]
+        assert transform.child_frame_id == OPTICAL
+        t = transform.transform.translation
+        assert_allclose([t.x, t.y, t.z], pose.translation, atol=1e-6)
+
+        depth = np.frombuffer(depths[index].data, "<f4").reshape(48, 64)
+        truth = np.where(usable, depth_from_pointmap(prediction.points, pose), np.nan)
+        assert_allclose(depth, truth, rtol=1e-5, atol=1e-5)
+        assert (depths[index].encoding, infos[index].width, infos[index].height) == ("32FC1", 64, 48)
+        assert_allclose(np.array(infos[index].k).reshape(3, 3), prediction.intrinsics.matrix(), rtol=1e-6)
+        confidence = np.frombuffer(confidences[index].data, "<f4").reshape(48, 64)
+        assert_allclose(confidence, prediction.confidence, rtol=1e-6)
+
+    whole = reconstruction.map.cloud()
+    assert_allclose(xyz(read_cloud(maps[-1])), whole.points, rtol=1e-6, atol=1e-6)
+    assert_array_equal(rgb(read_cloud(maps[-1])), whole.colors)
+    assert [to_nanoseconds(pose.header.stamp) for pose in paths[-1].poses] == [frame.stamp for frame in frames[:7]]
+    assert_allclose(sim3(paths[-1].poses[3].pose).matrix(), expected[3].world_from_camera.matrix(), atol=1e-6)
+
+    status = statuses[-1]
+    assert (status.model, status.state, status.world_frame, status.device) == ("spann3r", "running", "map", "cpu")
+    assert (status.weights, status.weights_note) == (str(checkpoint), "")
+    assert (status.frames_received, status.frames_dropped, status.frames_failed) == (8, 0, 0)
+    assert to_nanoseconds(status.last_image_stamp) == frames[7].stamp
+    assert to_nanoseconds(status.last_output_stamp) == frames[6].stamp
+    assert (status.points, status.submaps, status.metric) == (len(whole), 1, True)
+    assert 0 < status.inference_time <= status.latency < 20
+    statistics = reconstruction.statistics()
+    assert (status.memory.tokens, status.memory.inserted) == (statistics.tokens, statistics.inserted)
+    by_name = {entry.name: entry for entry in diagnostics[-1].status}
+    assert by_name["spann3r: reconstruction"].level == DiagnosticStatus.OK
+    assert by_name["spann3r: camera camera"].level == DiagnosticStatus.OK
+
+
+def test_both_outputs_and_an_organised_cloud(start: Start, robot: Robot, checkpoint: Path) -> None:
+    frames = walk(4)
+    _, expected = reconstruct(checkpoint, frames, output="both")
+    start(output="both", cloud="organised", map__min_confidence=0.85, world_frame="world")
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    transforms = robot.collect(TFMessage, "/tf")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronise()
+    for frame in frames:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) >= len(expected), "all answers")
+    for message, prediction in zip(clouds, expected, strict=True):
+        usable = prediction.confidence >= 0.85
+        assert 0 < usable.sum() < usable.size
+        assert (message.height, message.width, message.is_dense) == (48, 64, False)
+        assert (message.header.frame_id, to_nanoseconds(message.header.stamp)) == ("world", prediction.frame.stamp)
+        points = xyz(read_cloud(message))
+        assert np.isnan(points[~usable]).all()
+        assert_allclose(points[usable], prediction.points[usable], rtol=1e-6, atol=1e-6)
+    stamps = [to_nanoseconds(message.transforms[0].header.stamp) for message in transforms]
+    assert stamps == sorted(set(stamps)), "the second pose of an image is no second transform"
+
+
+def test_who_comes_late_gets_the_map_and_nobody_costs_nothing(start: Start, robot: Robot, checkpoint: Path) -> None:
+    frames = walk(5)
+    reconstruction, _ = reconstruct(checkpoint, frames)
+    start(status_rate=10.0)
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronise()
+    for frame in frames:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: statuses and statuses[-1].frames_processed == 5, "five frames")
+    maps = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
+    robot.wait(lambda: maps, "the map, though no frame comes any more")
+    assert maps[-1].width == len(reconstruction.map)
+    later = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
+    robot.wait(lambda: later, "the map again")
+    assert later[-1].data == maps[-1].data
+
+
+@pytest.mark.parametrize("namespace", ["/robot1"])
+def test_namespaces_and_remaps(start: Start, robot: Robot, namespace: str) -> None:
+    frames = walk(3)
+    start(
+        [
+            "-r",
+            f"__ns:={namespace}",
+            "-r",
+            "__node:=mapper",
+            "-r",
+            "camera/image_raw:=/front/rgb",
+            "-r",
+            "~/cloud:=points",
+        ],
+        world_frame="map",
+    )
+    clouds = robot.collect(PointCloud2, f"{namespace}/points")
+    camera = robot.publisher(Image, "/front/rgb")
+    robot.synchronise(f"{namespace}/mapper")
+    for frame in frames:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 2, "two clouds")
+    assert to_nanoseconds(clouds[0].header.stamp) == BEGIN

@@ -1,0 +1,173 @@
+"""Services while the network runs: reset, pause, save, and the same world again after a crash."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from library import reconstruct, walk
+from node_process import NodeProcess
+from numpy.testing import assert_allclose
+from rcl_interfaces.srv import GetParameters
+from robot import LATCHED, Robot, image_message, read_cloud, to_nanoseconds
+from sensor_msgs.msg import Image, PointCloud2
+from spann3r_ros.msg import ReconstructionStatus
+from spann3r_ros.srv import LoadMap, SaveMap
+from std_srvs.srv import Trigger
+
+from spann3r_ros.mapping.storage import read_ply, read_trajectory
+
+Start = Callable[..., NodeProcess]
+
+
+def xyz(message: PointCloud2) -> Any:
+    points = read_cloud(message)
+    return np.stack([points["x"], points["y"], points["z"]], axis=-1)
+
+
+def test_save_kill_load_continue_in_the_same_world(
+    start: Start, robot: Robot, checkpoint: Path, tmp_path: Path
+) -> None:
+    frames = walk(10)
+    reconstruction, expected = reconstruct(checkpoint, frames)
+    half, _ = reconstruct(checkpoint, frames[:6])
+    first = start()
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronise()
+    for frame in frames[:6]:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 5, "five clouds")
+    saved = robot.call(SaveMap, "/spann3r/save_map", SaveMap.Request(path=str(tmp_path / "walk")))
+    assert saved.success, saved.message
+    assert (saved.points, saved.frames) == (len(half.map), 5)
+    assert all(Path(file).is_file() for file in saved.files)
+    assert_allclose(read_ply(tmp_path / "walk" / "map.ply").points, half.map.cloud().points, atol=1e-6)
+    assert [pose.stamp for pose in read_trajectory(tmp_path / "walk" / "trajectory.txt")] == [
+        frame.stamp for frame in frames[:5]
+    ]
+    first.kill()
+    robot.wait(lambda: camera.get_subscription_count() == 0, "the end of the first node", 60.0)
+
+    start()
+    maps = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
+    robot.wait(lambda: camera.get_subscription_count() == 1, "the second node")
+    robot.synchronise()
+    loaded = robot.call(LoadMap, "/spann3r/load_map", LoadMap.Request(path=str(tmp_path / "walk")))
+    assert loaded.success, loaded.message
+    assert (loaded.points, loaded.frames) == (saved.points, saved.frames)
+    robot.wait(lambda: maps and maps[-1].width == saved.points, "the loaded map")
+    clouds.clear()
+    for frame in frames[6:]:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 4, "four clouds")
+    for message, prediction in zip(clouds, expected[5:], strict=True):
+        assert to_nanoseconds(message.header.stamp) == prediction.frame.stamp
+        assert_allclose(xyz(message), prediction.points[prediction.confidence >= 0.3], rtol=1e-6, atol=1e-6)
+    robot.wait(lambda: maps[-1].width == len(reconstruction.map), "the continued map")
+    assert_allclose(xyz(maps[-1]), reconstruction.map.cloud().points, atol=1e-6)
+
+
+def test_reset_begins_a_new_world(start: Start, robot: Robot, checkpoint: Path) -> None:
+    frames, others = walk(4, seed=1), walk(4, seed=2, begin=1_600_000_000_000_000_000)
+    _, expected = reconstruct(checkpoint, others)
+    start(map_rate=20.0, status_rate=20.0)
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    maps = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronise()
+    for frame in frames:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 3 and maps and maps[-1].width, "a map")
+    answer = robot.call(Trigger, "/spann3r/reset")
+    assert answer.success, answer.message
+    robot.wait(lambda: maps[-1].width == 0, "an empty map, so that viewers forget the old one")
+    robot.wait(lambda: statuses[-1].points == 0 and statuses[-1].frames_received == 0, "counters that begin anew")
+    clouds.clear()
+    for frame in others:  # of an earlier time: after a reset any time is welcome
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 3, "clouds of the new world")
+    for message, prediction in zip(clouds, expected, strict=True):
+        assert_allclose(xyz(message), prediction.points[prediction.confidence >= 0.3], rtol=1e-6, atol=1e-6)
+
+
+def test_pause_lets_images_pass_and_resume_goes_on(start: Start, robot: Robot, checkpoint: Path) -> None:
+    frames = walk(9)
+    _, expected = reconstruct(checkpoint, [*frames[:3], *frames[6:]])
+    start(status_rate=20.0)
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronise()
+    for frame in frames[:3]:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 2, "two clouds")
+    assert robot.call(Trigger, "/spann3r/pause").success
+    robot.wait(lambda: statuses[-1].state == "paused", "the state")
+    for frame in frames[3:6]:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: statuses[-1].frames_received == 6, "images that were seen")
+    assert statuses[-1].frames_processed == 3
+    assert robot.call(Trigger, "/spann3r/resume").success
+    for frame in frames[6:]:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 5, "five clouds")
+    for message, prediction in zip(clouds, expected, strict=True):
+        assert to_nanoseconds(message.header.stamp) == prediction.frame.stamp
+        assert_allclose(xyz(message), prediction.points[prediction.confidence >= 0.3], rtol=1e-6, atol=1e-6)
+
+
+def test_requests_that_cannot_be_met_say_why_and_change_nothing(start: Start, robot: Robot, tmp_path: Path) -> None:
+    node = start(status_rate=20.0)
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronise()
+    for frame in walk(3):
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 2, "two clouds")
+    (tmp_path / "file").write_text("no folder")
+    for path, part in (("", "empty"), (str(tmp_path / "nowhere"), "nowhere"), (str(tmp_path / "file"), "file")):
+        answer = robot.call(LoadMap, "/spann3r/load_map", LoadMap.Request(path=path))
+        assert not answer.success
+        assert part in answer.message
+    refused = robot.call(SaveMap, "/spann3r/save_map", SaveMap.Request(path=str(tmp_path / "file" / "below")))
+    assert not refused.success and "file" in refused.message
+    saved = robot.call(SaveMap, "/spann3r/save_map")
+    assert saved.success, saved.message
+    assert saved.frames == 2 and all(Path(file).is_file() for file in saved.files)
+    assert node.alive
+
+
+def test_nothing_waits_for_a_slow_network_and_a_stale_answer_is_discarded(start: Start, robot: Robot) -> None:
+    # Three thousand tokens an image: every frame takes a good part of a second on one core.
+    node = start(image_width=1024, image_height=768, status_rate=20.0, service_timeout=0.1)
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronise()
+    for frame in walk(20):
+        camera.publish(image_message(frame))
+    robot.wait(lambda: clouds and statuses and statuses[-1].queue_length > 5, "a busy network", 60.0)
+    slow = statuses[-1].inference_time
+    assert slow > 0.2
+
+    begin = time.monotonic()
+    refused = robot.call(SaveMap, "/spann3r/save_map", SaveMap.Request(path="/tmp/never"))
+    assert time.monotonic() - begin < 0.1 + slow
+    assert refused.success or "within 0.1 s" in refused.message or "after 0.1 s" in refused.message
+    parameter = robot.call(GetParameters, "/spann3r/get_parameters", GetParameters.Request(names=["map.voxel_size"]))
+    assert parameter.values[0].double_value == 0.02
+
+    begin = time.monotonic()
+    assert robot.call(Trigger, "/spann3r/reset").success
+    assert time.monotonic() - begin < slow
+    known = len(clouds)
+    robot.wait(lambda: statuses[-1].frames_received == 0 and statuses[-1].queue_length == 0, "the reset")
+    robot.wait(lambda: statuses[-1].memory.tokens == 0 and statuses[-1].points == 0, "an empty world", 30.0)
+    robot.synchronise()
+    assert len(clouds) == known
+    assert node.alive
