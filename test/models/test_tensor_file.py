@@ -111,6 +111,25 @@ def test_a_bare_pickle_that_wants_to_run_code_is_refused_and_not_run(tmp_path):
     assert not marker.exists()
 
 
+def test_pytorch_2_4_is_told_the_safe_classes_its_own_way(tmp_path, monkeypatch):
+    torch.save({"model": dict(TENSORS), "args": argparse.Namespace(model="N()")}, tmp_path / "w.pth")
+    monkeypatch.delattr(torch.serialization, "safe_globals", raising=False)
+    before = torch.serialization.get_safe_globals()
+    try:
+        assert read_tensor_file(tmp_path / "w.pth").model == "N()"
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
+def test_older_pytorch_asks_for_a_newer_one(tmp_path, monkeypatch):
+    torch.save({"model": dict(TENSORS), "args": argparse.Namespace(model="N()")}, tmp_path / "w.pth")
+    for name in ("safe_globals", "add_safe_globals"):
+        monkeypatch.delattr(torch.serialization, name, raising=False)
+    with pytest.raises(CheckpointError, match=r"w\.pth needs a newer PyTorch.*2\.4 or newer.*torch>=2\.4"):
+        read_tensor_file(tmp_path / "w.pth")
+
+
 def written(tmp_path, suffix):
     path = tmp_path / f"w{suffix}"
     if suffix == ".safetensors":
