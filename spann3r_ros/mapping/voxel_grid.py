@@ -1,0 +1,271 @@
+"""A bounded map of coloured voxels whose insertion costs the same however large and old the map is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.errors import GeometryError
+from spann3r_ros.mapping.voxel_table import VoxelTable
+from spann3r_ros.point_cloud import PointCloud
+
+AXIS_BITS = 21
+AXIS_LIMIT = 2 ** (AXIS_BITS - 1)
+"""Voxels on each side of the origin along an axis: 21 km at voxels of 2 cm."""
+
+LEAST_WEIGHT = 1e-6
+"""Weight of a point of confidence 0, so that a voxel of nothing else still has a mean."""
+
+
+@dataclass(frozen=True)
+class VoxelUpdate:
+    """What the insertion of a cloud changed, in voxels unless said otherwise.
+
+    Attributes:
+        added: new ones.
+        updated: known ones that were seen again.
+        forgotten: old ones that made room.
+        refused_points: points outside the addressable space.
+        refused: new ones for which there was no room, because this cloud alone fills the map.
+    """
+
+    added: int = 0
+    updated: int = 0
+    forgotten: int = 0
+    refused_points: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """Content of N distinct voxels.
+
+    Attributes:
+        keys: (N,) int64 packed voxel coordinates.
+        mean: (N, 6) float32 confidence-weighted mean of x, y, z and of red, green, blue (0..255).
+        weight: (N,) float32 sum of the confidences.
+        count: (N,) int32 points that fell into the voxel.
+        seen: (N,) int32 revision of the last of them.
+    """
+
+    keys: NDArray[np.int64]
+    mean: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    count: NDArray[np.int32]
+    seen: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, index: NDArray[np.intp]) -> Voxels:
+        """Some of them, by number. (``ndarray.take`` gathers rows several times faster than brackets do.)"""
+        return Voxels(
+            self.keys.take(index),
+            self.mean.take(index, axis=0),
+            self.weight.take(index),
+            self.count.take(index),
+            self.seen.take(index),
+        )
+
+
+class VoxelGrid:
+    """One mean point per voxel: position, colour and confidence.
+
+    All memory is taken at the beginning, about 90 bytes per point of ``max_points``. When it is full, the voxels of the
+    frame seen longest ago make room, a whole frame's worth at a time.
+
+    Args:
+        voxel_size: side of a voxel in the unit of the points.
+        max_points: most voxels.
+
+    Raises:
+        GeometryError: a size or number that is not positive.
+    """
+
+    def __init__(self, voxel_size: float, max_points: int) -> None:
+        if max_points < 1:
+            raise GeometryError("max_points of a voxel grid", got=max_points, expected=">= 1")
+        self._voxel_size = _checked_size(voxel_size)
+        self.revision = 0
+        self._table = VoxelTable(max_points)
+        self._mean: NDArray[np.float32] = np.zeros((self._table.slots, 6), np.float32)
+        self._weight: NDArray[np.float32] = np.zeros(self._table.slots, np.float32)
+        self._count: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def voxel_size(self) -> float:
+        """Side of a voxel in the unit of the points."""
+        return self._voxel_size
+
+    @property
+    def max_points(self) -> int:
+        """Most voxels."""
+        return self._table.capacity
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._table.clear()
+        self.revision = 0
+
+    def insert(self, cloud: PointCloud) -> VoxelUpdate:
+        """Average the points of one frame into their voxels, in time proportional to their number."""
+        self.revision += 1
+        new = _average(cloud, self._voxel_size, self.revision)
+        slots, alive = self._table.find(new.keys)
+        known, unknown = np.flatnonzero(alive), np.flatnonzero(~alive)
+        self._table.touch(slots[known], self.revision)  # first, so that what is seen now does not make room
+        self._blend(slots[known], new.take(known))
+
+        forgotten = self._table.make_room(len(unknown), self.revision)
+        unknown = unknown[heaviest(new.weight[unknown], self._table.capacity - len(self._table))]
+        added = self._store(new.take(unknown), slots[unknown])
+        return VoxelUpdate(
+            added=added,
+            updated=len(known),
+            forgotten=forgotten,
+            refused=len(new) - len(known) - added,
+            refused_points=len(cloud) - int(new.count.sum()),
+        )
+
+    def cloud(self) -> PointCloud:
+        """The mean points, in no particular order. Reads the whole map."""
+        slots = self._table.live()
+        mean = self._mean[slots]
+        confidence = np.clip(self._weight[slots] / self._count[slots], 0.0, 1.0)
+        return PointCloud(mean[:, :3], np.rint(mean[:, 3:]).astype(np.uint8), confidence.astype(np.float32))
+
+    def resize(self, voxel_size: float) -> None:
+        """Sort the content into voxels of another size; reads and writes the whole map.
+
+        Smaller voxels get the old mean points until new points refine them.
+
+        Raises:
+            GeometryError: a size that is not positive, or so small that points leave the addressable space.
+        """
+        voxel_size = _checked_size(voxel_size)
+        old = self.voxels()
+        keys, inside = voxel_keys(old.mean[:, :3], voxel_size)
+        if not inside.all():
+            reach = float(np.abs(old.mean[:, :3]).max())
+            raise GeometryError(
+                "voxel size", got=voxel_size, expected=f"> {reach / AXIS_LIMIT:g} for a map of this extent"
+            )
+        merged = _united(keys, tuple(old.mean.T), old.weight, old.count, old.seen)
+        revision = self.revision
+        self.clear()
+        self._voxel_size, self.revision = voxel_size, revision
+        self._store(merged, np.full(len(merged), -1, np.int64))
+
+    def voxels(self) -> Voxels:
+        """Everything the grid knows, sorted by key. Reads the whole map."""
+        slots = self._table.live()
+        slots = slots[np.argsort(self._table.keys(slots))]
+        return Voxels(
+            self._table.keys(slots), self._mean[slots], self._weight[slots], self._count[slots], self._table.seen(slots)
+        )
+
+    @classmethod
+    def restore(cls, voxels: Voxels, voxel_size: float, max_points: int, revision: int) -> VoxelGrid:
+        """A grid with the given content; where it exceeds ``max_points``, what was seen longest ago stays out."""
+        grid = cls(voxel_size, max_points)
+        grid.revision = revision
+        if len(voxels) > max_points:
+            newest = np.lexsort((voxels.keys, -voxels.weight, -voxels.seen))[:max_points]
+            voxels = voxels.take(np.sort(newest))
+        grid._store(voxels, np.full(len(voxels), -1, np.int64))
+        return grid
+
+    def _store(self, voxels: Voxels, slots: NDArray[np.int64]) -> int:
+        """Write voxels that are not alive; ``slots`` is what the table said of them. Returns how many found room."""
+        slots = self._table.place(voxels.keys, slots, voxels.seen)
+        if (slots < 0).any():
+            voxels, slots = voxels.take(np.flatnonzero(slots >= 0)), slots[slots >= 0]
+        self._mean[slots], self._weight[slots], self._count[slots] = voxels.mean, voxels.weight, voxels.count
+        return len(slots)
+
+    def _blend(self, slots: NDArray[np.int64], new: Voxels) -> None:
+        """Continue the running means of live voxels."""
+        weight = self._weight.take(slots) + new.weight
+        mean = self._mean.take(slots, axis=0)
+        self._mean[slots] = mean + (new.mean - mean) * (new.weight / weight)[:, None]
+        self._weight[slots] = weight
+        self._count[slots] = self._count.take(slots) + new.count
+
+
+def voxel_keys(points: NDArray[Any], voxel_size: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Packed voxel coordinates (N,) of points (N, 3), and which of them are addressable.
+
+    Voxel i of an axis covers ``[i, i + 1) * voxel_size``. Points that are not finite or too far away are not
+    addressable; their keys mean nothing.
+    """
+    cells = np.floor(np.asarray(points, dtype=np.float64) / voxel_size)
+    inside = (np.abs(cells + 0.5) < AXIS_LIMIT).all(axis=1)  # false for NaN
+    cells[~inside] = 0.0
+    whole = cells.astype(np.int64) + AXIS_LIMIT
+    return (whole[:, 0] << 2 * AXIS_BITS) | (whole[:, 1] << AXIS_BITS) | whole[:, 2], inside
+
+
+def heaviest(weight: NDArray[np.float32], number: int) -> NDArray[np.intp]:
+    """Ascending indices of the ``number`` largest weights, the earlier one where two are equal."""
+    if len(weight) <= number:
+        return np.arange(len(weight))
+    return np.sort(np.argsort(-weight, kind="stable")[:number])
+
+
+def _average(cloud: PointCloud, voxel_size: float, revision: int) -> Voxels:
+    """The addressable points of a cloud, averaged by voxel."""
+    keys, inside = voxel_keys(cloud.points, voxel_size)
+    points, colors, confidence = cloud.points, cloud.colors, cloud.confidence
+    if not inside.all():
+        keys, points, colors, confidence = keys[inside], points[inside], colors[inside], confidence[inside]
+    columns = (*points.T, *colors.T)
+    weight = np.maximum(confidence, LEAST_WEIGHT)
+    return _united(keys, columns, weight, np.ones(len(keys)), np.full(len(keys), revision, np.int32))
+
+
+def _united(
+    keys: NDArray[np.int64],
+    columns: Sequence[NDArray[Any]],
+    weight: NDArray[np.float32],
+    count: NDArray[Any],
+    seen: NDArray[np.int32],
+) -> Voxels:
+    """Points or voxels with the same key become one: weighted mean of the six columns, sums, latest revision."""
+    order, starts, group = _groups(keys)
+    number = len(starts)
+    weight = weight.astype(np.float64)
+    total = np.bincount(group, weight, number)
+    mean = np.empty((number, 6), np.float32)
+    for column, values in enumerate(columns):
+        mean[:, column] = np.bincount(group, weight * values, number) / total
+    return Voxels(
+        keys[order[starts]],
+        mean,
+        total.astype(np.float32),
+        np.bincount(group, count, number).astype(np.int32),
+        np.maximum.reduceat(seen[order], starts) if number else seen,
+    )
+
+
+def _groups(keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """An order that sorts keys, where each distinct key begins in it, and the rank of each key among the distinct."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    first = np.ones(len(keys), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    group = np.empty(len(keys), np.intp)
+    group[order] = np.cumsum(first) - 1
+    return order, np.flatnonzero(first), group
+
+
+def _checked_size(voxel_size: float) -> float:
+    if not (np.isfinite(voxel_size) and voxel_size > 0):
+        raise GeometryError("voxel size", got=voxel_size, expected="a finite number > 0")
+    return float(voxel_size)
