@@ -1,0 +1,271 @@
+"""A map on disk: a folder with the cloud and the path for people and the exact state for continuing.
+
+map.ply              all points in the world frame
+trajectory.txt       all poses in TUM's format
+state.npz            the submaps, bit for bit
+memory.safetensors   the model's memory (only when there is one)
+manifest.json        versions, sizes and checksums
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.config import MapConfig
+from spann3r_ros.errors import DataError, GeometryError
+from spann3r_ros.mapping.atomic import replacing_folder
+from spann3r_ros.mapping.map import Map, Submap
+from spann3r_ros.mapping.ply import read_ply, write_ply
+from spann3r_ros.mapping.trajectory import StampedPose, Trajectory
+from spann3r_ros.mapping.tum import read_trajectory, write_trajectory
+from spann3r_ros.mapping.voxel_grid import VoxelGrid, Voxels
+from spann3r_ros.sim3 import Sim3
+
+__all__ = ["SavedMap", "read_map", "read_ply", "read_trajectory", "write_map", "write_ply", "write_trajectory"]
+
+FORMAT = "spann3r_ros map"
+VERSION = 1
+CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST = (
+    "map.ply",
+    "trajectory.txt",
+    "state.npz",
+    "memory.safetensors",
+    "manifest.json",
+)
+WORLD_AXES = "world frame: x forward, y left, z up"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SavedMap:
+    """What lies in a folder.
+
+    Attributes:
+        path: the folder.
+        files: its files, the manifest last.
+        points: number of points.
+        frames: number of camera poses.
+        memory: the model's memory, one of the files, or None when there is none.
+        notes: what the writer noted besides, such as the model's name.
+    """
+
+    path: Path
+    files: list[Path]
+    points: int
+    frames: int
+    memory: Path | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_map(
+    path: Path,
+    world: Map,
+    *,
+    save_memory: Callable[[Path], None] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> SavedMap:
+    """Write a map and, with it, the memory that can continue it. The folder appears complete or not at all.
+
+    Args:
+        path: the folder; an older map there is replaced, anything else is refused.
+        world: the map.
+        save_memory: writes the model's memory to the path that it is given.
+        notes: short texts kept in the manifest.
+
+    Raises:
+        DataError: ``path`` exists and holds no map.
+    """
+    if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise DataError(
+            f"{path} exists and is no saved map", expected="a new name or an older map", next_step="Choose another name"
+        )
+    trajectory = world.trajectory()
+    with replacing_folder(path) as draft:
+        write_ply(draft / CLOUD, world.cloud(), [WORLD_AXES])
+        write_trajectory(draft / TRAJECTORY, trajectory)
+        np.savez(draft / STATE, **_state(world))  # type: ignore[arg-type]  # the stubs take the keys for flags
+        if save_memory is not None:
+            save_memory(draft / MEMORY)
+        names = [name for name in (CLOUD, TRAJECTORY, STATE, MEMORY) if (draft / name).exists()]
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "package": _package_version(),
+            "numpy": np.__version__,
+            "world": WORLD_AXES,
+            "points": len(world),
+            "poses": len(trajectory),
+            "notes": dict(notes or {}),
+            "files": {
+                name: {"bytes": (draft / name).stat().st_size, "sha256": _sha256(draft / name)} for name in names
+            },
+        }
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    return _saved(path, manifest)
+
+
+def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
+    """A new map with the content of a folder, and what else lies there; the caller reads the memory file.
+
+    The sizes are those of ``config``: another voxel size sorts the points anew, a smaller ``max_points`` keeps the
+    points seen last.
+
+    Raises:
+        DataError: no map there, one of a later version, or files that are missing, changed or damaged.
+    """
+    manifest = _read_manifest(path)
+    for name, expected in manifest["files"].items():
+        _check(path / name, expected)
+    try:
+        with np.load(path / STATE, allow_pickle=False) as state:
+            world = _map_from_state(state, config)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, GeometryError) as error:
+        raise DataError(f"state of the map {path} ({error})", expected="a state.npz of this package") from error
+    return world, _saved(path, manifest)
+
+
+def _state(world: Map) -> dict[str, NDArray[Any]]:
+    """Everything a map knows, as arrays."""
+    state: dict[str, NDArray[Any]] = {"revision": np.array(world.revision), "submaps": np.array(len(world.submaps))}
+    for number, submap in enumerate(world.submaps):
+        voxels, poses = submap.cloud.voxels(), submap.poses
+        entries = {
+            "id": np.array(submap.id),
+            "scale": np.array(submap.world_from_submap.scale),
+            "rotation": submap.world_from_submap.rotation,
+            "translation": submap.world_from_submap.translation,
+            "voxel_size": np.array(submap.cloud.voxel_size),
+            "voxel_revision": np.array(submap.cloud.revision),
+            "keys": voxels.keys,
+            "mean": voxels.mean,
+            "weight": voxels.weight,
+            "count": voxels.count,
+            "seen": voxels.seen,
+            "pose_index": np.array([pose.index for pose in poses], np.int64),
+            "pose_stamp": np.array([pose.stamp for pose in poses], np.int64),
+            "pose_camera": np.array([pose.camera for pose in poses], np.str_),
+            "pose_refined": np.array([pose.refined for pose in poses], np.bool_),
+            "pose_rotation": np.array([pose.world_from_camera.rotation for pose in poses]).reshape(-1, 3, 3),
+            "pose_translation": np.array([pose.world_from_camera.translation for pose in poses]).reshape(-1, 3),
+        }
+        state.update({f"{number}.{name}": value for name, value in entries.items()})
+    return state
+
+
+def _map_from_state(state: Mapping[str, NDArray[Any]], config: MapConfig) -> Map:
+    """The map; raises KeyError, ValueError or GeometryError for arrays that are none of ours."""
+    world = Map(config)
+    world.revision = int(state["revision"])
+    world.submaps.clear()
+    for number in range(int(state["submaps"])):
+        entries = {name.split(".", 1)[1]: state[name] for name in state if name.startswith(f"{number}.")}
+        voxels = _voxels(entries)
+        voxel_size = float(entries["voxel_size"])
+        grid = VoxelGrid.restore(voxels, voxel_size, config.max_points, int(entries["voxel_revision"]))
+        if len(grid) < len(voxels):
+            logger.warning("the saved map has %d points, max_points keeps the newest %d", len(voxels), len(grid))
+        if voxel_size != config.voxel_size:
+            logger.info("the saved map has voxels of %g, sorted anew into %g", voxel_size, config.voxel_size)
+            grid.resize(config.voxel_size)
+        poses = (
+            StampedPose(int(index), int(stamp), str(camera), Sim3(1.0, rotation, translation), bool(refined))
+            for index, stamp, camera, refined, rotation, translation in zip(
+                *(
+                    entries[f"pose_{name}"]
+                    for name in ("index", "stamp", "camera", "refined", "rotation", "translation")
+                ),
+                strict=True,
+            )
+        )
+        place = Sim3(float(entries["scale"]), entries["rotation"], entries["translation"])
+        world.submaps.append(Submap(int(entries["id"]), place, grid, Trajectory(poses)))
+    if not world.submaps:
+        raise ValueError("no submap")
+    return world
+
+
+def _voxels(entries: Mapping[str, NDArray[Any]]) -> Voxels:
+    number = len(entries["keys"])
+    shapes = {"keys": ((number,), "i8"), "mean": ((number, 6), "f4"), "weight": ((number,), "f4")}
+    shapes |= {"count": ((number,), "i4"), "seen": ((number,), "i4")}
+    for name, (shape, kind) in shapes.items():
+        if entries[name].shape != shape or entries[name].dtype != np.dtype(kind):
+            raise ValueError(f"array '{name}' is {entries[name].dtype} {entries[name].shape}")
+    return Voxels(**{name: entries[name] for name in shapes})
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest, its keys checked; raises DataError."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"no saved map in {path}",
+            expected=f"a folder with {MANIFEST}",
+            next_step="Give the folder that was named when the map was saved",
+        ) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise DataError(f"{path / MANIFEST} is not about a map", expected=f"format '{FORMAT}'")
+    if manifest.get("version") != VERSION:
+        raise DataError(
+            f"version of the map {path}",
+            got=manifest.get("version"),
+            expected=str(VERSION),
+            next_step=f"It was written by spann3r_ros {manifest.get('package')}: use that version",
+        )
+    files, known = manifest.get("files"), {CLOUD, TRAJECTORY, STATE, MEMORY}
+    counts = (manifest.get("points"), manifest.get("poses"))
+    if not isinstance(files, dict) or not {STATE} <= set(files) <= known or not all(type(n) is int for n in counts):
+        raise DataError(f"{path / MANIFEST} is incomplete", expected="files, points and poses")
+    return manifest
+
+
+def _check(file: Path, expected: Any) -> None:
+    """Raises DataError when a file is not the one that the manifest describes."""
+    if not file.is_file():
+        raise DataError(f"{file} is missing", next_step="Copy the folder again, with all its files")
+    found = {"bytes": file.stat().st_size}
+    if (
+        not isinstance(expected, dict)
+        or found["bytes"] != expected.get("bytes")
+        or _sha256(file) != expected.get("sha256")
+    ):
+        raise DataError(
+            f"{file} is not as it was written",
+            got=f"{found['bytes']} bytes",
+            expected=f"the size and checksum in {MANIFEST}",
+            next_step="The file is damaged or was changed: take the map from a backup",
+        )
+
+
+def _saved(path: Path, manifest: Mapping[str, Any]) -> SavedMap:
+    files = [path / name for name in manifest["files"]] + [path / MANIFEST]
+    memory = path / MEMORY if MEMORY in manifest["files"] else None
+    return SavedMap(path, files, manifest["points"], manifest["poses"], memory, manifest.get("notes", {}))
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _package_version() -> str:
+    try:
+        return importlib.metadata.version("spann3r_ros")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

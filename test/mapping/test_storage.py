@@ -1,0 +1,235 @@
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from spann3r_ros.config import MapConfig
+from spann3r_ros.errors import DataError
+from spann3r_ros.frame import Frame
+from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.storage import read_map, read_ply, read_trajectory, write_map
+from spann3r_ros.prediction import Prediction
+from spann3r_ros.sim3 import Sim3
+
+CONFIG = MapConfig(voxel_size=0.1, max_points=1500, min_confidence=0.1)
+
+
+def prediction(index: int) -> Prediction:
+    rng = np.random.default_rng(index)
+    rotation = Rotation.random(random_state=index).as_matrix()
+    return Prediction(
+        Frame(index, 1_700_000_000_000_000_001 + index * 10**8, "camera", np.zeros((12, 16, 3), np.uint8)),
+        rng.uniform((index * 0.3, 0, 0), (index * 0.3 + 1, 1, 1), (12, 16, 3)).astype(np.float32),
+        rng.uniform(0, 1, (12, 16)).astype(np.float32),
+        rng.integers(0, 256, (12, 16, 3), dtype=np.uint8),
+        Sim3(1.0, rotation, rng.normal(0, 1, 3)),
+    )
+
+
+def small_map(frames: int = 15, config: MapConfig = CONFIG) -> Map:
+    world = Map(dataclasses.replace(config))
+    for index in range(frames):
+        world.insert(prediction(index))
+    return world
+
+
+def assert_same(one: Map, two: Map) -> None:
+    assert one.revision == two.revision
+    for left, right in zip(one.submaps, two.submaps, strict=True):
+        assert left.id == right.id and left.cloud.revision == right.cloud.revision
+        np.testing.assert_array_equal(left.world_from_submap.matrix(), right.world_from_submap.matrix())
+        mine, theirs = left.cloud.voxels(), right.cloud.voxels()
+        for name in ("keys", "mean", "weight", "count", "seen"):
+            np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+        for pose, other in zip(left.poses, right.poses, strict=True):
+            assert (pose.index, pose.stamp, pose.camera, pose.refined) == (
+                other.index,
+                other.stamp,
+                other.camera,
+                other.refined,
+            )
+            np.testing.assert_array_equal(pose.world_from_camera.matrix(), other.world_from_camera.matrix())
+
+
+def test_a_saved_map_continues_as_if_never_stopped(tmp_path):
+    world = small_map(15)
+    write_map(tmp_path / "map", world)
+    resumed, _ = read_map(tmp_path / "map", dataclasses.replace(CONFIG))
+    assert_same(world, resumed)
+    for index in range(15, 30):
+        assert world.insert(prediction(index)) == resumed.insert(prediction(index))
+    assert_same(world, resumed)
+
+
+def test_the_folder_holds_what_people_and_programs_need(tmp_path):
+    world = small_map()
+    written = write_map(
+        tmp_path / "map",
+        world,
+        save_memory=lambda path: path.write_bytes(b"memory") and None,
+        notes={"model": "spann3r"},
+    )
+    assert [file.name for file in written.files] == [
+        "map.ply",
+        "trajectory.txt",
+        "state.npz",
+        "memory.safetensors",
+        "manifest.json",
+    ]
+    assert all(file.is_file() for file in written.files)
+    cloud = world.cloud()
+    np.testing.assert_array_equal(read_ply(tmp_path / "map" / "map.ply").points, cloud.points)
+    path = read_trajectory(tmp_path / "map" / "trajectory.txt")
+    assert [pose.stamp for pose in path] == [pose.stamp for pose in world.trajectory()]
+    _, read = read_map(tmp_path / "map", CONFIG)
+    assert read == written
+    assert (read.points, read.frames, read.notes) == (len(cloud), 15, {"model": "spann3r"})
+    assert read.memory.read_bytes() == b"memory"
+
+
+def test_without_a_memory_there_is_none(tmp_path):
+    write_map(tmp_path / "map", small_map(1))
+    assert read_map(tmp_path / "map", CONFIG)[1].memory is None
+    assert not (tmp_path / "map" / "memory.safetensors").exists()
+
+
+def test_an_empty_map_and_a_corrected_one(tmp_path):
+    empty = Map(CONFIG)
+    write_map(tmp_path / "empty", empty)
+    assert_same(empty, read_map(tmp_path / "empty", CONFIG)[0])
+    moved = small_map(3)
+    moved.submaps[0].world_from_submap = Sim3(1.2, Rotation.random(random_state=1).as_matrix(), np.ones(3))
+    write_map(tmp_path / "moved", moved)
+    back = read_map(tmp_path / "moved", CONFIG)[0]
+    assert_same(moved, back)
+    np.testing.assert_array_equal(np.sort(moved.cloud().points, axis=0), np.sort(back.cloud().points, axis=0))
+
+
+def test_an_older_map_is_replaced_and_anything_else_is_not(tmp_path):
+    write_map(tmp_path / "map", small_map(3))
+    write_map(tmp_path / "map", small_map(5))
+    assert read_map(tmp_path / "map", CONFIG)[1].frames == 5
+    (tmp_path / "home").mkdir()
+    write_map(tmp_path / "home", small_map(1))
+    for name in ("photos", "file"):
+        target = tmp_path / name
+        if name == "photos":
+            target.mkdir()
+            (target / "dear.jpg").write_bytes(b"precious")
+        else:
+            target.write_bytes(b"precious")
+        with pytest.raises(DataError, match="no saved map"):
+            write_map(target, small_map(1))
+    assert (tmp_path / "photos" / "dear.jpg").read_bytes() == (tmp_path / "file").read_bytes() == b"precious"
+
+
+def test_a_failing_memory_leaves_the_old_map(tmp_path):
+    write_map(tmp_path / "map", small_map(3))
+
+    def fail(path):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_map(tmp_path / "map", small_map(5), save_memory=fail)
+    assert read_map(tmp_path / "map", CONFIG)[1].frames == 3
+    assert [entry.name for entry in tmp_path.iterdir()] == ["map"]
+
+
+def test_other_sizes_on_loading(tmp_path):
+    world = small_map()
+    write_map(tmp_path / "map", world)
+    coarse, _ = read_map(tmp_path / "map", dataclasses.replace(CONFIG, voxel_size=0.3))
+    assert coarse.submaps[0].cloud.voxel_size == 0.3 and 0 < len(coarse) < len(world) / 2
+    small, _ = read_map(tmp_path / "map", dataclasses.replace(CONFIG, max_points=1000))
+    assert len(small) == 1000 < len(world)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    write_map(tmp_path / "map", small_map(3), save_memory=lambda path: path.write_bytes(b"memory" * 100) and None)
+    return tmp_path / "map"
+
+
+@pytest.mark.parametrize("name", ["map.ply", "trajectory.txt", "state.npz", "memory.safetensors"])
+def test_damage_to_any_file_is_noticed(saved, name):
+    content = (saved / name).read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (content[: len(content) // 2], bytes(flipped), b""):
+        (saved / name).write_bytes(damaged)
+        with pytest.raises(DataError, match=f"{name} is not as it was written"):
+            read_map(saved, CONFIG)
+    (saved / name).unlink()
+    with pytest.raises(DataError, match=f"{name} is missing"):
+        read_map(saved, CONFIG)
+    (saved / name).write_bytes(content)
+    read_map(saved, CONFIG)
+
+
+def edit(saved, change):
+    manifest = json.loads((saved / "manifest.json").read_text())
+    change(manifest)
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda manifest: manifest.update(version=2), "version .*got 2"),
+        (lambda manifest: manifest.update(format="other"), "not about a map"),
+        (lambda manifest: manifest.pop("files"), "incomplete"),
+        (lambda manifest: manifest.update(points="many"), "incomplete"),
+        (lambda manifest: manifest["files"].pop("state.npz"), "incomplete"),
+        (lambda manifest: manifest["files"].update({"../../etc/passwd": {"bytes": 1, "sha256": ""}}), "incomplete"),
+        (lambda manifest: manifest["files"].update({"map.ply": None}), "not as it was written"),
+    ],
+)
+def test_manifests_of_another_kind_are_refused(saved, change, message):
+    edit(saved, change)
+    with pytest.raises(DataError, match=message):
+        read_map(saved, CONFIG)
+
+
+def test_a_manifest_that_is_no_json_or_absent(saved, tmp_path):
+    (saved / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match="no saved map"):
+        read_map(saved, CONFIG)
+    with pytest.raises(DataError, match="no saved map"):
+        read_map(tmp_path / "nowhere", CONFIG)
+
+
+@pytest.mark.parametrize("case", ["missing", "dtype", "pickle", "no submap", "rotation", "no archive"])
+def test_a_state_with_other_arrays_is_refused(saved, case):
+    import hashlib
+
+    with np.load(saved / "state.npz") as file:
+        state = dict(file)
+    if case == "missing":
+        del state["0.weight"]
+    elif case == "dtype":
+        state["0.mean"] = state["0.mean"].astype(np.float64)
+    elif case == "pickle":
+        state["0.weight"] = np.array([{}], dtype=object)
+    elif case == "no submap":
+        state["submaps"] = np.array(0)
+    elif case == "rotation":
+        state["0.pose_rotation"] = state["0.pose_rotation"] * 2
+    if case == "no archive":
+        (saved / "state.npz").write_bytes(b"not a zip")
+    else:
+        np.savez(saved / "state.npz", **state)
+    content = (saved / "state.npz").read_bytes()
+    described = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    edit(saved, lambda manifest: manifest["files"].update({"state.npz": described}))
+    with pytest.raises(DataError, match="state of the map"):
+        read_map(saved, CONFIG)
+
+
+def test_a_copied_folder_works_elsewhere(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "copy")
+    shutil.rmtree(saved)
+    assert read_map(tmp_path / "copy", CONFIG)[1].memory == tmp_path / "copy" / "memory.safetensors"
