@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "parameters": "list the parameters of the node, or write them as YAML and Markdown",
     "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
     "parity": "replay recorded network activations through the model and compare every tensor",
+    "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
 }
 
 

@@ -1,0 +1,78 @@
+"""The options that set parameters, shared by the subcommands that run a model without ROS."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters
+from spann3r_ros.errors import ConfigError
+
+
+def add_parameter_options(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--config`` and ``--set``."""
+    group = parser.add_argument_group("parameters (docs/parameters.md)")
+    group.add_argument("--config", type=Path, metavar="YAML", help="parameter file, plain or of the ROS node")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one parameter, e.g. --set device=cpu; repeatable",
+    )
+
+
+def read_config(arguments: argparse.Namespace) -> Config:
+    """The configuration of file and options, the options last; raises ConfigError for what is unknown or wrong."""
+    values = read_parameter_file(arguments.config) if arguments.config else {}
+    return from_mapping(Config, {**values, **parse_settings(arguments.set)})
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` texts as values of the parameters' types."""
+    known = {entry.name: entry for entry in parameters(Config)}
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, separator, text = setting.partition("=")
+        if not separator:
+            raise ConfigError("--set", got=setting, expected="NAME=VALUE")
+        kind = known[name].kind if name in known else str
+        try:
+            if kind is bool:
+                values[name] = {"true": True, "false": False}[text.lower()]
+            elif kind is list:
+                values[name] = [item for item in text.split(",") if item]
+            else:
+                values[name] = kind(text)
+        except (ValueError, KeyError) as error:
+            raise ConfigError(f"parameter '{name}'", got=repr(text), expected=kind.__name__) from error
+    return values
+
+
+def read_parameter_file(path: Path) -> dict[str, Any]:
+    """Dotted names and values of a YAML file; those of the node alone are left out of a node's file."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError("parameter file", got=f"{path}: {error}", expected="a YAML file") from error
+    if not isinstance(content, dict):
+        raise ConfigError("parameter file", got=f"{path}: {type(content).__name__}", expected="names and values")
+    first = next(iter(content.values()), None)
+    if isinstance(first, dict) and "ros__parameters" in first:
+        node_only = {entry.name for entry in parameters(NodeConfig)} - {entry.name for entry in parameters(Config)}
+        values = dict(_flat(first["ros__parameters"]))
+        return {name: value for name, value in values.items() if name not in node_only}
+    return dict(_flat(content))
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested names joined by dots."""
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

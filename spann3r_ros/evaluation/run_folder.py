@@ -1,0 +1,164 @@
+"""What a run leaves on disk, and where.
+
+map.ply                 the cloud in the world frame (x forward, y left, z up)
+trajectory.txt          camera poses, TUM's format
+run.json                everything needed to repeat and judge it
+depth/000000.tiff       (optional) 32-bit float depth along the optical axis; NaN unknown
+pointmaps/000000.npz    (optional) final pointmap and confidence, for evaluation
+images/000000.png       (with either export) the images as the network saw them
+colmap/, transforms.json (optional) the cameras for other programs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.errors import DataError
+from spann3r_ros.evaluation.posed_image import PosedImage, write_colmap, write_transforms
+from spann3r_ros.evaluation.run_record import RunRecord
+from spann3r_ros.evaluation.trajectory import CameraPath
+from spann3r_ros.frame import Intrinsics
+from spann3r_ros.geometry.camera import depth_from_pointmap
+from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.storage import WORLD_AXES, read_ply, write_ply, write_trajectory
+from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.prediction import Prediction
+
+CLOUD, TRAJECTORY, RECORD, POINTMAPS = "map.ply", "trajectory.txt", "run.json", "pointmaps"
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """Which optional files are written."""
+
+    depth: bool = False
+    pointmaps: bool = False
+    colmap: bool = False
+    transforms: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPointmap:
+    """The final pointmap of one frame.
+
+    Attributes:
+        index, stamp: of the frame.
+        points: (h, w, 3) float32 in the world frame.
+        confidence: (h, w) float32.
+        size: (width, height) of the camera image it came from.
+        intrinsics: of that image, or None.
+    """
+
+    index: int
+    stamp: int
+    points: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    size: tuple[int, int]
+    intrinsics: Intrinsics | None
+
+
+class RunFolder:
+    """A folder that a run writes to and an evaluation reads from.
+
+    Args:
+        path: the folder.
+        artefacts: what to write besides map, trajectory and record.
+    """
+
+    def __init__(self, path: Path, artefacts: Artefacts | None = None) -> None:
+        self.path = path
+        self.artefacts = artefacts or Artefacts()
+        self._images: dict[int, PosedImage] = {}
+
+    def create(self) -> None:
+        """Make it; raises DataError when it holds another run already, so that no two runs are mixed."""
+        if (self.path / RECORD).exists() or (self.path / POINTMAPS).exists():
+            raise DataError(
+                "output folder holds a run already", got=str(self.path), next_step="Choose another, or delete it first"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def add(self, prediction: Prediction) -> None:
+        """The files of one answer; a later answer about the same frame takes their place."""
+        index, wanted = prediction.frame.index, self.artefacts
+        pose, intrinsics = prediction.world_from_camera, prediction.intrinsics
+        if wanted.pointmaps:
+            self._write_pointmap(prediction)
+        if wanted.depth and pose is not None:
+            file = self._file("depth", index, "tiff")
+            if not cv2.imwrite(str(file), depth_from_pointmap(prediction.points, pose)):
+                raise DataError("depth image cannot be written", got=str(file))
+        if (wanted.colmap or wanted.transforms) and pose is not None and intrinsics is not None:
+            file = self._file("images", index, "png")
+            if not cv2.imwrite(str(file), cv2.cvtColor(prediction.colors, cv2.COLOR_RGB2BGR)):
+                raise DataError("image cannot be written", got=str(file))
+            name = str(file.relative_to(self.path))
+            self._images[index] = PosedImage(name, prediction.frame.stamp, pose, intrinsics)
+
+    def finish(self, world: Map, record: RunRecord) -> None:
+        """Map, trajectory, exports and record, as far as they have come."""
+        cloud = world.cloud()
+        unit = "metres" if record.metric else "the model's own, not metres"
+        write_ply(self.path / CLOUD, cloud, [WORLD_AXES, f"unit: {unit}"])
+        write_trajectory(self.path / TRAJECTORY, world.trajectory())
+        images = [self._images[index] for index in sorted(self._images)]
+        if self.artefacts.colmap:
+            write_colmap(self.path / "colmap", images, cloud)
+        if self.artefacts.transforms:
+            write_transforms(self.path / "transforms.json", images, CLOUD)
+        record.points = len(cloud)
+        record.write(self.path / RECORD)
+
+    def record(self) -> RunRecord:
+        """The record; raises DataError when there is none."""
+        return RunRecord.read(self.path / RECORD)
+
+    def cloud(self) -> PointCloud:
+        """The map."""
+        return read_ply(self.path / CLOUD)
+
+    def camera_path(self) -> CameraPath:
+        """The estimated trajectory; raises DataError when no pose was recovered."""
+        return CameraPath.read(self.path / TRAJECTORY)
+
+    def pointmaps(self) -> Iterator[StoredPointmap]:
+        """The stored pointmaps in the order of the frames; none when they were not written."""
+        for file in sorted((self.path / POINTMAPS).glob("*.npz")):
+            with np.load(file) as content:
+                width, height = map(int, content["size"])
+                intrinsics = None
+                if len(content["intrinsics"]):
+                    fx, fy, cx, cy = map(float, content["intrinsics"])
+                    intrinsics = Intrinsics(fx, fy, cx, cy, width, height)
+                yield StoredPointmap(
+                    int(file.stem),
+                    int(content["stamp"]),
+                    content["points"],
+                    content["confidence"],
+                    (width, height),
+                    intrinsics,
+                )
+
+    def _write_pointmap(self, prediction: Prediction) -> None:
+        """Everything that a comparison with true depth needs."""
+        frame = prediction.frame
+        k = frame.intrinsics
+        np.savez(
+            self._file(POINTMAPS, frame.index, "npz"),
+            stamp=np.int64(frame.stamp),
+            points=prediction.points,
+            confidence=prediction.confidence,
+            size=np.array(frame.image.shape[1::-1]),
+            intrinsics=np.array([k.fx, k.fy, k.cx, k.cy] if k else []),
+        )
+
+    def _file(self, folder: str, index: int, suffix: str) -> Path:
+        """Name of a frame's file; its folder is made."""
+        (self.path / folder).mkdir(exist_ok=True)
+        return self.path / folder / f"{index:06d}.{suffix}"

@@ -1,0 +1,184 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from wall_network import HEIGHT, WIDTH, write_wall_checkpoint
+
+from spann3r_ros.cli.main import main
+from spann3r_ros.evaluation.run_record import RunRecord
+from spann3r_ros.evaluation.trajectory import CameraPath
+from spann3r_ros.mapping.ply import read_ply
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "wall.safetensors"
+    write_wall_checkpoint(path)
+    return path
+
+
+def write_images(folder: Path, count: int) -> Path:
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(count):
+        cv2.imwrite(str(folder / f"{number}.png"), rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "images", 6)
+
+
+def command(source: Path, output: Path, checkpoint: Path, *options: str) -> list[str]:
+    settings = [f"checkpoint={checkpoint}", "map.min_confidence=0.0", "device=cpu"]
+    return [
+        *("reconstruct", str(source), "-o", str(output)),
+        *(part for setting in settings for part in ("--set", setting)),
+        *options,
+    ]
+
+
+def test_everything_that_is_asked_for_is_written(
+    images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    options = ["--depth", "--pointmaps", "--colmap", "--transforms"]
+    assert main(command(images, out, checkpoint, *options)) == 0
+    printed = capsys.readouterr()
+    assert "6 frames at" in printed.out and "6 with a pose" in printed.out
+    assert "6/6" in printed.err and "frame/s" in printed.err
+
+    record = RunRecord.read(out / "run.json")
+    assert record.finished and record.offered == len(record.frames) == 6
+    assert record.source["layout"] == "images" and record.every == 1
+    assert record.parameters["checkpoint"] == str(checkpoint)
+    assert record.weights["sha256"] == _sha256(checkpoint)
+    assert record.frames.posed == [True] * 6
+    assert all(value is not None and value > 0 for value in record.frames.seconds)
+    assert all(value is not None and 0 < value <= 1 for value in record.frames.confidence)
+    assert record.versions["numpy"] == np.__version__ and record.machine["cores"] == os.cpu_count()
+    assert record.peak_memory_bytes >= max(record.frames.memory_bytes) > 0
+
+    cloud = read_ply(out / "map.ply")
+    assert len(cloud) == record.points > 100
+    path = CameraPath.read(out / "trajectory.txt")
+    assert path.stamps.tolist() == record.frames.stamp
+    assert "amera-to-world" in (out / "trajectory.txt").read_text()
+
+    with np.load(out / "pointmaps" / "000002.npz") as pointmap:
+        points = pointmap["points"]
+        assert int(pointmap["stamp"]) == record.frames.stamp[2]
+    depth = cv2.imread(str(out / "depth" / "000002.tiff"), cv2.IMREAD_UNCHANGED)
+    assert depth.dtype == np.float32
+    pose = path.pose(2)
+    np.testing.assert_allclose(depth, pose.inverse().apply(points)[..., 2], rtol=1e-4, atol=1e-4)
+
+    transforms = json.loads((out / "transforms.json").read_text())
+    assert [frame["file_path"] for frame in transforms["frames"]] == [f"images/{n:06d}.png" for n in range(6)]
+    assert all((out / frame["file_path"]).exists() for frame in transforms["frames"])
+    gl = np.array(transforms["frames"][2]["transform_matrix"])
+    np.testing.assert_allclose(gl @ np.diag([1, -1, -1, 1]), pose.matrix(), atol=1e-12)
+
+    lines = [line for line in (out / "colmap" / "images.txt").read_text().splitlines() if line and line[0] != "#"]
+    w, x, y, z, *translation = map(float, lines[2].split()[1:8])
+    inverse = pose.inverse()
+    np.testing.assert_allclose(Rotation.from_quat([x, y, z, w]).as_matrix(), inverse.rotation, atol=1e-9)
+    np.testing.assert_allclose(translation, inverse.translation, atol=1e-9)
+    camera = (out / "colmap" / "cameras.txt").read_text().splitlines()[1].split()
+    assert camera[1:4] == ["PINHOLE", str(WIDTH), str(HEIGHT)]
+    assert float(camera[6]) == pytest.approx(transforms["frames"][0]["cx"]) == WIDTH / 2
+    points3d = np.loadtxt(out / "colmap" / "points3D.txt")
+    np.testing.assert_allclose(points3d[:, 1:4], cloud.points, rtol=1e-5)
+    np.testing.assert_array_equal(points3d[:, 4:7], cloud.colors)
+
+
+def _sha256(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_two_runs_are_identical(images: Path, checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        assert main(command(images, tmp_path / name, checkpoint, "--pointmaps")) == 0
+    for file in ("map.ply", "trajectory.txt", "pointmaps/000003.npz"):
+        first, second = ((tmp_path / name / file).read_bytes() for name in ("first", "second"))
+        if file.endswith(".npz"):
+            first, second = (np.load(tmp_path / name / file)["points"].tobytes() for name in ("first", "second"))
+        assert first == second, file
+
+
+def test_every_and_limit_and_intrinsics(images: Path, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["--every", "2", "--limit", "2", "--intrinsics", "60,61,32,24", "--pointmaps"]
+    assert main(command(images, out, checkpoint, *options)) == 0
+    record = RunRecord.read(out / "run.json")
+    assert record.every == 2 and record.frames.stamp == [0, 2 * 33_333_333]
+    with np.load(out / "pointmaps" / "000000.npz") as pointmap:
+        assert pointmap["intrinsics"].tolist() == [60.0, 61.0, 32.0, 24.0]
+        assert pointmap["size"].tolist() == [WIDTH, HEIGHT]
+
+
+def test_a_damaged_image_keeps_what_came_before(
+    images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "4.png").write_bytes(b"damaged")
+    out = tmp_path / "out"
+    assert main(command(images, out, checkpoint)) == 2
+    assert "image cannot be read" in capsys.readouterr().err
+    record = RunRecord.read(out / "run.json")
+    assert not record.finished and len(record.frames) == 4
+    assert len(CameraPath.read(out / "trajectory.txt")) == 4
+    assert len(read_ply(out / "map.ply")) == record.points > 100
+
+
+def test_ctrl_c_keeps_the_finished_part(checkpoint: Path, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", 600)
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spann3r_ros", *command(images, out, checkpoint, "--pointmaps")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "pointmaps" / "000003.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "ended early" in printed
+    record = RunRecord.read(out / "run.json")
+    assert not record.finished
+    assert 4 <= len(record.frames) < 600
+    assert len(CameraPath.read(out / "trajectory.txt")) == sum(record.frames.posed)
+
+
+def test_refusals(images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    cases = {
+        "no such file": command(tmp_path / "missing", out, checkpoint),
+        "none of them": command(images, out, checkpoint, "--topic", "/camera", "--layout", "images"),
+        "unknown parameter": command(images, out, checkpoint, "--set", "map.voxelsize=1.0"),
+        "NAME=VALUE": command(images, out, checkpoint, "--set", "device"),
+        "expected float": command(images, out, checkpoint, "--set", "map.voxel_size=small"),
+    }
+    for message, arguments in cases.items():
+        assert main(arguments) == 2, message
+        assert message in capsys.readouterr().err
+        assert not out.exists()
+    assert main(command(images, out, checkpoint, "--limit", "1")) == 0
+    assert main(command(images, out, checkpoint, "--limit", "1")) == 2
+    assert "holds a run already" in capsys.readouterr().err
