@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
     "parity": "replay recorded network activations through the model and compare every tensor",
     "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
+    "convert": "turn a dataset, images or a video into a bag with ground truth",
 }
 
 

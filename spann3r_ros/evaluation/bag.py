@@ -169,10 +169,20 @@ class BagReader:
             DataError: no such topic, one that holds no images, a damaged bag, or no usable image at all.
         """
         found = self.topic(topic, IMAGE, COMPRESSED_IMAGE)
-        intrinsics, maps = self.calibration(topic, camera_info)
         self.skipped.clear()
-        last, index = -1, 0
-        for number, message in enumerate(self.raw([topic])):
+        info_topic = camera_info or camera_info_topic(topic)
+        first = self._first_info(topic, camera_info)
+        intrinsics, maps = (None, None) if first is None else self._calibration(first, topic)
+        content = b"" if first is None else first.data[12:]
+        last, index, number = -1, 0, -1
+        for message in self.raw([topic, info_topic]):
+            if message.topic.name == info_topic:
+                # Bytes 4 to 12 are the stamp; the rest changes when the lens or the mode of the camera does.
+                if message.data[12:] != content:
+                    content = message.data[12:]
+                    intrinsics, maps = self._calibration(message, topic)
+                continue
+            number += 1
             if number % every:
                 continue
             stamp = header_stamp(message)
@@ -200,18 +210,31 @@ class BagReader:
     def calibration(
         self, image_topic: str, camera_info: str | None = None
     ) -> tuple[Intrinsics | None, Rectification | None]:
-        """Intrinsics and rectification by the first CameraInfo of an image topic; (None, None) when uncalibrated."""
+        """Intrinsics and rectification by the first CameraInfo of an image topic; (None, None) when uncalibrated.
+
+        A calibration that describes no camera is left aside, counted in ``skipped`` and logged.
+        """
+        first = self._first_info(image_topic, camera_info)
+        return (None, None) if first is None else self._calibration(first, image_topic)
+
+    def _first_info(self, image_topic: str, camera_info: str | None) -> RawMessage | None:
+        """The first CameraInfo of an image topic, if there is one; DataError for a topic that was asked for in vain."""
         name = camera_info or camera_info_topic(image_topic)
         if camera_info is not None:
             self.topic(name, CAMERA_INFO)
         elif self.topics.get(name, Topic(name, "", 0)).type != CAMERA_INFO:
-            return None, None
-        first = next(self.raw([name]), None)
-        if first is None:
-            return None, None
+            return None
+        return next(self.raw([name]), None)
+
+    def _calibration(self, info: RawMessage, image_topic: str) -> tuple[Intrinsics | None, Rectification | None]:
+        """What one CameraInfo says about the images of a topic."""
         # image_proc names its outputs image_rect and image_rect_color.
         rectified = any(part.startswith("image_rect") for part in image_topic.split("/"))
-        return calibration(self.decode(first), rectified)
+        try:
+            return calibration(self.decode(info), rectified)
+        except (FrameError, GeometryError) as error:
+            self._skip("unusable calibration", info, str(error))
+            return None, None
 
     def stamps(self, topic: str) -> NDArray[np.int64]:
         """(N,) int64 header stamps in nanoseconds of a topic whose messages begin with a header."""

@@ -127,6 +127,28 @@ def test_calibration_of_another_size_is_left_aside(
     assert "another image size" in caplog.text
 
 
+def test_a_calibration_that_changes_is_followed(tmp_path: Path, messages: Make, tiny_picture: Picture) -> None:
+    content = messages()
+    for number, distortion in enumerate([[], [], [-0.3, 0.1, 0.0, 0.0, 0.0], []]):
+        content.camera_info("/camera/camera_info", START + number * STEP, distortion)
+        content.image(TOPIC, START + number * STEP, tiny_picture(number))
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        focal = [frame.intrinsics.fx for frame in reader.frames(TOPIC) if frame.intrinsics]
+    assert focal[0] == focal[1] == focal[3] == 20.0 != focal[2]
+
+
+def test_a_calibration_of_no_camera_is_left_aside(
+    tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = messages()
+    content.camera_info("/camera/camera_info", START, distortion=[1e9, 1e9, 0.0, 0.0, 0.0])
+    content.image(TOPIC, START, tiny_picture(0))
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        (frame,) = reader.frames(TOPIC)
+        assert reader.skipped["unusable calibration"] == 1
+    assert frame.intrinsics is None and "unusable calibration" in caplog.text
+
+
 def test_unusable_images_are_skipped_and_counted(
     tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
 ) -> None:

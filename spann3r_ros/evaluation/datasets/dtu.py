@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.datasets.sequence import (
-    FRAME_PERIOD,
     FileSequence,
     View,
     image_size,
+    invented_stamp,
     natural_order,
     path_of,
     require,
@@ -43,11 +43,12 @@ def load(path: Path) -> FileSequence:
     for index, image in enumerate(images):
         camera = require(path / "cams" / f"{image.stem}_cam.txt", LAYOUT, "the view's camera file")
         world_from_camera, k = read_camera(camera)
-        intrinsics = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], *image_size(image))
+        fx, fy, cx, cy = map(float, (k[0, 0], k[1, 1], k[0, 2], k[1, 2]))
+        intrinsics = Intrinsics(fx, fy, cx, cy, *image_size(image))
         depths = (path / "depths" / f"{image.stem}{suffix}" for suffix in (".npy", ".pfm"))
         mask = path / "binary_masks" / f"{image.stem}.png"
         depth = next((candidate for candidate in depths if candidate.exists()), None)
-        views.append(View(index * FRAME_PERIOD, image, intrinsics, depth, mask if mask.exists() else None))
+        views.append(View(invented_stamp(index), image, intrinsics, depth, mask if mask.exists() else None))
         poses.append(world_from_camera)
     trajectory = path_of([view.stamp for view in views], poses)
     return FileSequence(path.name, LAYOUT, path, views, trajectory, _read_depth, unit="mm")

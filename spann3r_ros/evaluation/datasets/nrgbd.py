@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.datasets.sequence import (
-    FRAME_PERIOD,
     FileSequence,
     View,
+    invented_stamp,
     natural_order,
     path_of,
     read_matrix,
@@ -46,7 +46,7 @@ def load(path: Path) -> FileSequence:
         )
     views = [
         View(
-            index * FRAME_PERIOD,
+            invented_stamp(index),
             image,
             INTRINSICS,
             require(path / "depth" / image.name.replace("img", "depth"), LAYOUT, "the image's depth, 16-bit mm"),

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.datasets.sequence import (
-    FRAME_PERIOD,
     FileSequence,
     View,
+    invented_stamp,
     natural_order,
     path_of,
     read_matrix,
@@ -44,7 +44,7 @@ def load(path: Path) -> FileSequence:
     )
     views = [
         View(
-            index * FRAME_PERIOD,
+            invented_stamp(index),
             image,
             intrinsics,
             require(image.with_name(image.stem.replace("frame", "depth") + ".png"), LAYOUT, "the frame's depth"),

@@ -22,6 +22,9 @@ from spann3r_ros.sim3 import Sim3
 FRAME_PERIOD = 33_333_333
 """Nanoseconds between the frames of a dataset that has no stamps (30 frames/s)."""
 
+FIRST_STAMP = 1_000_000_000
+"""Its first stamp: one second, because zero means "not stamped" in ROS."""
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
 
 
@@ -148,6 +151,11 @@ class FileSequence:
 
         stamps = np.array([view.stamp for view in views], dtype=np.int64)
         return GroundTruth(self.trajectory, stamps, read, self.layout)
+
+
+def invented_stamp(index: int) -> int:
+    """Nanoseconds of the ``index``-th frame of a dataset that has no stamps."""
+    return FIRST_STAMP + index * FRAME_PERIOD
 
 
 def require(path: Path, layout: str, what: str) -> Path:

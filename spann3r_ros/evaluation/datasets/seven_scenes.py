@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.datasets.sequence import (
-    FRAME_PERIOD,
     FileSequence,
     View,
+    invented_stamp,
     path_of,
     read_matrix,
     read_png_depth,
@@ -52,7 +52,7 @@ def load(path: Path) -> FileSequence:
     stems = [image.name.removesuffix(".color.png") for image in images]
     poses = [read_matrix(require(path / f"{stem}.pose.txt", LAYOUT, "the frame's pose"), 4, 4) for stem in stems]
     views = [
-        View(index * FRAME_PERIOD, image, INTRINSICS, _depth_file(path, stem))
+        View(invented_stamp(index), image, INTRINSICS, _depth_file(path, stem))
         for index, (image, stem) in enumerate(zip(images, stems, strict=True))
     ]
     if any(view.depth is not None and not view.depth.name.endswith(".proj.png") for view in views):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.evaluation.datasets.sequence import FRAME_PERIOD, GroundTruth
+from spann3r_ros.evaluation.datasets.sequence import FIRST_STAMP, FRAME_PERIOD, GroundTruth
 from spann3r_ros.frame import Frame
 
 LAYOUT = "video"
@@ -20,7 +20,7 @@ SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
 
 @dataclass
 class VideoSequence:
-    """Frames of a video; stamps are nanoseconds since its start."""
+    """Frames of a video; stamps are nanoseconds since one second before its start."""
 
     name: str
     path: Path
@@ -43,8 +43,8 @@ class VideoSequence:
                     read, image = capture.retrieve()
                     if not read:
                         raise DataError(f"frame {number} of {self.path} cannot be decoded")
-                    stamp = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
-                    stamp = stamp if stamp > last else max(number * self.period, last + 1)
+                    stamp = FIRST_STAMP + round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+                    stamp = stamp if stamp > last else max(FIRST_STAMP + number * self.period, last + 1)
                     last = stamp
                     pixels = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
                     yield Frame(index, stamp, "camera_optical_frame", pixels)
