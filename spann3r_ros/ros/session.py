@@ -176,12 +176,12 @@ class Session:
         self.transforms.close()
 
     def _warm_up(self) -> None:
-        """Two frames of noise: kernels are chosen and memory is allocated before the first image comes."""
+        """Two frames of noise in a world of their own: kernels are chosen before the first image comes."""
         begin = time.monotonic()
         noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+        trial = Reconstruction(self._reconstruction.model, self._config)
         for index in range(2):
-            self._reconstruction.process(Frame(index, index, "warm_up", noise))
-        self._reconstruction.reset()
+            trial.process(Frame(index, index, "warm_up", noise))
         self._node.get_logger().info(f"network ready, warmed up in {time.monotonic() - begin:.1f} s")
 
     # Called by the cameras' callbacks.

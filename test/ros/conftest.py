@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,3 +74,4 @@ def start(domain: int, checkpoint: Path, tmp_path: Path) -> Iterator[Callable[..
     yield start_node
     for process in running:
         process.kill()
+        sys.stdout.write(process.log)  # which pytest shows when the test failed
