@@ -80,9 +80,9 @@ install_package() { # so that edits count at once
   if [[ $MODE == distribution ]]; then
     # The distribution's modules are compiled against its NumPy: keep that one, and take what fits it.
     "$PYTHON" -c 'import numpy; print("numpy==" + numpy.__version__)' >"$VENV/constraints.txt"
-    pip install --constraint "$VENV/constraints.txt" --config-settings editable_mode=compat --editable '.[plot,synthetic]'
+    pip install --constraint "$VENV/constraints.txt" --editable '.[plot,synthetic]'
   else
-    pip install --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
+    pip install --no-deps --no-build-isolation --editable .
   fi
   echo "$stamp" >"$VENV/package.stamp"
 }
@@ -108,7 +108,7 @@ build_interfaces() {
   mkdir -p build
   if [[ $MODE == distribution ]]; then
     with_venv colcon --log-base build/log build --symlink-install --packages-select spann3r_ros \
-      --cmake-args -DBUILD_TESTING=OFF
+      --cmake-args -DBUILD_TESTING=OFF -DSPANN3R_ROS_EDITABLE=ON
   else
     cmake_install underlay/tf2_msgs tf2_msgs
     cmake_install . spann3r_ros -DSPANN3R_ROS_EDITABLE=ON
