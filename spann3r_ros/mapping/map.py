@@ -59,11 +59,14 @@ class Map:
 
         A frame that is answered twice (immediate and refined) should be inserted once; use ``insert_pose`` for the
         other answer.
+
+        Raises:
+            GeometryError: the voxel size was set too small for the extent of the map; nothing has changed then.
         """
-        self.insert_pose(prediction)
         submap = self.submaps[-1]
         if submap.cloud.voxel_size != self.config.voxel_size:
             submap.cloud.resize(self.config.voxel_size)
+        self.insert_pose(prediction)
         cloud = cloud_from_prediction(prediction, self.config.min_confidence, self.config.max_range)
         if not _is_identity(submap.world_from_submap):
             cloud = cloud.transformed(submap.world_from_submap.inverse())

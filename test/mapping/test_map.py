@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
 
 from spann3r_ros.config import MapConfig
+from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.filters import cloud_from_prediction
 from spann3r_ros.mapping.map import Map, Submap
@@ -56,6 +58,16 @@ def test_thresholds_can_change_in_place():
     cloud = world.cloud()
     assert world.submaps[0].cloud.voxel_size == 0.25
     assert len(np.unique(voxel_keys(cloud.points, 0.25)[0])) == len(cloud)
+
+
+def test_a_voxel_size_too_small_for_the_map_changes_nothing():
+    config = MapConfig(min_confidence=0.0)
+    world = Map(config)
+    world.insert(prediction(150))
+    before, config.voxel_size = len(world), 1e-4
+    with pytest.raises(GeometryError, match="voxel size"):
+        world.insert(prediction(151))
+    assert (len(world), len(world.trajectory()), world.revision) == (before, 1, 2)
 
 
 def test_the_revision_grows_with_every_change():
