@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "bench": "measure speed and memory on this machine",
     "parameters": "list the parameters of the node, or write them as YAML and Markdown",
     "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
+    "view": "make a page that shows a map in a browser",
     "parity": "replay recorded network activations through the model and compare every tensor",
     "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
     "convert": "turn a dataset, images or a video into a bag with ground truth",
