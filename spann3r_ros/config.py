@@ -206,7 +206,14 @@ class PoseConfig:
         True, "Use the calibration of CameraInfo when there is one; otherwise the focal length is estimated."
     )
     samples: int = parameter(2000, "Confident pixels given to PnP.", unit="points", low=16, high=1_000_000, live=True)
-    reprojection_error: float = parameter(3.0, "RANSAC inlier threshold.", unit="px", low=0.1, high=100.0, live=True)
+    reprojection_error: float = parameter(
+        8.0,
+        "How far a point may lie from its pixel and still agree with a pose.",
+        unit="px",
+        low=0.1,
+        high=100.0,
+        live=True,
+    )
     min_inliers: float = parameter(
         0.3, "Share of the samples that must agree, else the pose is unknown.", low=0.0, high=1.0, live=True
     )

@@ -44,7 +44,7 @@ def estimate_pose(
     intrinsics: Intrinsics,
     *,
     samples: int = 2000,
-    reprojection_error: float = 3.0,
+    reprojection_error: float = 8.0,
     min_inliers: float = 0.3,
 ) -> PoseEstimate:
     """Pose from confident pixels: RANSAC (P3P), then a robust refinement over all samples weighted by confidence.
