@@ -16,7 +16,8 @@ from spann3r_ros.evaluation.bag_writer import BagWriter
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.sim3 import Sim3
-from spann3r_ros.synthetic.renderer import Renderer, Rendering, camera
+from spann3r_ros.synthetic.camera import synthetic_camera
+from spann3r_ros.synthetic.renderer import Renderer, Rendering
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.trajectory import EVALUATION_SEED, STYLES, Trajectories, camera_pose
 
@@ -96,7 +97,7 @@ class Recording:
             DataError: ``path`` exists.
         """
         walk = Trajectories(self.scene).walk(self.seed, self.frames, self.rate, self.style)
-        intrinsics, renderer = camera(self.width, self.height), Renderer(self.scene)
+        intrinsics, renderer = synthetic_camera(self.width, self.height), Renderer(self.scene)
         places = [pose @ turn for pose in walk for turn in rig(self.cameras)]
         rendered = _render_ahead(renderer, places, intrinsics, self.supersample)
         with BagWriter(path) as writer:

@@ -16,15 +16,6 @@ from spann3r_ros.synthetic import ray_casting, textures
 from spann3r_ros.synthetic.floor_plan import floor_shade
 from spann3r_ros.synthetic.scene import PATTERNS, SHAPES, Look, Scene, rgb_of
 
-FOCAL = 0.65625
-"""Focal length over image width of ``camera``: 420 px at 640 px, a horizontal field of view of 75 degrees."""
-
-
-def camera(width: int, height: int, zoom: float = 1.0) -> Intrinsics:
-    """The camera of the synthetic world at an image size in pixels: square pixels, principal point in the middle."""
-    focal = FOCAL * zoom * width
-    return Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
-
 
 @dataclass(frozen=True, eq=False)
 class Rendering:

@@ -11,8 +11,9 @@ import pytest
 from spann3r_ros.cli.main import main
 from spann3r_ros.evaluation.bag import BagReader
 from spann3r_ros.evaluation.bag_truth import read_truth
+from spann3r_ros.synthetic.camera import synthetic_camera
 from spann3r_ros.synthetic.recording import rig
-from spann3r_ros.synthetic.renderer import Renderer, camera
+from spann3r_ros.synthetic.renderer import Renderer
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.trajectory import EVALUATION_SEED, Trajectories
 
@@ -24,13 +25,13 @@ def test_raw_bag_with_depth_is_what_the_renderer_saw(tmp_path, capsys: pytest.Ca
     assert main(["make_bag", str(out), *SMALL, "--depth", "32FC1"]) == 0
     assert "4 frames at 2 Hz" in capsys.readouterr().out
     walk = Trajectories(Scene.apartment()).walk(EVALUATION_SEED, 4, 2.0, "robot")
-    expected = Renderer(Scene.apartment()).render_batch(walk, camera(64, 48), supersample=2)
+    expected = Renderer(Scene.apartment()).render_batch(walk, synthetic_camera(64, 48), supersample=2)
     with BagReader(out) as reader:
         frames = list(reader.frames("/camera/image_raw"))
         assert [frame.stamp - frames[0].stamp for frame in frames] == [0, 500_000_000, 1_000_000_000, 1_500_000_000]
         for n, frame in enumerate(frames):
             np.testing.assert_array_equal(frame.image, expected.image[n])
-            assert frame.intrinsics == camera(64, 48)
+            assert frame.intrinsics == synthetic_camera(64, 48)
             assert frame.camera == "camera_optical_frame"
         truth = read_truth(reader, "/camera/image_raw", "camera_optical_frame")
         assert truth is not None
@@ -83,7 +84,7 @@ def test_two_compressed_cameras(tmp_path) -> None:
     forward = walk[0].rotation @ [-math.sin(math.radians(60)), 0, math.cos(math.radians(60))]
     pose = walk[0] @ rig(2)[1]
     np.testing.assert_allclose(pose.rotation[:, 2], forward, atol=1e-12)
-    seen = Renderer(Scene.apartment()).render(pose, camera(64, 48), 2).image
+    seen = Renderer(Scene.apartment()).render(pose, synthetic_camera(64, 48), 2).image
     assert np.abs(left.image.astype(int) - seen).mean() < 6  # JPEG
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -165,6 +167,22 @@ def test_supersampling_smooths_outlines_and_leaves_the_rest() -> None:
     assert np.abs(fine.image - large.mean((1, 3)))[unclipped & changed].max() <= 1.0
     across = plain.surface[:, 1:] != plain.surface[:, :-1]
     assert changed[:, 1:][across].mean() > 0.9
+
+
+def test_other_threads_run_while_it_renders() -> None:
+    """Training renders in the background: a kernel that held the interpreter's lock would stop the optimiser."""
+    renderer, pose = Renderer(Scene.apartment()), camera_pose(2.0, 2.5, 1.0, 0.0)
+    renderer.render(pose, CAMERA)  # compile or load
+    worker = threading.Thread(target=renderer.render, args=(pose, Intrinsics(1000, 1000, 799.5, 599.5, 1600, 1200)))
+    began = time.perf_counter()
+    worker.start()
+    ticks = 0
+    while worker.is_alive():
+        ticks += 1
+        time.sleep(0.001)
+    # With the lock held there would be a handful: one for each of the three or four kernels.
+    assert ticks > 20 * (time.perf_counter() - began)
+    assert ticks > 15
 
 
 def test_a_camera_outside_of_the_rooms_is_refused() -> None:
