@@ -1,4 +1,7 @@
-"""Results as messages, and poses from messages. Stamps are integer nanoseconds."""
+"""Results as messages, and poses from messages. Stamps are integer nanoseconds.
+
+Numbers are turned into Python's own: one of NumPy's would end the process in a message's C code.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _FIELDS = [
 
 def time_message(stamp: int) -> Time:
     """Nanoseconds as a Time."""
-    seconds, nanoseconds = divmod(stamp, 1_000_000_000)
+    seconds, nanoseconds = divmod(int(stamp), 1_000_000_000)
     return Time(sec=seconds, nanosec=nanoseconds)
 
 
@@ -99,8 +102,8 @@ def camera_info_message(stamp: int, frame: str, intrinsics: Intrinsics) -> Camer
     k = intrinsics.matrix()
     return CameraInfo(
         header=header(stamp, frame),
-        width=intrinsics.width,
-        height=intrinsics.height,
+        width=int(intrinsics.width),
+        height=int(intrinsics.height),
         distortion_model="plumb_bob",
         d=[0.0] * 5,
         k=k.ravel().tolist(),

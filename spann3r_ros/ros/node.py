@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
@@ -126,11 +131,18 @@ class Spann3rNode(LifecycleNode):
         self._node_parameters.locked = False
         return TransitionCallbackReturn.SUCCESS
 
-    def destroy_node(self) -> None:
-        """Stop the worker and leave the graph."""
+    def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
+        """As of rclpy, whose own refusal of an unknown name does not say which."""
+        for parameter in parameter_list:
+            if not self.has_parameter(parameter.name):
+                hint = self._node_parameters.hint(parameter.name)
+                return SetParametersResult(successful=False, reason=f"unknown parameter '{parameter.name}': {hint}")
+        return super().set_parameters_atomically(parameter_list)
+
+    def close(self) -> None:
+        """Stop the worker and release everything; the node itself is still there to be destroyed."""
         self._close_session()
         self._log.close()
-        super().destroy_node()
 
     def _close_session(self) -> None:
         session, self._session, self._watchdog = self._session, None, None
@@ -146,7 +158,13 @@ class Spann3rNode(LifecycleNode):
             self.trigger_activate()
 
     def _every(self, period: float, callback: Callable[[], None]) -> Timer:
-        return self.create_timer(period, callback, callback_group=self._timers_group, clock=self._steady)
+        def guarded() -> None:
+            try:
+                callback()
+            except Exception:  # nothing that a timer does may end the node
+                self.get_logger().error(traceback.format_exc(), throttle_duration_sec=10.0)
+
+        return self.create_timer(period, guarded, callback_group=self._timers_group, clock=self._steady)
 
     def _on_live_change(self, names: set[str]) -> None:
         if "map_rate" in names:
@@ -179,19 +197,28 @@ class Spann3rNode(LifecycleNode):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM."""
-    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.ALL)
+    """Run the node until SIGINT or SIGTERM; a second one ends it at once."""
+    # Not rclpy's handlers: they invalidate the context under the executor, in the middle of whatever it does.
+    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    stopping = threading.Event()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        stopping.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     node = Spann3rNode()
     executor = MultiThreadedExecutor(THREADS)
     executor.add_node(node)
     try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        while not stopping.is_set() and rclpy.ok():
+            executor.spin_once(timeout_sec=0.5)
     finally:
         # The session first: a service that waits for the worker then gets its answer, and its thread ends.
-        node.destroy_node()
+        node.close()
         executor.shutdown()
+        node.destroy_node()
         rclpy.try_shutdown()
     return 0
 

@@ -86,9 +86,7 @@ class NodeParameters:
     def _report_unknown(self) -> None:
         for name in self._overrides():
             if name not in self._known and not name.startswith(FOREIGN):
-                near = difflib.get_close_matches(name, self._known, n=3)
-                hint = "did you mean " + " or ".join(near) if near else "see docs/parameters.md"
-                self._node.get_logger().error(f"unknown parameter '{name}' is ignored: {hint}")
+                self._node.get_logger().error(f"unknown parameter '{name}' is ignored: {self.hint(name)}")
 
     def _on_set(self, changes: list[RosParameter[Any]]) -> SetParametersResult:
         values: dict[str, Any] = {}
@@ -114,6 +112,11 @@ class NodeParameters:
         if values and self._declared:
             self._changed(set(values))
         return SetParametersResult(successful=True)
+
+    def hint(self, unknown: str) -> str:
+        """What somebody may have meant who wrote an unknown name."""
+        near = difflib.get_close_matches(unknown, self._known, n=3)
+        return "did you mean " + " or ".join(near) + "?" if near else "see docs/parameters.md"
 
     def check(self) -> None:
         """Raise ConfigError when an override was refused, or parameters contradict each other."""

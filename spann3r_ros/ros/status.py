@@ -56,7 +56,7 @@ def status_message(node: Node, config: NodeConfig, session: Session | None) -> R
     message.last_image_stamp = time_message(max((camera.last_stamp for camera in cameras), default=0))
     message.last_output_stamp = time_message(snapshot.output_stamp)
     message.latency, message.inference_time = work.latency, work.duration
-    message.input_rate = sum(camera.rate for camera in cameras)
+    message.input_rate = float(sum(camera.rate for camera in cameras))
     message.output_rate = work.rate
     message.frames_received = sum(camera.counts.received for camera in cameras)
     message.frames_processed = work.processed
@@ -71,4 +71,6 @@ def status_message(node: Node, config: NodeConfig, session: Session | None) -> R
 
 def memory_message(statistics: MemoryStatistics) -> MemoryStatus:
     """The counters of a memory; the message has the same names."""
-    return MemoryStatus(**dataclasses.asdict(statistics))
+    values = dataclasses.asdict(statistics)
+    similarity = float(values.pop("similarity"))
+    return MemoryStatus(similarity=similarity, **{name: int(value) for name, value in values.items()})

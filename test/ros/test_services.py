@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from library import reconstruct, walk
+from nav_msgs.msg import Path as PathMessage
 from node_process import NodeProcess
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
@@ -61,6 +62,7 @@ def test_save_kill_load_continue_in_the_same_world(
     start(["-r", "__node:=second"])
     clouds = robot.collect(PointCloud2, "/second/cloud")
     maps = robot.collect(PointCloud2, "/second/map", LATCHED)
+    paths = robot.collect(PathMessage, "/second/path", LATCHED)
     robot.wait(lambda: camera.get_subscription_count() == 2, "the second node")
     robot.synchronise("/second")
     loaded = robot.call(LoadMap, "/second/load_map", LoadMap.Request(path=str(tmp_path / "walk")))
@@ -74,6 +76,8 @@ def test_save_kill_load_continue_in_the_same_world(
         assert to_nanoseconds(message.header.stamp) == prediction.frame.stamp
         assert_allclose(xyz(message), prediction.points[prediction.confidence >= 0.3], rtol=1e-6, atol=1e-6)
     robot.wait(lambda: maps[-1].width == len(reconstruction.map), "the continued map")
+    robot.wait(lambda: paths and len(paths[-1].poses) == 9, "the whole path")
+    assert [to_nanoseconds(pose.header.stamp) for pose in paths[-1].poses] == [frame.stamp for frame in frames[:9]]
     assert_allclose(in_order(xyz(maps[-1])), in_order(reconstruction.map.cloud().points), atol=1e-6)
 
 

@@ -1,0 +1,139 @@
+"""From unconfigured to the end, what can go wrong at the start, and signals."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from library import reconstruct, walk
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from node_process import NodeProcess
+from rcl_interfaces.msg import Parameter, ParameterValue, SetParametersResult
+from rcl_interfaces.srv import SetParameters
+from robot import Robot, image_message
+from sensor_msgs.msg import Image, PointCloud2
+from spann3r_ros.msg import ReconstructionStatus
+from spann3r_ros.srv import LoadMap
+from std_srvs.srv import Trigger
+
+Start = Callable[..., NodeProcess]
+
+
+def change(robot: Robot, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(robot.call(ChangeState, "/spann3r/change_state", request).success)
+
+
+def state(robot: Robot) -> str:
+    return str(robot.call(GetState, "/spann3r/get_state").current_state.label)
+
+
+def set_text(robot: Robot, name: str, value: str) -> SetParametersResult:
+    parameter = Parameter(name=name, value=ParameterValue(type=4, string_value=value))
+    return robot.call(SetParameters, "/spann3r/set_parameters", SetParameters.Request(parameters=[parameter])).results[
+        0
+    ]
+
+
+def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
+    frames = walk(8)
+    _, expected = reconstruct(checkpoint, frames)
+    node = start(autostart=False, status_rate=30.0)
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    robot.synchronise()
+    assert state(robot) == "unconfigured"
+    refused = robot.call(Trigger, "/spann3r/reset")
+    assert not refused.success and "not configured" in refused.message and "ros2 lifecycle set" in refused.message
+    assert not robot.call(LoadMap, "/spann3r/load_map", LoadMap.Request(path="/tmp/x")).success
+    assert set_text(robot, "device", "cpu").successful
+
+    assert change(robot, Transition.TRANSITION_CONFIGURE)
+    assert state(robot) == "inactive"
+    robot.wait(lambda: statuses[-1].state == "inactive", "the status")
+    locked = set_text(robot, "device", "auto")
+    assert not locked.successful and "'device' is read-only while the node is configured" in locked.reason
+    assert not robot.call(Trigger, "/spann3r/pause").success, "there is nothing to pause"
+    assert robot.node.count_subscribers("/camera/image_raw") == 0
+
+    assert change(robot, Transition.TRANSITION_ACTIVATE)
+    camera = robot.publisher(Image, "/camera/image_raw")
+    for frame in frames[:4]:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 3, "three clouds")
+
+    assert change(robot, Transition.TRANSITION_DEACTIVATE)
+    robot.wait(lambda: camera.get_subscription_count() == 0, "no subscription")
+    camera.publish(image_message(frames[4]))
+    robot.wait(lambda: statuses[-1].state == "inactive", "the status")
+    assert statuses[-1].points > 0, "the map stays"
+
+    assert change(robot, Transition.TRANSITION_ACTIVATE)
+    robot.wait(lambda: camera.get_subscription_count() == 1, "the subscription again")
+    for frame in frames[4:]:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 7, "the same world continued")
+    assert clouds[-1].width == (expected[-1].confidence >= 0.3).sum()
+
+    assert change(robot, Transition.TRANSITION_DEACTIVATE)
+    assert change(robot, Transition.TRANSITION_CLEANUP)
+    robot.wait(lambda: statuses[-1].state == "unconfigured" and statuses[-1].points == 0, "an empty node")
+    assert set_text(robot, "world_frame", "world").successful, "all parameters may change again"
+    assert change(robot, Transition.TRANSITION_CONFIGURE) and change(robot, Transition.TRANSITION_ACTIVATE)
+    robot.wait(lambda: camera.get_subscription_count() == 1, "the second life")
+    robot.synchronise()
+    clouds.clear()
+    for frame in frames[:3]:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 2, "two clouds")
+    assert clouds[0].header.frame_id == "world"
+    assert change(robot, Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    assert state(robot) == "finalized"
+    assert node.interrupt() == 0
+
+
+def test_a_wrong_checkpoint_is_named_and_can_be_corrected(start: Start, robot: Robot, checkpoint: Path) -> None:
+    node = start(checkpoint="/nowhere/weights.pth", status_rate=30.0)
+    diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
+    line = node.wait_for_log("cannot configure")
+    assert "/nowhere/weights.pth" in line
+    assert "ros2 lifecycle set /spann3r configure" in node.log
+    robot.wait(lambda: diagnostics and diagnostics[-1].status[0].level == DiagnosticStatus.ERROR, "an error")
+    assert "/nowhere/weights.pth" in diagnostics[-1].status[0].message
+    assert state(robot) == "unconfigured"
+    assert not change(robot, Transition.TRANSITION_CONFIGURE)
+    assert set_text(robot, "checkpoint", str(checkpoint)).successful
+    assert change(robot, Transition.TRANSITION_CONFIGURE) and change(robot, Transition.TRANSITION_ACTIVATE)
+    assert state(robot) == "active"
+    assert node.alive
+
+
+def test_unknown_and_wrong_parameters_are_named_and_the_node_lives(start: Start, robot: Robot) -> None:
+    node = start(voxel_size=0.5, map__voxel_size=-1.0, status_rate=30.0)
+    assert "did you mean map.voxel_size" in node.wait_for_log("unknown parameter 'voxel_size'")
+    line = node.wait_for_log("cannot configure: parameter 'map.voxel_size'")
+    assert "got -1.0" in line and "0.0001 .. 100" in line
+    assert state(robot) == "unconfigured"
+    unknown = set_text(robot, "colour", "red")
+    assert not unknown.successful and "colour" in unknown.reason
+    value = ParameterValue(type=3, double_value=0.05)
+    request = SetParameters.Request(parameters=[Parameter(name="map.voxel_size", value=value)])
+    assert robot.call(SetParameters, "/spann3r/set_parameters", request).results[0].successful
+    assert change(robot, Transition.TRANSITION_CONFIGURE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_cleanly_in_the_middle_of_its_work(start: Start, robot: Robot, number: int) -> None:
+    node = start()
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronise()
+    for frame in walk(40):
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) > 2, "clouds")
+    assert node.interrupt(number) == 0
+    assert "Traceback" not in node.log and "[ERROR]" not in node.log, node.log

@@ -1,0 +1,72 @@
+"""What the node says when no image comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from library import walk
+from node_process import NodeProcess
+from robot import BEST_EFFORT, RELIABLE, Robot, image_message
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+
+from spann3r_ros.ros.camera_input import names_from_topics, sibling_info
+
+Start = Callable[..., NodeProcess]
+
+
+def test_nobody_publishes_but_another_topic_is_there_then_images_come(start: Start, robot: Robot) -> None:
+    node = start(silence_timeout=1.0, status_rate=30.0)
+    other = robot.node.create_publisher(Image, "/front/rgb", RELIABLE)
+    diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
+    line = node.wait_for_log("no image from camera 'camera'")
+    assert "nobody publishes /camera/image_raw" in line
+    assert "/front/rgb (sensor_msgs/msg/Image)" in line
+    assert "Set image_topics" in line
+    robot.wait(lambda: diagnostics and diagnostics[-1].status[1].level == DiagnosticStatus.ERROR, "an error")
+    assert "nobody publishes" in diagnostics[-1].status[1].message
+    camera = robot.publisher(Image, "/camera/image_raw")
+    camera.publish(image_message(walk(1)[0]))
+    node.wait_for_log("images arrive again")
+    assert node.log.count("no image from camera") == 1, "one warning, not one a second"
+    robot.node.destroy_publisher(other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "qos", "parameters", "expected"),
+    [
+        (PointCloud2, RELIABLE, {}, "which is no image type"),
+        (CompressedImage, RELIABLE, {"image_transport": "raw"}, "Set image_transport to auto"),
+        (Image, BEST_EFFORT, {"image_transport": "raw", "image_qos": "reliable"}, "Set image_qos to auto"),
+        (Image, BEST_EFFORT, {}, "FASTDDS_DEFAULT_PROFILES_FILE"),
+        (Image, RELIABLE, {}, "types and QoS match"),
+    ],
+)
+def test_each_cause_has_its_own_advice(
+    start: Start, robot: Robot, kind: type, qos: object, parameters: dict[str, str], expected: str
+) -> None:
+    robot.node.create_publisher(kind, "/camera/image_raw", qos)
+    node = start(silence_timeout=1.0, **parameters)
+    line = node.wait_for_log("no image from camera 'camera'")
+    assert expected in line
+    assert "/robot" in line, "who publishes"
+    assert node.alive
+
+
+def test_the_shipped_model_says_what_it_is(start: Start, robot: Robot, shipped_model: Path) -> None:
+    node = start(checkpoint="", use_sim_time=True, silence_timeout=1.0, status_rate=30.0)
+    diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
+    line = node.wait_for_log("demo weights")
+    assert "python -m spann3r_ros models list | fetch NAME | check FILE" in node.log and line
+    robot.wait(lambda: diagnostics and "demo weights" in diagnostics[-1].status[0].message, "the diagnostics")
+    assert "nobody publishes /clock" in node.wait_for_log("no image from camera")
+
+
+def test_names_of_cameras_and_their_calibration() -> None:
+    assert names_from_topics(["/front/image_raw", "rear/image_raw/compressed"]) == ["front", "rear"]
+    assert names_from_topics(["/cam/left", "/cam/right"]) == ["cam_left", "cam_right"]
+    assert names_from_topics(["image_raw"]) == ["image_raw"]
+    assert sibling_info("/front/image_raw/compressed") == "/front/camera_info"
+    assert sibling_info("image_raw") == "camera_info"
