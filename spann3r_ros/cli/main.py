@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "parity": "replay recorded network activations through the model and compare every tensor",
     "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
     "convert": "turn a dataset, images or a video into a bag with ground truth",
+    "evaluate": "compare runs, recordings or trajectories with the truth, and write a report",
 }
 
 

@@ -92,6 +92,15 @@ class CameraPath:
         """``world_from_camera`` of one pose."""
         return Sim3(1.0, self.rotations[index], self.positions[index])
 
+    def at(self, stamp: int, max_gap: int) -> Sim3 | None:
+        """``world_from_camera`` nearest to a stamp, or None when it is more than ``max_gap`` nanoseconds away."""
+        if len(self) == 0:
+            return None
+        after = int(np.searchsorted(self.stamps, stamp))
+        around = [index for index in (after - 1, after) if 0 <= index < len(self)]
+        nearest = min(around, key=lambda index: abs(int(self.stamps[index]) - stamp))
+        return self.pose(nearest) if abs(int(self.stamps[nearest]) - stamp) <= max_gap else None
+
     def path_length(self) -> float:
         """Sum of the distances between consecutive positions."""
         return float(np.linalg.norm(np.diff(self.positions, axis=0), axis=1).sum())

@@ -1,0 +1,171 @@
+"""The pictures of a report, as PNG files in memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.errors import DataError
+from spann3r_ros.evaluation.scores import Scores
+from spann3r_ros.evaluation.splat import default_camera, overview, render
+from spann3r_ros.evaluation.trajectory import TrajectoryErrors
+from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
+from spann3r_ros.point_cloud import PointCloud
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+VIEWS = (("from above", -90.0, 75.0), ("from the side", -135.0, 25.0))
+"""Name, azimuth and elevation in degrees of the pictures of the map."""
+
+
+def trajectory_plot(runs: Sequence[Scores]) -> bytes | None:
+    """Estimated paths after Sim(3) over the true one, from above and from the side; None without any."""
+    paths = [(run.record.name, run.sim3) for run in runs if run.sim3 is not None]
+    if not paths:
+        return None
+    unit = runs[0].unit
+    first = paths[0][1]
+
+    def draw(axes: Any) -> None:
+        for plot, (across, title) in zip(axes, ((1, "from above"), (2, "from the side")), strict=True):
+            truth = _first_camera_axes(first, first.reference.positions)
+            plot.plot(truth[:, 0], truth[:, across], color="black", linewidth=2, label="truth")
+            for name, errors in paths:
+                found = _first_camera_axes(first, errors.estimate.positions)
+                plot.plot(found[:, 0], found[:, across], linewidth=1.2, marker=".", markersize=3, label=name)
+            plot.set_title(f"{title}, in the axes of the first true camera")
+            plot.set_xlabel(f"forward [{unit}]")
+            plot.set_ylabel(f"{'left' if across == 1 else 'up'} [{unit}]")
+            plot.set_aspect("equal", adjustable="datalim")
+            plot.grid(alpha=0.3)
+        axes[0].legend(fontsize=8)
+
+    return _figure(draw, columns=2, size=(11, 4.6))
+
+
+def _first_camera_axes(errors: TrajectoryErrors, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Positions of the reference's world as seen from its first camera: x forward, y left, z up."""
+    ros_from_world = ROS_FROM_OPTICAL @ errors.reference.pose(0).inverse()
+    return np.asarray(ros_from_world.apply(positions), dtype=np.float64)
+
+
+def error_plot(runs: Sequence[Scores]) -> bytes | None:
+    """Position error after Sim(3) over time; None without any."""
+    found = [(run.record.name, run.sim3) for run in runs if run.sim3 is not None]
+    if not found:
+        return None
+
+    def draw(axes: Any) -> None:
+        start = min(errors.estimate.stamps[0] for _, errors in found)
+        for name, errors in found:
+            axes.plot(
+                (errors.estimate.stamps - start) / 1e9, errors.position_errors, marker=".", markersize=3, label=name
+            )
+        axes.set_xlabel("time [s]")
+        axes.set_ylabel(f"position error [{runs[0].unit}]")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+
+    return _figure(draw)
+
+
+def confidence_plot(runs: Sequence[Scores]) -> bytes | None:
+    """Mean confidence of every frame, and which frames got no pose; None without any."""
+    runs = [run for run in runs if any(value is not None for value in run.record.frames.confidence)]
+
+    def draw(axes: Any) -> None:
+        for run in runs:
+            values = np.array([np.nan if v is None else v for v in run.record.frames.confidence], dtype=float)
+            (line,) = axes.plot(values, marker=".", markersize=3, label=run.record.name)
+            lost = np.flatnonzero(~np.array(run.record.frames.posed))
+            if len(lost):
+                axes.plot(lost, values[lost], "x", color=line.get_color(), label=f"{run.record.name}: no pose")
+        axes.set_xlabel("frame")
+        axes.set_ylabel("mean confidence")
+        axes.set_ylim(0, 1)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+
+    return _figure(draw) if runs else None
+
+
+def latency_plot(runs: Sequence[Scores]) -> bytes | None:
+    """Histogram of the time per frame; None without any."""
+    found = []
+    for run in runs:
+        values = np.array([value for value in run.record.frames.seconds if value is not None], dtype=float) * 1e3
+        if len(values):
+            found.append((run.record, values))
+
+    def draw(axes: Any) -> None:
+        longest = max(float(np.percentile(values, 99.5)) for _, values in found)
+        bins = np.linspace(0.0, max(longest, 1e-3), 41)
+        for record, values in found:
+            what = "stamp to publication" if record.mode == "replay" else "in the model"
+            axes.hist(np.minimum(values, bins[-1]), bins=bins.tolist(), alpha=0.6, label=f"{record.name}, {what}")
+        axes.set_xlabel("time per frame [ms]")
+        axes.set_ylabel("frames")
+        axes.legend(fontsize=8)
+
+    return _figure(draw) if found else None
+
+
+def memory_plot(runs: Sequence[Scores]) -> bytes | None:
+    """Resident size of the process and tokens in memory over the frames; None without any."""
+    runs = [run for run in runs if len(run.record.frames)]
+
+    def draw(axes: Any) -> None:
+        for run in runs:
+            frames = run.record.frames
+            axes[0].plot(np.array(frames.memory_bytes) / 1e6, label=run.record.name)
+            axes[1].plot(frames.tokens, label=run.record.name)
+        for plot, label in zip(axes, ("resident memory [MB]", "tokens in memory"), strict=True):
+            plot.set_xlabel("frame")
+            plot.set_ylabel(label)
+            plot.set_ylim(bottom=0)
+            plot.grid(alpha=0.3)
+        axes[0].legend(fontsize=8)
+
+    return _figure(draw, columns=2) if runs else None
+
+
+def map_views(cloud: PointCloud) -> list[tuple[str, bytes]]:
+    """The cloud from two angles; the upper fifth of its height is cut off so that ceilings do not hide rooms."""
+    if len(cloud) == 0:
+        return []
+    low, high = np.percentile(cloud.points[:, 2], [1, 99])
+    cut = float(high - 0.2 * (high - low))
+    pictures = []
+    for name, azimuth, elevation in VIEWS:
+        pose = overview(cloud, np.radians(azimuth), np.radians(elevation))
+        picture = render(cloud, pose, default_camera(), cut_above=cut)
+        encoded, content = cv2.imencode(".png", picture[..., ::-1])
+        if not encoded:
+            raise DataError("picture of the map cannot be encoded")
+        pictures.append((name, content.tobytes()))
+    return pictures
+
+
+def _figure(draw: Callable[[Any], None], columns: int = 1, size: tuple[float, float] = (11, 3.4)) -> bytes:
+    """A drawn figure as PNG; ``draw`` gets the axes, or an array of them."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DataError(
+            "plots need matplotlib", next_step="pip install matplotlib, or evaluate with --no-plots"
+        ) from error
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Axes | NDArray[Any] = figure.subplots(1, columns)
+    draw(axes)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()

@@ -1,0 +1,284 @@
+"""Everything that is measured about one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spann3r_ros.errors import DataError, GeometryError
+from spann3r_ros.evaluation.datasets.sequence import GroundTruth
+from spann3r_ros.evaluation.geometry import GeometryErrors, compare_clouds, icp, median_alignment
+from spann3r_ros.evaluation.pointmap_truth import PairedPoints, PointmapErrors, paired_points
+from spann3r_ros.evaluation.protocol import MEDIAN, SIM3, Protocol
+from spann3r_ros.evaluation.run_folder import POINTMAPS, RunFolder
+from spann3r_ros.evaluation.run_record import RunRecord
+from spann3r_ros.evaluation.trajectory import CameraPath, TrajectoryErrors, evaluate_trajectory
+from spann3r_ros.geometry.alignment import umeyama
+from spann3r_ros.sim3 import Sim3
+
+DEFAULT_GAP = 10_000_000
+"""Nanoseconds between an estimate and the truth that count as simultaneous."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How the run went.
+
+    Attributes:
+        offered: frames that the source gave; the others count those of them that...
+        processed: ...went through the model,
+        posed: ...got a camera pose,
+        dropped: ...the node's queue let go,
+        rejected: ...the memory did not store because they resembled others.
+        skipped: left out before or by the model, by reason.
+        coverage: ``posed / offered``.
+        latency_ms: p50, p95 and p99; offline: time per frame in the model, replay: stamp to publication.
+        frames_per_second: offline: of the model alone, replay: of the whole run.
+        peak_memory_bytes, peak_gpu_bytes: of the process.
+        tokens: most tokens in memory at once.
+        resets: worlds that were begun anew.
+        points: in the map.
+        finished: False when the run ended early.
+    """
+
+    offered: int
+    processed: int
+    posed: int
+    dropped: int
+    rejected: int
+    skipped: dict[str, int]
+    coverage: float
+    latency_ms: tuple[float, float, float] | None
+    frames_per_second: float | None
+    peak_memory_bytes: int
+    peak_gpu_bytes: int | None
+    tokens: int
+    resets: int
+    points: int
+    finished: bool
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Quality:
+        """From the record of a run."""
+        frames = record.frames
+        seconds = np.array([value for value in frames.seconds if value is not None], dtype=float)
+        rate = None
+        if len(seconds):
+            rate = len(seconds) / (seconds.sum() if record.mode == "offline" else max(record.seconds, 1e-9))
+        latency = None
+        if len(seconds):
+            p50, p95, p99 = (float(value) * 1e3 for value in np.percentile(seconds, [50, 95, 99]))
+            latency = (p50, p95, p99)
+        return cls(
+            offered=record.offered,
+            processed=len(frames),
+            posed=sum(frames.posed),
+            dropped=record.dropped,
+            rejected=frames.rejected[-1] if frames.rejected else 0,
+            skipped=record.skipped,
+            coverage=sum(frames.posed) / record.offered if record.offered else 0.0,
+            latency_ms=latency,
+            frames_per_second=None if rate is None else float(rate),
+            peak_memory_bytes=record.peak_memory_bytes,
+            peak_gpu_bytes=record.peak_gpu_bytes,
+            tokens=max(frames.tokens, default=0),
+            resets=record.resets,
+            points=record.points,
+            finished=record.finished,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """One run against the truth; what could not be measured is None, and ``notes`` tell why.
+
+    Attributes:
+        record: of the run.
+        folder: where its results lie, or None for a bare trajectory file.
+        protocol: what was followed.
+        unit: of all lengths.
+        truth: origin of the ground truth, empty when there is none.
+        sim3, se3: trajectory after alignment with and without scale.
+        path_length: of the associated true trajectory.
+        geometry: clouds.
+        pointmaps: pixel by pixel.
+        quality: how the run went.
+        notes: what was left out or is not comparable, and why.
+    """
+
+    record: RunRecord
+    folder: Path | None
+    protocol: Protocol
+    unit: str
+    truth: str
+    sim3: TrajectoryErrors | None
+    se3: TrajectoryErrors | None
+    path_length: float | None
+    geometry: GeometryErrors | None
+    pointmaps: PointmapErrors | None
+    quality: Quality
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For report.json: plain numbers, None where a number is undefined; arrays are left out."""
+        trajectory = {
+            name: None if errors is None else _trajectory_json(errors, self.path_length)
+            for name, errors in (("sim3", self.sim3), ("se3", self.se3))
+        }
+        record = {key: value for key, value in dataclasses.asdict(self.record).items() if key != "frames"}
+        content = {
+            "name": self.record.name,
+            "protocol": dataclasses.asdict(dataclasses.replace(self.protocol, every=dict(self.protocol.every))),
+            "unit": self.unit,
+            "truth": self.truth,
+            "trajectory": trajectory,
+            "geometry": self.geometry and dataclasses.asdict(self.geometry),
+            "pointmaps": self.pointmaps and dataclasses.asdict(self.pointmaps),
+            "quality": dataclasses.asdict(self.quality),
+            "notes": list(self.notes),
+            "run": record,
+        }
+        cleaned: dict[str, Any] = _without_nan(content)
+        return cleaned
+
+
+def evaluate_run(
+    folder: RunFolder, truth: GroundTruth | None, protocol: Protocol, max_gap: int = DEFAULT_GAP
+) -> Scores:
+    """All scores of a run; what cannot be measured is noted, not raised.
+
+    Args:
+        folder: written by a run.
+        truth: of its source, or None.
+        protocol: which frames and which alignment.
+        max_gap: nanoseconds between an estimate and the truth that count as simultaneous.
+
+    Raises:
+        DataError: a folder without a readable run record.
+    """
+    record = folder.record()
+    unit = str(record.source.get("unit", "m"))
+    notes = []
+    stride = protocol.stride(str(record.source.get("layout")))
+    if record.every != stride:
+        notes.append(
+            f"not comparable with other results of protocol {protocol.name}: the run used one frame in {record.every}, "
+            f"the protocol one in {stride}"
+        )
+    if not record.finished:
+        notes.append("the run ended early: these are the scores of its finished part")
+    sim3 = se3 = geometry = pointmaps = None
+    path_length = None
+    if truth is None:
+        notes.append("no ground truth: trajectory and geometry are not measured")
+    else:
+        sim3, se3, reasons = _trajectory_scores(folder, truth, max_gap)
+        path_length = sim3.reference.path_length() if sim3 else None
+        notes += reasons
+        try:
+            geometry, pointmaps, details = _geometry_scores(folder, truth, protocol, unit, max_gap)
+            notes += details
+        except (DataError, GeometryError) as error:
+            notes.append(f"geometry is not measured: {error}")
+    return Scores(
+        record=record,
+        folder=folder.path,
+        protocol=protocol,
+        unit=unit,
+        truth=truth.origin if truth else "",
+        sim3=sim3,
+        se3=se3,
+        path_length=path_length,
+        geometry=geometry,
+        pointmaps=pointmaps,
+        quality=Quality.of(record),
+        notes=tuple(notes),
+    )
+
+
+def _trajectory_scores(
+    folder: RunFolder, truth: GroundTruth, max_gap: int
+) -> tuple[TrajectoryErrors | None, TrajectoryErrors | None, list[str]]:
+    """After Sim(3) and after SE(3), and why not."""
+    if truth.trajectory is None:
+        return None, None, ["trajectory is not measured: the ground truth has no poses"]
+    try:
+        estimate = folder.camera_path()
+        sim3 = evaluate_trajectory(estimate, truth.trajectory, with_scale=True, max_gap=max_gap)
+        se3 = evaluate_trajectory(estimate, truth.trajectory, with_scale=False, max_gap=max_gap)
+    except (DataError, GeometryError) as error:
+        return None, None, [f"trajectory is not measured: {error}"]
+    return sim3, se3, []
+
+
+def _geometry_scores(
+    folder: RunFolder, truth: GroundTruth, protocol: Protocol, unit: str, max_gap: int
+) -> tuple[GeometryErrors | None, PointmapErrors | None, list[str]]:
+    """Clouds and pointmaps, and what was left out."""
+    if len(truth.depth_stamps) == 0:
+        return None, None, ["geometry is not measured: the ground truth has no depth"]
+    count = len(list((folder.path / POINTMAPS).glob("*.npz")))
+    if count == 0:
+        return None, None, ["geometry is not measured: the run stored no pointmaps (reconstruct --pointmaps)"]
+    per_frame = math.ceil(protocol.max_points / count) if protocol.max_points else 0
+    pairs = paired_points(folder.pointmaps(), truth, max_gap, per_frame)
+    similarity = umeyama(pairs.predicted, pairs.true)
+    alignment = _alignment(pairs, similarity, protocol.alignment)
+    predicted = alignment.apply(pairs.predicted)
+    if protocol.icp_distance.get(unit, 0.0) > 0:
+        predicted = icp(predicted, pairs.true, protocol.icp_distance[unit]).apply(predicted)
+    errors = compare_clouds(predicted, pairs.true, threshold=protocol.threshold[unit])
+    return errors, PointmapErrors.of(pairs, similarity), [f"geometry: {n} x {why}" for why, n in pairs.left_out.items()]
+
+
+def _alignment(pairs: PairedPoints, similarity: Sim3, kind: str) -> Sim3:
+    """``true_from_predicted`` as the protocol says."""
+    if kind == MEDIAN:
+        return median_alignment(pairs.predicted, pairs.true)
+    return similarity if kind == SIM3 else Sim3()
+
+
+def score_files(estimate: Path, reference: Path, protocol: Protocol, max_gap: int = DEFAULT_GAP) -> Scores:
+    """Trajectory scores of two files in TUM's format.
+
+    Raises:
+        DataError: files that cannot be read, or share no time.
+        GeometryError: a path on one line.
+    """
+    found, truth = CameraPath.read(estimate), CameraPath.read(reference)
+    sim3 = evaluate_trajectory(found, truth, with_scale=True, max_gap=max_gap)
+    se3 = evaluate_trajectory(found, truth, with_scale=False, max_gap=max_gap)
+    source = {"path": str(estimate.resolve()), "layout": "trajectory", "name": estimate.stem, "unit": "m"}
+    record = RunRecord(estimate.stem, "file", source, 1, {}, {}, False, offered=len(found), finished=True)
+    length = sim3.reference.path_length()
+    quality = Quality.of(record)
+    return Scores(record, None, protocol, "m", str(reference), sim3, se3, length, None, None, quality, ())
+
+
+def _trajectory_json(errors: TrajectoryErrors, path_length: float | None) -> dict[str, Any]:
+    """The numbers of one alignment."""
+    parts = ("ate", "rpe_frame_translation", "rpe_frame_rotation", "rpe_metre_translation", "rpe_metre_rotation")
+    statistics = {name: getattr(errors, name) for name in parts}
+    return {
+        "scale": errors.reference_from_estimate.scale,
+        "matched": len(errors.position_errors),
+        "path_length": path_length,
+        "ate_over_path": errors.ate.rmse / path_length if path_length else None,
+        **{name: value and dataclasses.asdict(value) for name, value in statistics.items()},
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    """The same structure with None in the place of NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,93 @@
+import json
+from pathlib import Path
+
+import pytest
+from made_up_run import FRAMES, STEP, true_pose, write_run
+from miniature_datasets import plain
+from wall_network import write_wall_checkpoint
+
+from spann3r_ros.cli.main import main
+from spann3r_ros.evaluation.trajectory import CameraPath
+from spann3r_ros.mapping.trajectory import StampedPose
+from spann3r_ros.mapping.tum import write_trajectory
+from spann3r_ros.sim3 import Sim3
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    poses = [StampedPose(index, index * STEP, "", true_pose(index)) for index in range(FRAMES)]
+    write_trajectory(tmp_path / "truth.txt", poses)
+    return tmp_path / "truth.txt"
+
+
+def test_runs_side_by_side_against_a_reference(
+    tmp_path: Path, reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "a", name="good")
+    write_run(tmp_path / "b", noise=0.1, name="worse")
+    out = tmp_path / "out"
+    arguments = ["evaluate", str(tmp_path / "a"), str(tmp_path / "b"), "--reference", str(reference), "-o", str(out)]
+    assert main([*arguments, "--no-plots", "--title", "Both"]) == 0
+    printed = capsys.readouterr().out
+    assert "good" in printed and "worse" in printed and f"report: {out / 'report.html'}" in printed
+    runs = json.loads((out / "report.json").read_text())["runs"]
+    assert [run["name"] for run in runs] == ["good", "worse"]
+    assert all(run["trajectory"]["sim3"]["ate"]["rmse"] < 1e-9 for run in runs)
+    assert "Both" in (out / "report.html").read_text()
+
+
+def test_a_recording_is_reconstructed_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = plain(tmp_path)
+    write_wall_checkpoint(tmp_path / "wall.safetensors")
+    out = tmp_path / "out"
+    settings = ["--set", f"checkpoint={tmp_path / 'wall.safetensors'}", "--set", "device=cpu"]
+    assert main(["evaluate", str(source), "-o", str(out), "--no-plots", *settings]) == 0
+    (run,) = json.loads((out / "report.json").read_text())["runs"]
+    assert run["quality"]["processed"] == 3 and run["truth"] == "folder"
+    assert run["geometry"]["true_points"] > 1000 and run["geometry"]["chamfer"] > 0.01  # a wall is not this scene
+    # Evaluated again from its folder, by another protocol, against the source that it names.
+    capsys.readouterr()
+    assert main(["evaluate", str(out / "mine"), "-o", str(out / "again"), "--no-plots", "--protocol", "spann3r"]) == 0
+    assert "median" in capsys.readouterr().out
+    (again,) = json.loads((out / "again" / "report.json").read_text())["runs"]
+    assert again["protocol"]["name"] == "spann3r" and again["geometry"]["chamfer"] != run["geometry"]["chamfer"]
+    assert again["trajectory"] == run["trajectory"]
+
+
+def test_trajectory_files(tmp_path: Path, reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = CameraPath.read(reference).transformed(Sim3(0.5))
+    poses = [StampedPose(index, int(path.stamps[index]), "", path.pose(index)) for index in range(FRAMES)]
+    write_trajectory(tmp_path / "estimate.txt", poses)
+    out = tmp_path / "out"
+    arguments = ["evaluate", str(tmp_path / "estimate.txt"), "-o", str(out), "--no-plots"]
+    assert main([*arguments, "--reference", str(reference)]) == 0
+    (run,) = json.loads((out / "report.json").read_text())["runs"]
+    assert run["trajectory"]["sim3"]["scale"] == pytest.approx(2.0)
+    assert run["trajectory"]["sim3"]["ate"]["maximum"] < 1e-9 < run["trajectory"]["se3"]["ate"]["rmse"]
+    assert main(arguments) == 2
+    assert "--reference" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("1.0 nan 0 0 0 0 0 1\n", "line 1"),
+        ("9000.0 0 0 0 0 0 0 1\n9001.0 1 0 0 0 0 0 1\n9002.0 1 1 0 0 0 0 1\n", "share no time"),
+        ("0.1 0 0 0 0 0 0 1\n0.0 0 0 0 0 0 0 1\n", "do not increase"),
+    ],
+)
+def test_useless_trajectories_are_refused(
+    tmp_path: Path, reference: Path, damage: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "estimate.txt").write_text(damage)
+    arguments = ["evaluate", str(tmp_path / "estimate.txt"), "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--reference", str(reference)]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "-o", str(tmp_path / "out")]) == 2
+    assert "nothing to evaluate" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "nothing"), "-o", str(tmp_path / "out")]) == 2
+    assert "no such file" in capsys.readouterr().err
