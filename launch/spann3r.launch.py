@@ -120,7 +120,9 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "bag", default_value="", description="Recording to play, with its clock, once the node is ready."
             ),
-            DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEANS, description="Open RViz."),
+            DeclareLaunchArgument(
+                "rviz", default_value="false", choices=BOOLEANS, description="Show map, poses and camera in RViz."
+            ),
             DeclareLaunchArgument(
                 "log_level",
                 default_value="info",

@@ -50,8 +50,12 @@ def test_bayer_patterns_give_back_a_flat_colour(pattern: str) -> None:
     mosaic = np.empty((6, 8), np.uint8)
     for index, letter in enumerate(pattern):
         mosaic[index // 2 :: 2, index % 2 :: 2] = color[letter]
-    decoded = image_bridge.rgb_from_image(message(f"bayer_{pattern}8", mosaic.tobytes(), 8))
-    np.testing.assert_array_equal(decoded, np.broadcast_to([200, 120, 40], (6, 8, 3)))
+    for encoding, data, step in (
+        (f"bayer_{pattern}8", mosaic, 8),
+        (f"bayer_{pattern}16", mosaic.astype("<u2") << 8, 16),
+    ):
+        decoded = image_bridge.rgb_from_image(message(encoding, data.tobytes(), step))
+        np.testing.assert_array_equal(decoded, np.broadcast_to([200, 120, 40], (6, 8, 3)))
 
 
 def test_a_wrong_encoding_is_named_together_with_the_accepted_ones() -> None:
@@ -94,6 +98,6 @@ def test_damaged_files_and_depth_are_refused() -> None:
 
 def test_cv_bridge_decodes_what_we_do_not_know() -> None:
     pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
-    grey = np.arange(48, dtype=np.uint16).reshape(6, 8) << 8
-    decoded = image_bridge.rgb_from_image(message("bayer_rggb16", grey.tobytes(), 16))
+    planar = np.full(6 * 8 * 3 // 2, 128, np.uint8)  # luminance, then half as many bytes of colour
+    decoded = image_bridge.rgb_from_image(message("nv21", planar.tobytes(), 8))
     assert decoded.shape == (6, 8, 3)
