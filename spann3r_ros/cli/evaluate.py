@@ -6,20 +6,21 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
 from spann3r_ros.cli.reconstruct import run_with_progress
-from spann3r_ros.cli.source import add_source_options, open_source
+from spann3r_ros.cli.source import add_source_options, positive, source_options
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.evaluation.datasets import open_sequence
-from spann3r_ros.evaluation.datasets.bag import load as load_bag
 from spann3r_ros.evaluation.datasets.sequence import DepthImage, GroundTruth
 from spann3r_ros.evaluation.offline import OfflineRun
 from spann3r_ros.evaluation.protocol import ALIGNMENTS, PROTOCOLS, Protocol, protocol
 from spann3r_ros.evaluation.report import write_report
 from spann3r_ros.evaluation.run_folder import RECORD, Artefacts, RunFolder
 from spann3r_ros.evaluation.scores import Scores, evaluate_run, score_files
-from spann3r_ros.evaluation.table import as_text
+from spann3r_ros.evaluation.source import open_source, source_truth
+from spann3r_ros.evaluation.suite import Outcome, Suite, averages, run_local, run_on_ray
+from spann3r_ros.evaluation.table import as_text, columns_as_text
 from spann3r_ros.evaluation.trajectory import CameraPath
 from spann3r_ros.reconstruction import Reconstruction
 
@@ -50,12 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference", type=Path, metavar="TXT", help="true trajectory in TUM's format")
     parser.add_argument("--title", default="Evaluation", help="heading of the report")
     parser.add_argument("--no-plots", action="store_true", help="numbers only, without matplotlib")
+    suite = parser.add_argument_group("suite: many recordings x many configurations (docs/evaluation.md)")
+    suite.add_argument("--suite", type=Path, metavar="YAML", help="run a suite instead of RUN|SOURCE|TRAJECTORY")
+    suite.add_argument("--workers", type=positive, default=1, metavar="N", help="processes at a time (1)")
+    suite.add_argument("--ray", metavar="ADDRESS", help="run the jobs on a Ray cluster; 'local' starts one")
     add_source_options(parser)
     add_parameter_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the scores and write the report; 130 when Ctrl-C ended a reconstruction early."""
+    if arguments.suite is not None:
+        return _run_suite(arguments)
     if not arguments.items:
         raise ConfigError("nothing to evaluate", expected="runs, recordings or trajectories")
     rules = protocol(arguments.protocol, alignment=arguments.alignment, max_points=arguments.max_points)
@@ -70,6 +77,29 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if scores[-1].quality.finished else 130
 
 
+def _run_suite(arguments: argparse.Namespace) -> int:
+    """Print a line for each job and the means, and write the joint report; 1 when a job failed."""
+    if arguments.items:
+        raise ConfigError("a suite names its own recordings", got=", ".join(map(str, arguments.items)))
+    suite = Suite.read(arguments.suite, arguments.output)
+    suite.make_walks()
+    jobs = suite.jobs(arguments.output, arguments.workers)
+    outcomes: list[Outcome] = []
+    running = run_on_ray(jobs, arguments.ray) if arguments.ray else run_local(jobs, arguments.workers)
+    for outcome in tqdm(running, total=len(jobs), unit="job", dynamic_ncols=True):
+        outcomes.append(outcome)
+    outcomes.sort(key=lambda outcome: jobs.index(outcome.job))
+    failures = [f"{outcome.job.name}: {outcome.failure}" for outcome in outcomes if outcome.scores is None]
+    scores = [outcome.scores for outcome in outcomes if outcome.scores is not None]
+    names, means = averages(outcomes)
+    report = write_report(
+        arguments.output, scores, suite.title, not arguments.no_plots, summary=(names, means), failures=failures
+    )
+    print(columns_as_text(names, [means]))
+    print("\n".join(f"failed: {failure}" for failure in failures) + "\n" * bool(failures) + f"report: {report}")
+    return 1 if failures else 0
+
+
 def _score(item: Path, rules: Protocol, arguments: argparse.Namespace) -> Scores:
     """Scores of one item of the command line."""
     max_gap = round(arguments.max_gap * 1e9)
@@ -78,13 +108,13 @@ def _score(item: Path, rules: Protocol, arguments: argparse.Namespace) -> Scores
             raise ConfigError("trajectory file without a truth", got=str(item), next_step="Give --reference FILE")
         return score_files(item, arguments.reference, rules, max_gap)
     folder = RunFolder(item) if (item / RECORD).exists() else _reconstruct(item, rules, arguments)
-    truth = read_reference(arguments.reference) if arguments.reference else source_truth(folder)
+    truth = read_reference(arguments.reference) if arguments.reference else source_truth(folder.record())
     return evaluate_run(folder, truth, rules, max_gap)
 
 
 def _reconstruct(source: Path, rules: Protocol, arguments: argparse.Namespace) -> RunFolder:
     """A run over a recording, in the report's folder."""
-    sequence = open_source(source, arguments)
+    sequence = open_source(source_options(source, arguments))
     folder = arguments.output / sequence.name.replace("/", "_")
     job = OfflineRun(
         sequence,
@@ -105,18 +135,6 @@ def read_reference(path: Path) -> GroundTruth:
         raise DataError("a trajectory file has no depth", got=index)
 
     return GroundTruth(CameraPath.read(path), np.empty(0, np.int64), no_depth, str(path))
-
-
-def source_truth(folder: RunFolder) -> GroundTruth | None:
-    """Ground truth of the recording that a run was made from; raises DataError when that is gone."""
-    source = folder.record().source
-    path = Path(str(source["path"]))
-    if source["layout"] == "bag":
-        options = {
-            name: source[name] for name in ("topic", "camera_info", "pose_topic", "depth_topic") if name in source
-        }
-        return load_bag(path, **options).ground_truth()
-    return open_sequence(path, str(source["layout"])).ground_truth()
 
 
 def _describe(rules: Protocol) -> str:

@@ -12,10 +12,11 @@ from types import FrameType
 from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
-from spann3r_ros.cli.source import add_source_options, open_source
+from spann3r_ros.cli.source import add_source_options, source_options
 from spann3r_ros.evaluation.offline import OfflineRun, mean_rate
 from spann3r_ros.evaluation.run_folder import Artefacts
 from spann3r_ros.evaluation.run_record import RunRecord
+from spann3r_ros.evaluation.source import open_source
 from spann3r_ros.reconstruction import Reconstruction
 
 
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 0, or 130 when Ctrl-C ended it early; what was finished is on disk either way."""
     config = read_config(arguments)
-    sequence = open_source(arguments.source, arguments)
+    sequence = open_source(source_options(arguments.source, arguments))
     job = OfflineRun(
         sequence,
         Reconstruction.from_config(config),

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 
-from spann3r_ros.errors import DataError
-from spann3r_ros.evaluation.datasets import layouts, open_sequence
-from spann3r_ros.evaluation.datasets.bag import BagSequence
-from spann3r_ros.evaluation.datasets.bag import load as load_bag
-from spann3r_ros.evaluation.datasets.sequence import Sequence
-
-BAG_OPTIONS = ("topic", "camera_info", "pose_topic", "depth_topic")
+from spann3r_ros.evaluation.datasets import layouts
+from spann3r_ros.evaluation.source import BAG_OPTIONS, SourceOptions
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -33,17 +27,10 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--depth-topic", metavar="TOPIC", help="true depth of a bag")
 
 
-def open_source(path: Path, arguments: argparse.Namespace) -> Sequence:
-    """The sequence at a path; raises DataError for options of a bag on anything else."""
-    options = {name: getattr(arguments, name) for name in BAG_OPTIONS if getattr(arguments, name)}
-    if not options:
-        return open_sequence(path, arguments.layout)
-    sequence = load_bag(path, topic=options.get("topic")) if arguments.layout in ("auto", "bag") else None
-    if not isinstance(sequence, BagSequence):
-        raise DataError(
-            f"options of a bag with layout {arguments.layout}", got=", ".join(options), expected="none of them"
-        )
-    return dataclasses.replace(sequence, **options)
+def source_options(path: Path, arguments: argparse.Namespace) -> SourceOptions:
+    """The source at a path as the options describe it."""
+    chosen = {name: getattr(arguments, name) for name in BAG_OPTIONS}
+    return SourceOptions(path, arguments.layout, **chosen)
 
 
 def positive(text: str) -> int:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from spann3r_ros.evaluation import plots
 from spann3r_ros.evaluation.protocol import ALIGNMENTS
@@ -30,32 +31,57 @@ details { margin: .5rem 0; } code { font-size: .85rem; overflow-wrap: anywhere; 
 """
 
 
-def write_report(folder: Path, runs: Sequence[Scores], title: str, with_plots: bool = True) -> Path:
+Summary = tuple[Sequence[str], Section]
+"""Names of columns, and rows under them, that come before the scores of the runs."""
+
+
+def write_report(
+    folder: Path,
+    runs: Sequence[Scores],
+    title: str,
+    with_plots: bool = True,
+    summary: Summary | None = None,
+    failures: Sequence[str] = (),
+) -> Path:
     """Write both files; each appears complete.
 
     Args:
         folder: where; made when missing.
-        runs: at least one.
+        runs: a column each.
         title: heading.
         with_plots: whether pictures are drawn (needs matplotlib).
+        summary: of a suite.
+        failures: what could not be run, and why.
 
     Returns:
         Path of the HTML file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"title": title, "runs": [run.as_json() for run in runs]}
+    content: dict[str, Any] = {"title": title, "runs": [run.as_json() for run in runs], "failures": list(failures)}
+    if summary is not None:
+        names, section = summary
+        content["summary"] = {row.label: dict(zip(names, row.values, strict=True)) for row in section.rows}
     with replacing_file(folder / JSON) as draft:
         draft.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     with replacing_file(folder / HTML) as draft:
-        draft.write_text(as_html(runs, title, with_plots), encoding="utf-8")
+        draft.write_text(as_html(runs, title, with_plots, summary, failures), encoding="utf-8")
     return folder / HTML
 
 
-def as_html(runs: Sequence[Scores], title: str, with_plots: bool = True) -> str:
+def as_html(
+    runs: Sequence[Scores],
+    title: str,
+    with_plots: bool = True,
+    summary: Summary | None = None,
+    failures: Sequence[str] = (),
+) -> str:
     """The whole page; pictures are inside it."""
     parts = [f"<h1>{escape(title)}</h1>", _what(runs)]
     notes = [(run.record.name, note) for run in runs for note in run.notes]
     parts += [f'<p class="note">{escape(name)}: {escape(note)}</p>' for name, note in notes]
+    parts += [f'<p class="note">failed: {escape(failure)}</p>' for failure in failures]
+    if summary is not None:
+        parts += ["<h2>Summary</h2>", _scores_table([summary[1]], summary[0])]
     parts += ["<h2>Scores</h2>", _scores_table(sections(runs), [run.record.name for run in runs])]
     if with_plots:
         parts += _pictures(runs)

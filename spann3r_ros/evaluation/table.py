@@ -29,7 +29,8 @@ class Section:
 
 def sections(runs: Sequence[Scores]) -> list[Section]:
     """All measures of all runs; a measure that no run has is left out, one that some lack is a dash there."""
-    unit = runs[0].unit if len({run.unit for run in runs}) == 1 else "unit"
+    units = {run.unit for run in runs}
+    unit = units.pop() if len(units) == 1 else "unit of the source"
     parts = [
         Section("Run", tuple(_run_rows(runs))),
         Section(f"Trajectory after Sim(3) [{unit}]", tuple(_trajectory_rows(runs, "sim3"))),
@@ -46,21 +47,24 @@ def sections(runs: Sequence[Scores]) -> list[Section]:
 
 
 def as_text(runs: Sequence[Scores]) -> str:
-    """A compact table for a terminal."""
-    parts = sections(runs)
-    names = [run.record.name for run in runs]
+    """A compact table for a terminal, a column for each run, and the notes."""
+    lines = [columns_as_text([run.record.name for run in runs], sections(runs))]
+    for run in runs:
+        lines += [f"note, {run.record.name}: {note}" for note in run.notes]
+    return "\n".join(lines)
+
+
+def columns_as_text(names: Sequence[str], parts: Sequence[Section]) -> str:
+    """Sections under named columns."""
     width = max([len(row.label) for part in parts for row in part.rows], default=0) + 2
-    columns = [
-        max(len(name), 12, *(len(r.values[i]) for p in parts for r in p.rows)) + 2 for i, name in enumerate(names)
-    ]
+    longest = [max([len(row.values[i]) for part in parts for row in part.rows], default=0) for i in range(len(names))]
+    columns = [max(12, len(name), length) + 2 for name, length in zip(names, longest, strict=True)]
     lines = [" " * width + "".join(name.rjust(column) for name, column in zip(names, columns, strict=True))]
     for part in parts:
         lines.append(part.title)
         for row in part.rows:
             cells = "".join(value.rjust(column) for value, column in zip(row.values, columns, strict=True))
             lines.append(f"  {row.label}".ljust(width) + cells)
-    for run in runs:
-        lines += [f"note, {run.record.name}: {note}" for note in run.notes]
     return "\n".join(lines)
 
 
