@@ -33,7 +33,9 @@ OVERRIDES = (
 def start(context: LaunchContext) -> list:
     value = {name: LaunchConfiguration(name).perform(context) for name in context.launch_configurations}
     simulated = {"auto": bool(value["bag"]), "true": True, "false": False}[value["use_sim_time"]]
-    overrides = {name: yaml.safe_load(value[name]) for name in OVERRIDES if value[name]}
+    overrides = {name: value[name] for name in OVERRIDES if value[name]}
+    if value["image_topics"]:
+        overrides["image_topics"] = yaml.safe_load(value["image_topics"])
     # Every image of a recording counts, unless told otherwise.
     if value["bag"] and not value["queue_policy"]:
         overrides["queue_policy"] = "all"

@@ -66,11 +66,11 @@ def explain_silence(node: Node, topic: str, transport: str, subscribed: ImageTop
     if not publishers:
         return f"nobody publishes {' or '.join(names)}. {_suggestion(node, names)}"
     seen = "; ".join(f"{name} by {describe(publisher)}" for name, publisher in publishers)
-    if subscribed is None:
-        types = {publisher.topic_type for _, publisher in publishers}
-        if types & {RAW, COMPRESSED}:
-            return f"published: {seen}, but image_transport is '{transport}'. Set image_transport to auto"
+    types = {publisher.topic_type for _, publisher in publishers}
+    if not types & {RAW, COMPRESSED}:
         return f"published: {seen}, which is no image type ({RAW}, {COMPRESSED}). {_suggestion(node, names)}"
+    if subscribed is None:
+        return f"published: {seen}, but image_transport is '{transport}'. Set image_transport to auto"
     ours = [p for name, p in publishers if name == subscribed.name and p.topic_type == subscribed.type]
     if not ours:
         return f"subscribed to {subscribed.type}, but published is {seen}. Set image_transport to auto"

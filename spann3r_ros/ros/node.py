@@ -88,7 +88,7 @@ class Spann3rNode(LifecycleNode):
 
     def _refuse(self, problem: str, outcome: TransitionCallbackReturn) -> TransitionCallbackReturn:
         self._node_parameters.locked = False
-        self._problem = f"cannot configure: {problem}"
+        self._problem = f"cannot start: {problem}"
         name = self.get_fully_qualified_name()
         self.get_logger().error(
             f"{self._problem}\nThe node waits: correct the parameter (ros2 param set {name} ...), then "
@@ -103,7 +103,10 @@ class Spann3rNode(LifecycleNode):
         if weights_note(self._config):
             self.get_logger().warning(DEMO_WARNING)
         done = super().on_activate(state)  # publishers first, so that no answer is lost
-        session.activate()
+        try:
+            session.activate()
+        except Exception as error:  # rclpy would swallow it
+            return self._refuse("".join(traceback.format_exception(error)), TransitionCallbackReturn.ERROR)
         self._watchdog = Watchdog(self, self._config, session.cameras, lambda: not session.paused)
         return done
 

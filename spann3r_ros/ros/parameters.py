@@ -7,9 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    InvalidTopicNameException,
+)
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
+from rclpy.validate_topic_name import validate_topic_name
 
 from spann3r_ros.config import NodeConfig, Parameter, parameters
 from spann3r_ros.errors import ConfigError
@@ -123,6 +128,12 @@ class NodeParameters:
         if self.problems:
             raise ConfigError(next(iter(self.problems.values())))
         self.config.check()
+        for topic in (*self.config.image_topics, *self.config.camera_info_topics):
+            try:
+                validate_topic_name(topic)
+            except InvalidTopicNameException as error:
+                reason = " ".join(str(error).split())
+                raise ConfigError("name of a topic", got=repr(topic), expected="a ROS name", next_step=reason) from None
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The launch file run by launch itself, wherever that is installed; the other tests cover the same behaviour elsewhere."""
+"""The launch file run by launch itself where that is installed; the other tests cover the same behaviour."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
 def test_a_wrong_checkpoint_is_named_and_can_be_corrected(start: Start, robot: Robot, checkpoint: Path) -> None:
     node = start(checkpoint="/nowhere/weights.pth", status_rate=30.0)
     diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
-    line = node.wait_for_log("cannot configure")
+    line = node.wait_for_log("cannot start")
     assert "/nowhere/weights.pth" in line
     assert "ros2 lifecycle set /spann3r configure" in node.log
     robot.wait(lambda: diagnostics and diagnostics[-1].status[0].level == DiagnosticStatus.ERROR, "an error")
@@ -115,7 +115,7 @@ def test_a_wrong_checkpoint_is_named_and_can_be_corrected(start: Start, robot: R
 def test_unknown_and_wrong_parameters_are_named_and_the_node_lives(start: Start, robot: Robot) -> None:
     node = start(voxel_size=0.5, map__voxel_size=-1.0, status_rate=30.0)
     assert "did you mean map.voxel_size" in node.wait_for_log("unknown parameter 'voxel_size'")
-    line = node.wait_for_log("cannot configure: parameter 'map.voxel_size'")
+    line = node.wait_for_log("cannot start: parameter 'map.voxel_size'")
     assert "got -1.0" in line and "0.0001 .. 100" in line
     assert state(robot) == "unconfigured"
     unknown = set_text(robot, "colour", "red")

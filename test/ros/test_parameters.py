@@ -127,6 +127,7 @@ def test_changes_while_configured(node: Callable[..., Node]) -> None:
         ({"odom_frame": "odom"}, "both, or neither"),
         ({"image_topics": ["/a", "/a"]}, "each topic once"),
         ({"image_topics": [""]}, "at least one"),
+        ({"image_topics": ["/front camera"]}, "'/front camera'; expected a ROS name"),
         ({"camera_names": ["x", "y"]}, "one for each of the 1 image_topics"),
         ({"world_frame": "odom", "odom_frame": "odom", "base_frame": "base"}, "different names"),
     ],

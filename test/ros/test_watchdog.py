@@ -34,25 +34,29 @@ def test_nobody_publishes_but_another_topic_is_there_then_images_come(start: Sta
     robot.node.destroy_publisher(other)
 
 
-@pytest.mark.parametrize(
-    ("kind", "qos", "parameters", "expected"),
-    [
-        (PointCloud2, RELIABLE, {}, "which is no image type"),
-        (CompressedImage, RELIABLE, {"image_transport": "raw"}, "Set image_transport to auto"),
-        (Image, BEST_EFFORT, {"image_transport": "raw", "image_qos": "reliable"}, "Set image_qos to auto"),
-        (Image, BEST_EFFORT, {}, "FASTDDS_DEFAULT_PROFILES_FILE"),
-        (Image, RELIABLE, {}, "types and QoS match"),
-    ],
-)
-def test_each_cause_has_its_own_advice(
-    start: Start, robot: Robot, kind: type, qos: object, parameters: dict[str, str], expected: str
-) -> None:
-    robot.node.create_publisher(kind, "/camera/image_raw", qos)
-    node = start(silence_timeout=1.0, **parameters)
-    line = node.wait_for_log("no image from camera 'camera'")
-    assert expected in line
-    assert "/robot" in line, "who publishes"
+def test_each_cause_has_its_own_advice(start: Start, robot: Robot) -> None:
+    causes = {
+        "cloud": (PointCloud2, RELIABLE, "which is no image type"),
+        "jpeg": (CompressedImage, RELIABLE, "Set image_transport to auto"),
+        "lossy": (Image, BEST_EFFORT, "Set image_qos to auto"),
+        "idle": (Image, RELIABLE, "types and QoS match"),
+    }
+    for name, (kind, qos, _) in causes.items():
+        robot.node.create_publisher(kind, f"/{name}/image", qos)
+    topics = [f"/{name}/image" for name in causes]
+    node = start(silence_timeout=1.5, image_topics=topics, image_transport="raw", image_qos="reliable")
+    for name, (_, _, advice) in causes.items():
+        line = node.wait_for_log(f"no image from camera '{name}'")
+        assert advice in line
+        assert "/robot (" in line, "who publishes"
     assert node.alive
+
+
+def test_a_silent_best_effort_topic_may_be_losing_large_images(start: Start, robot: Robot) -> None:
+    robot.node.create_publisher(Image, "/camera/image_raw", BEST_EFFORT)
+    node = start(silence_timeout=1.0)
+    line = node.wait_for_log("no image from camera 'camera'")
+    assert "512 KB" in line and "FASTDDS_DEFAULT_PROFILES_FILE" in line and "best_effort" in line
 
 
 @pytest.fixture

@@ -1,0 +1,133 @@
+"""`replay` against the real node over DDS, each in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from node_process import ROOT, NodeProcess
+from wall_network import HEIGHT, WIDTH
+
+from spann3r_ros.config import Config, from_mapping
+from spann3r_ros.evaluation.bag_writer import BagWriter
+from spann3r_ros.evaluation.datasets.bag import load
+from spann3r_ros.evaluation.run_record import RunRecord
+from spann3r_ros.evaluation.trajectory import CameraPath
+from spann3r_ros.frame import Intrinsics
+from spann3r_ros.mapping.ply import read_ply
+from spann3r_ros.reconstruction import Reconstruction
+
+START, STEP = 1_700_000_000 * 10**9, 100_000_000
+CAMERA = Intrinsics(55.0, 55.0, (WIDTH - 1) / 2, (HEIGHT - 1) / 2, WIDTH, HEIGHT)
+
+
+def write_bag(path: Path, count: int, topic: str = "/camera") -> Path:
+    rng = np.random.default_rng(3)
+    with BagWriter(path) as bag:
+        for number in range(count):
+            stamp = START + number * STEP
+            image = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (WIDTH, HEIGHT))
+            bag.camera_info(f"{topic}/camera_info", stamp, "camera_optical_frame", CAMERA)
+            bag.image(f"{topic}/image_raw", stamp, "camera_optical_frame", image)
+    return path
+
+
+def replay(domain: int, bag: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "spann3r_ros", "replay", str(bag), "-o", str(out), *options]
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def finish(process: "subprocess.Popen[str]", status: int = 0) -> tuple[str, str]:
+    printed, errors = process.communicate(timeout=90)
+    assert process.returncode == status, printed + errors
+    return printed, errors
+
+
+def test_waiting_loses_nothing_and_equals_the_library(
+    start: Callable[..., NodeProcess], domain: int, checkpoint: Path, tmp_path: Path
+) -> None:
+    bag, out = write_bag(tmp_path / "bag", 12), tmp_path / "out"
+    start(use_sim_time=True, queue_policy="latest", map__min_confidence=0.1, status_rate=10.0)
+    printed, _ = finish(replay(domain, bag, out, "--wait"))
+    assert "11 frames at" in printed
+
+    reconstruction = Reconstruction.from_config(
+        from_mapping(Config, {"checkpoint": str(checkpoint), "device": "cpu", "map.min_confidence": 0.1})
+    )
+    answers = [answer for frame in load(bag).frames() for answer in reconstruction.process(frame)]
+    record = RunRecord.read(out / "run.json")
+    assert record.finished and record.mode == "replay"
+    assert record.offered == 12 and record.dropped == 0 and record.resets == 0
+    assert record.skipped == {"without a result (the node owes the last image's)": 1}
+    assert record.frames.stamp == [answer.frame.stamp for answer in answers]
+    np.testing.assert_allclose(record.frames.confidence, [answer.confidence.mean() for answer in answers], atol=1e-5)
+    assert all(seconds is not None and 0 < seconds < 30 for seconds in record.frames.seconds)
+    assert record.parameters["map.min_confidence"] == 0.1 and record.metric
+    assert max(record.frames.tokens) > 0
+    expected = {answer.frame.stamp: answer.world_from_camera for answer in answers}
+    path = CameraPath.read(out / "trajectory.txt")
+    assert len(path) == sum(pose is not None for pose in expected.values())
+    for index, stamp in enumerate(path.stamps.tolist()):
+        pose = expected[stamp]
+        assert pose is not None
+        np.testing.assert_allclose(path.pose(index).matrix(), pose.matrix(), atol=1e-6)
+    cloud, expected_cloud = read_ply(out / "map.ply"), reconstruction.map.cloud()
+    assert len(cloud) == len(expected_cloud) == record.points > 100
+    order, expected_order = (np.lexsort(points.T) for points in (cloud.points, expected_cloud.points))
+    np.testing.assert_allclose(cloud.points[order], expected_cloud.points[expected_order], atol=1e-5)
+
+
+def test_rate_and_remapping(start: Callable[..., NodeProcess], domain: int, tmp_path: Path) -> None:
+    bag, out = write_bag(tmp_path / "bag", 11, topic="/front"), tmp_path / "out"
+    start(use_sim_time=True, status_rate=10.0)
+    remaps = ["--remap", "/front/image_raw:=/camera/image_raw", "--remap", "/front/camera_info:=/camera/camera_info"]
+    finish(replay(domain, bag, out, "--rate", "2", *remaps))
+    record = RunRecord.read(out / "run.json")
+    assert record.finished and record.offered == 11
+    assert len(record.frames) == 10
+    assert record.seconds > 0.5  # one second of recording at twice its speed
+    assert record.source["rate"] == 2.0
+
+
+def test_ctrl_c_keeps_what_came(start: Callable[..., NodeProcess], domain: int, tmp_path: Path) -> None:
+    bag, out = write_bag(tmp_path / "bag", 300), tmp_path / "out"
+    node = start(use_sim_time=True, status_rate=10.0)
+    process = replay(domain, bag, out, "--patience", "5")
+    node.wait_for_log("camera")
+    time.sleep(6.0)
+    process.send_signal(signal.SIGINT)
+    printed, _ = finish(process, status=130)
+    assert "ended early" in printed
+    record = RunRecord.read(out / "run.json")
+    assert not record.finished and 0 < record.offered < 300
+    assert len(CameraPath.read(out / "trajectory.txt")) > 0
+
+
+def test_without_a_node(domain: int, tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", 2)
+    _, errors = finish(replay(domain, bag, tmp_path / "out", "--patience", "0.5"), status=2)
+    assert "node /spann3r does not answer" in errors and "Traceback" not in errors
+
+
+def test_a_topic_that_nobody_takes(start: Callable[..., NodeProcess], domain: int, tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", 2, topic="/elsewhere")
+    start()
+    _, errors = finish(replay(domain, bag, tmp_path / "out", "--patience", "4"), status=2)
+    assert "nobody subscribes to /elsewhere/image_raw" in errors and "--remap" in errors
+
+
+@pytest.mark.parametrize(("option", "message"), [("--rate=0", "expected > 0"), ("--remap=/a", "FROM:=TO")])
+def test_refusals(option: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from spann3r_ros.cli.main import main
+
+    bag = write_bag(tmp_path / "bag", 2)
+    assert main(["replay", str(bag), "-o", str(tmp_path / "out"), option]) == 2
+    assert message in capsys.readouterr().err
