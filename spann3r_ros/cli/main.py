@@ -17,12 +17,14 @@ SUBCOMMANDS = {
     "models": "list, fetch and check the weights of networks",
     "bench": "measure speed and memory on this machine",
     "parameters": "list the parameters of the node, or write them as YAML and Markdown",
+    "train": "train a network from nothing in a synthetic scene, or fine-tune existing weights",
     "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
     "view": "make a page that shows a map in a browser",
     "parity": "replay recorded network activations through the model and compare every tensor",
     "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
     "convert": "turn a dataset, images or a video into a bag with ground truth",
     "evaluate": "compare runs, recordings or trajectories with the truth, and write a report",
+    "replay": "play a bag into a running node and keep what it makes of it",
 }
 
 

@@ -1,0 +1,166 @@
+"""Batches for training: rendered on the fly or read from a dataset, prepared in the background.
+
+Every random draw of a batch comes from (seed, step), so that a resumed training sees what an uninterrupted one sees.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spann3r_ros.training.schedule import Curriculum, Plan
+
+PLACES = 4
+"""Parts of a patch in each direction whose places are learned by the auxiliary task."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """B sequences of T frames.
+
+    Attributes:
+        images: (B, T, 3, H, W) float32 in [-1, 1], RGB.
+        points: (B, T, H, W, 3) float32 in the optical frame of the first camera of each sequence, metres.
+        valid: (B, T, H, W) bool, where ``points`` are known.
+        places: (B, T, P, 3 * PLACES**2) float32 mean points of the parts of each patch in the world of a fixed scene,
+            or None where sequences do not share a world.
+    """
+
+    images: Tensor
+    points: Tensor
+    valid: Tensor
+    places: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One sequence as a source gives it, before it becomes tensors.
+
+    Attributes:
+        images: (T, H, W, 3) uint8 RGB.
+        points: (T, H, W, 3) float32, metres, in the world of the source.
+        valid: (T, H, W) bool.
+        camera_from_world: (4, 4) float64 of the frame that the sequence is expressed in.
+        fixed_world: whether all clips of the source have one world.
+    """
+
+    images: NDArray[np.uint8]
+    points: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    camera_from_world: NDArray[np.float64]
+    fixed_world: bool
+
+
+class Source(Protocol):
+    """Where sequences come from; deterministic in its arguments."""
+
+    def clip(self, rng: np.random.Generator, frames: int, gap: float) -> Clip:
+        """A sequence of its own; at most ``gap`` trajectory frames between neighbours."""
+        ...
+
+    def walk(self, rng: np.random.Generator, frames: int, first: int, count: int, origin: int) -> Clip:
+        """Frames first..first+count of the walk of ``frames`` frames that ``rng`` names, seen from frame ``origin``."""
+        ...
+
+
+def sequences_from(clips: list[Clip], patch: int) -> Sequences:
+    """Stack clips of equal size and bring their points into the first cameras."""
+    images = torch.from_numpy(np.stack([clip.images for clip in clips])).permute(0, 1, 4, 2, 3)
+    points = []
+    for clip in clips:
+        rotation = clip.camera_from_world[:3, :3].astype(np.float32)
+        points.append(clip.points @ rotation.T + clip.camera_from_world[:3, 3].astype(np.float32))
+    places = None
+    if all(clip.fixed_world for clip in clips):
+        places = _places(torch.from_numpy(np.stack([clip.points for clip in clips])), patch)
+    return Sequences(
+        images.float().div_(127.5).sub_(1.0),
+        torch.from_numpy(np.stack(points)),
+        torch.from_numpy(np.stack([clip.valid for clip in clips])),
+        places,
+    )
+
+
+def _places(world: Tensor, patch: int) -> Tensor:
+    """Mean points of the parts of each patch, from world points (B, T, H, W, 3)."""
+    batch, frames, height, width, _ = world.shape
+    part = patch // PLACES
+    shape = (batch, frames, height // patch, PLACES, part, width // patch, PLACES, part, 3)
+    means = world.reshape(shape).mean(dim=(4, 7))
+    return means.permute(0, 1, 2, 4, 3, 5, 6).reshape(batch, frames, -1, 3 * PLACES**2)
+
+
+def batch_of(source: Source, plan: Plan, seed: int, patch: int) -> Sequences:
+    """The batch of one step."""
+    stage, window = plan.stage, plan.window
+    clips = []
+    for index in range(stage.batch):
+        if window is None:
+            rng = np.random.default_rng([seed, 0, plan.step, index])
+            clips.append(source.clip(rng, stage.frames, plan.gap))
+        else:
+            rng = np.random.default_rng([seed, 1, plan.stage_index, window.group, window.walk, index])
+            clips.append(source.walk(rng, stage.walk_frames, window.first, stage.frames, window.origin))
+    return sequences_from(clips, patch)
+
+
+class Prefetch:
+    """Batches of the steps ``start``.. of a curriculum, made by threads while the network works.
+
+    Use as a context manager; iterate for (plan, batch). An error of the source is raised where the batch is awaited.
+    """
+
+    def __init__(
+        self, source: Source, curriculum: Curriculum, *, seed: int, patch: int, start: int = 0, depth: int = 3
+    ) -> None:
+        self._arguments = (source, curriculum, seed, patch, start)
+        self._queue: queue.Queue[Any] = queue.Queue(maxsize=depth)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="training-data", daemon=True)
+
+    def __enter__(self) -> Prefetch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[tuple[Plan, Sequences]]:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def _work(self) -> None:
+        source, curriculum, seed, patch, start = self._arguments
+        try:
+            for step in range(start, curriculum.steps):
+                plan = curriculum.plan(step)
+                if not self._put((plan, batch_of(source, plan, seed, patch))):
+                    return
+            self._put(None)
+        except Exception as error:  # handed over to the thread that waits
+            self._put(error)
+
+    def _put(self, item: object) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False

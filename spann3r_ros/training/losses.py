@@ -1,0 +1,194 @@
+"""What training minimises: the paper's confidence-weighted pointmap regression, and how the scales are compared.
+
+Tensors are batched sequences: B sequences of T frames, maps of H x W pixels. Head 1 answers for frames 0..T-2
+(``left``), head 2 for frames 1..T-1 (``right``). All points are in the optical frame of the first camera of the
+sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spann3r_ros.errors import ConfigError
+
+NORMALISERS = ("sequence", "upstream", "metric")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Everything the two heads said about T frames.
+
+    Attributes:
+        left: (B, T-1, H, W, 3) head 1, frames 0..T-2.
+        left_confidence: (B, T-1, H, W), at least 1.
+        right: (B, T-1, H, W, 3) head 2, frames 1..T-1.
+        right_confidence: (B, T-1, H, W), at least 1.
+    """
+
+    left: Tensor
+    left_confidence: Tensor
+    right: Tensor
+    right_confidence: Tensor
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the T frames really show.
+
+    Attributes:
+        points: (B, T, H, W, 3) in the first camera of the sequence, metres.
+        valid: (B, T, H, W) bool; the other pixels take no part.
+    """
+
+    points: Tensor
+    valid: Tensor
+
+
+def mean_distance(points: Tensor, valid: Tensor, share_count: bool = False) -> Tensor:
+    """(B,) mean distance from the origin of the valid points of (B, T, H, W, 3).
+
+    With ``share_count`` the sum of each sequence is divided by the number of valid pixels of the whole batch: the
+    published training code does so, which makes the scale of a sequence B times too small.
+    """
+    total = (points.norm(dim=-1) * valid).flatten(1).sum(1)
+    count = valid.flatten(1).sum(1)
+    if share_count:
+        count = count.sum()
+    return torch.clamp_min(total / (count + 1e-8), 1e-8)
+
+
+def scales(answers: Answers, truth: Truth, normaliser: str) -> tuple[Tensor, Tensor]:
+    """(B,) scale of the prediction and (B,) of the truth, by which each is divided before they are compared.
+
+    ``sequence``: mean distance of each sequence. ``upstream``: the same with the published code's shared pixel count.
+    ``metric``: the true scale for both, so that the network has to answer in metres.
+    """
+    if normaliser not in NORMALISERS:
+        raise ConfigError("normaliser", got=normaliser, expected=" | ".join(NORMALISERS))
+    share = normaliser == "upstream"
+    true = mean_distance(truth.points, truth.valid, share)
+    if normaliser == "metric":
+        return true, true
+    final = torch.cat([answers.left, answers.right[:, -1:]], 1)
+    return mean_distance(final, truth.valid, share), true
+
+
+def scale_penalty(predicted: Tensor, true: Tensor, normaliser: str) -> Tensor:
+    """Scalar: how much too large the predictions are, which regression after division cannot see.
+
+    Over the sequences whose predicted scale exceeds the true one, the mean difference; the published code averages
+    over all pairs of sequences of the batch instead (``upstream``).
+    """
+    if normaliser == "metric":
+        return predicted.new_zeros(())
+    large = predicted > true
+    if not bool(large.any()):
+        return predicted.new_zeros(())
+    if normaliser == "upstream":
+        return (predicted[large][:, None] - true[None, :]).abs().mean()
+    return (predicted[large] - true[large]).mean()
+
+
+def _mean_over_maps(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid pixels of each of the T-1 maps of the batch, then over the maps."""
+    dims = (0, 2, 3)
+    return ((values * valid).sum(dims) / valid.sum(dims).clamp_min(1)).mean()
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The loss and what it is made of.
+
+    Attributes:
+        total: scalar to differentiate.
+        confidence: the paper's confidence-weighted regression.
+        penalty: of predictions that are too large.
+        left, right: (T-1,) mean error of each head over the true scale, frame by frame, for the log; detached.
+    """
+
+    total: Tensor
+    confidence: Tensor
+    penalty: Tensor
+    left: Tensor
+    right: Tensor
+
+
+def no_loss(device: torch.device) -> LossTerms:
+    """The loss of single images, of which no head is asked anything."""
+    zero = torch.zeros((), device=device)
+    return LossTerms(zero, zero, zero, zero.new_zeros(0), zero.new_zeros(0))
+
+
+def pointmap_loss(
+    answers: Answers, truth: Truth, *, alpha: float = 0.4, normaliser: str = "sequence", blend: float = 1.0
+) -> LossTerms:
+    """The training loss of one batch of sequences.
+
+    Per map the mean of ``C * l - alpha * log C`` over valid pixels, where ``l`` is the distance between prediction and
+    truth, each divided by its scale (DUSt3R eq. 4, Spann3R section 3.4), averaged over the maps and times two, plus
+    the scale penalty.
+
+    Args:
+        answers: what the heads said.
+        truth: what is true.
+        alpha: reward for confidence.
+        normaliser: see ``scales``.
+        blend: 1 is the paper's loss. 0 is plain regression, with confidence learned beside it from detached errors;
+            small networks hardly start to learn from the paper's loss. Between, a weighted sum.
+    """
+    predicted_scale, true_scale = scales(answers, truth, normaliser)
+    target = truth.points / true_scale[:, None, None, None, None]
+    weighted, plain, heads = [], [], []
+    for points, confidence, frames in (
+        (answers.left, answers.left_confidence, slice(0, -1)),
+        (answers.right, answers.right_confidence, slice(1, None)),
+    ):
+        valid = truth.valid[:, frames]
+        error = (points / predicted_scale[:, None, None, None, None] - target[:, frames]).norm(dim=-1)
+        reward = alpha * confidence.log()
+        weighted.append(_mean_over_maps(confidence * error - reward, valid))
+        if blend < 1:
+            beside = _mean_over_maps(confidence * error.detach() - reward, valid)
+            plain.append(_mean_over_maps(error, valid) + 0.1 * beside)
+        dims = (0, 2, 3)
+        heads.append((error.detach() * valid).sum(dims) / valid.sum(dims).clamp_min(1))
+    confidence_loss = weighted[0] + weighted[1]
+    penalty = scale_penalty(predicted_scale, true_scale, normaliser)
+    total = confidence_loss + penalty
+    if blend < 1:
+        total = blend * confidence_loss + (1 - blend) * (plain[0] + plain[1]) + penalty
+    return LossTerms(total, confidence_loss, penalty, heads[0], heads[1])
+
+
+def aligned_error(answers: Answers, truth: Truth) -> Tensor:
+    """Scalar: the paper's validation error, after removing shift in z and scale with medians; not differentiable.
+
+    Prediction and truth are shifted so that their median depths are zero, the prediction is scaled by the ratio of the
+    median distances from the median point, and the mean errors of all 2 (T-1) maps are summed.
+    """
+    sequences = truth.points.shape[0]
+    final = torch.cat([answers.left, answers.right[:, -1:]], 1)
+    shifts, factors = [], []
+    for index in range(sequences):
+        depth, spread = [], []
+        for points in (truth.points[index], final[index]):
+            inside = points[truth.valid[index]].clone()
+            depth.append(inside[:, 2].median())
+            inside[:, 2] -= depth[-1]
+            spread.append((inside - inside.median(dim=0).values).norm(dim=-1).median())
+        shifts.append(torch.stack(depth))
+        factors.append(spread[0] / spread[1].clamp(1e-3, 1e3))
+    shift, factor = torch.stack(shifts), torch.stack(factors)[:, None, None, None, None]
+    forward = truth.points.new_tensor([0.0, 0.0, 1.0])
+    true = truth.points - shift[:, 0, None, None, None, None] * forward
+    error = truth.points.new_zeros(())
+    for points, frames in ((answers.left, slice(0, -1)), (answers.right, slice(1, None))):
+        moved = (points - shift[:, 1, None, None, None, None] * forward) * factor
+        distance = (moved - true[:, frames]).norm(dim=-1)
+        valid = truth.valid[:, frames]
+        dims = (0, 2, 3)
+        error = error + ((distance * valid).sum(dims) / valid.sum(dims).clamp_min(1)).sum()
+    return error

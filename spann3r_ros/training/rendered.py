@@ -1,0 +1,90 @@
+"""Training sequences rendered in a synthetic scene, a new camera motion each."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from spann3r_ros.frame import Intrinsics
+from spann3r_ros.sim3 import Sim3
+from spann3r_ros.synthetic.augment import Augmentation
+from spann3r_ros.synthetic.camera import synthetic_camera
+from spann3r_ros.synthetic.renderer import Renderer
+from spann3r_ros.synthetic.scene import Scene
+from spann3r_ros.synthetic.trajectory import EVALUATION_SEED, STYLES, Trajectories
+from spann3r_ros.training.data import Clip
+
+STEP_PER_GAP, TURN_PER_GAP = 0.1, 0.1
+"""Metres and radians that a walking camera moves between frames of 5 Hz; a clip's largest are ``gap`` times these."""
+
+SMOOTH_SHARE = 0.3
+"""Share of the sequences that are rendered with several rays per pixel."""
+
+
+class RenderedSource:
+    """Clips and walks in one scene, or in a new random scene for each sequence.
+
+    Args:
+        scene: to walk in, or None for random ones.
+        size: (height, width) of the images.
+        augmentation: of the colours; None shows them as they are.
+        zoom: largest relative deviation of the focal length.
+    """
+
+    def __init__(
+        self,
+        scene: Scene | None,
+        size: tuple[int, int],
+        augmentation: Augmentation | None = Augmentation(),  # noqa: B008 (immutable)
+        zoom: float = 0.04,
+    ) -> None:
+        self.scene, self.size, self.augmentation, self.zoom = scene, size, augmentation, zoom
+        self._fixed = None if scene is None else (Renderer(scene), Trajectories(scene))
+        self._walk_poses = lru_cache(maxsize=256)(self._draw_walk)
+
+    def clip(self, rng: np.random.Generator, frames: int, gap: float) -> Clip:
+        """See ``data.Source``."""
+        renderer, trajectories = self._scene(rng)
+        step, turn = (0.03, max(0.06, STEP_PER_GAP * gap)), (0.0, TURN_PER_GAP * gap)
+        poses = trajectories.sample_clip(rng, frames, step, turn)
+        return self._render(renderer, poses, poses[0], rng, self._zoomed(rng))
+
+    def walk(self, rng: np.random.Generator, frames: int, first: int, count: int, origin: int) -> Clip:
+        """See ``data.Source``."""
+        renderer, _ = self._scene(rng)
+        seed = int(rng.integers(EVALUATION_SEED))
+        style = sorted(STYLES)[int(rng.integers(len(STYLES)))]
+        rate = float(np.exp(rng.uniform(math.log(3.0), math.log(8.0))))
+        zoom = self._zoomed(rng)
+        poses = self._walk_poses(seed, frames, rate, style)
+        return self._render(renderer, poses[first : first + count], poses[origin], rng, zoom)
+
+    def _draw_walk(self, seed: int, frames: int, rate: float, style: str) -> list[Sim3]:
+        trajectories = self._scene(np.random.default_rng([seed, 3]))[1]
+        return trajectories.walk(seed, frames, rate, style)
+
+    def _scene(self, rng: np.random.Generator) -> tuple[Renderer, Trajectories]:
+        if self._fixed is not None:
+            return self._fixed
+        scene = Scene.random(int(rng.integers(EVALUATION_SEED)))
+        return Renderer(scene), Trajectories(scene)
+
+    def _zoomed(self, rng: np.random.Generator) -> Intrinsics:
+        return synthetic_camera(self.size[1], self.size[0], 1.0 + float(rng.uniform(-self.zoom, self.zoom)))
+
+    def _render(
+        self, renderer: Renderer, poses: list[Sim3], origin: Sim3, rng: np.random.Generator, intrinsics: Intrinsics
+    ) -> Clip:
+        # Smooth edges cost three times as much; some of the sequences having them is enough to know both.
+        supersample = 2 if rng.random() < SMOOTH_SHARE else 1
+        rendering = renderer.render_batch(poses, intrinsics, supersample)
+        images = rendering.image if self.augmentation is None else self.augmentation(rendering.image, rng)
+        return Clip(
+            images=images,
+            points=rendering.points,
+            valid=np.isfinite(rendering.depth),
+            camera_from_world=origin.inverse().matrix(),
+            fixed_world=self._fixed is not None,
+        )

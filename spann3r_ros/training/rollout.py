@@ -1,0 +1,194 @@
+"""The network over a sequence of frames with the spatial memory in the loop, differentiable within a window.
+
+Same steps as ``models.spann3r`` takes on a robot (paper, section 3.1), but batched, with dropout on the memory's
+attention, and with gradients through the tokens that the window itself wrote. Older tokens are in a real
+``SpatialMemory``, without gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from spann3r_ros.memory.spatial import SpatialMemory
+from spann3r_ros.models.dust3r_network import Grid
+from spann3r_ros.models.spann3r_network import Spann3rNetwork
+from spann3r_ros.training.losses import Answers
+
+PairStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
+
+
+@dataclass
+class History:
+    """What a group of walks carries from window to window.
+
+    Attributes:
+        spatial: the memory so far.
+        query: (B, P, E) with which the next step reads it.
+    """
+
+    spatial: SpatialMemory
+    query: Tensor
+
+
+@dataclass
+class Written:
+    """What a window adds to the history, still with gradients.
+
+    Attributes:
+        directions, keys, values: (B, P, E) per frame: unit raw keys, normalised keys and values.
+        received: (B, tokens) attention that the tokens of the memory and then those of the window received.
+        query: (B, P, E) for the next window.
+    """
+
+    directions: list[Tensor] = field(default_factory=list)
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    received: Tensor | None = None
+    query: Tensor | None = None
+
+
+class Rollout:
+    """Runs a network over batches of sequences.
+
+    Args:
+        network: to train.
+        long_term_tokens: of the memory that walks carry along.
+        dropout: of the attention to memory (0.15 in the published training).
+        compiled: whether to compile encoder and pair step; worth it when thousands of steps share few shapes.
+    """
+
+    def __init__(
+        self, network: Spann3rNetwork, *, long_term_tokens: int = 4000, dropout: float = 0.15, compiled: bool = False
+    ) -> None:
+        self.network = network
+        self.long_term_tokens = long_term_tokens
+        self.dropout = dropout
+        self._encode: Callable[[Tensor], Tensor] = network.dust3r.encode
+        self._pair: PairStep = self._pair_step
+        if compiled:
+            self._encode = torch.compile(network.dust3r.encode, dynamic=False)
+            self._pair = torch.compile(self._pair_step, dynamic=False)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, T, 3, H, W) in [-1, 1] to features (B, T, P, E)."""
+        batch, frames = images.shape[:2]
+        features = self._encode(images.flatten(0, 1))
+        return features.reshape(batch, frames, *features.shape[1:])
+
+    def run(
+        self,
+        features: Tensor,
+        grid: Grid,
+        truth: Tensor,
+        use_truth: Tensor,
+        history: History | None = None,
+    ) -> tuple[Answers, Written]:
+        """All pair steps of a window.
+
+        Args:
+            features: (B, T, P, E) of its frames.
+            grid: rows and columns of tokens.
+            truth: (B, T, H, W, 3) true pointmaps in the first camera of the sequence.
+            use_truth: (B,) bool, where the true pointmap is written to memory.
+            history: of the windows before; unchanged. None: the sequence begins here.
+
+        Returns:
+            The answers of both heads, and what ``remember`` adds to the history once gradients are computed.
+        """
+        network = self.network
+        query = None if history is None else history.query
+        spatial = None if history is None else history.spatial
+        written, maps = Written(), []
+        for t in range(features.shape[1] - 1):
+            now, following = features[:, t], features[:, t + 1]
+            fused = now
+            if query is not None:
+                content, attention = self._read(network.norm_q(query), spatial, written)
+                fused = content + query
+                written.received = _add(written.received, attention)
+            left, left_confidence, right, right_confidence, key, query = self._pair(fused, now, following)
+            maps.append((left, left_confidence, right, right_confidence))
+            stored = torch.where(use_truth[:, None, None, None], truth[:, t], left)
+            value = network.value(stored, grid)
+            written.directions.append(functional.normalize(key.detach().float(), dim=-1, eps=1e-12))
+            written.keys.append(network.norm_k(key))
+            written.values.append(network.norm_v(value + key))
+        answers = Answers(*(torch.stack(part, dim=1) for part in zip(*maps, strict=True)))
+        written.query = query
+        return answers, written
+
+    @torch.no_grad()
+    def remember(self, history: History | None, written: Written) -> History:
+        """The history after a window: its tokens move to the memory, with the attention they received meanwhile."""
+        assert written.query is not None
+        if history is None:
+            example = written.values[0]
+            history = self.new_history(written.query.detach(), example.dtype)
+        spatial, received = history.spatial, written.received
+        old, count = spatial.tokens, spatial.tokens_per_frame
+        if received is not None and old:
+            spatial.receive(received[:, :old])
+        rows = zip(written.directions, written.keys, written.values, strict=True)
+        for start, (directions, keys, values) in enumerate(rows):
+            start = old + start * count
+            pruned = spatial.insert(directions, keys, values).survivors is not None
+            if received is not None and not pruned and received.shape[1] >= start + count:
+                spatial.attention[:, spatial.tokens - count : spatial.tokens] = received[:, start : start + count]
+        return History(spatial, written.query.detach())
+
+    def new_history(self, query: Tensor, dtype: torch.dtype) -> History:
+        """An empty one around a query (B, P, E), to be filled from a checkpoint."""
+        batch, tokens, width = query.shape
+        return History(self._new_memory(batch, tokens, width, dtype, query.device), query)
+
+    def _pair_step(self, fused: Tensor, now: Tensor, following: Tensor) -> tuple[Tensor, ...]:
+        network, trunk = self.network, self.network.dust3r
+        rows, columns = (side // trunk.architecture.patch_size for side in trunk.architecture.image_size)
+        grid = (rows, columns)
+        layers1, layers2 = trunk.decode(fused, following, grid, grid)
+        left, right = trunk.pointmap(1, layers1, grid), trunk.pointmap(2, layers2, grid)
+        key, query = network.key(now, layers1), network.query(following, layers2)
+        return left.points, left.confidence, right.points, right.confidence, key, query
+
+    def _new_memory(
+        self, batch: int, tokens: int, width: int, dtype: torch.dtype, device: torch.device
+    ) -> SpatialMemory:
+        return SpatialMemory(
+            batch=batch,
+            tokens_per_frame=tokens,
+            width=width,
+            long_term_tokens=self.long_term_tokens,
+            similarity_threshold=1.0,
+            dtype=dtype,
+            device=device,
+        )
+
+    def _read(self, query: Tensor, spatial: SpatialMemory | None, written: Written) -> tuple[Tensor, Tensor]:
+        """Content (B, P, E) and the attention (B, tokens) given to the old tokens and those of the window."""
+        old = 0 if spatial is None else spatial.tokens
+        scores: list[Tensor] = []
+        values: list[Tensor] = []
+        if spatial is not None and old:
+            scores.append(query @ spatial.keys[:, :old].transpose(1, 2))
+            values.append(spatial.values[:, :old])
+        if written.keys:
+            scores.append(query @ torch.cat(written.keys, dim=1).transpose(1, 2))
+            values.append(torch.cat(written.values, dim=1))
+        weights = torch.softmax(torch.cat(scores, dim=-1).float() * query.shape[-1] ** -0.5, dim=-1)
+        dropped = functional.dropout(weights, self.dropout, self.network.training)
+        parts = torch.split(dropped, [value.shape[1] for value in values], dim=-1)
+        products = [part.to(value.dtype) @ value for part, value in zip(parts, values, strict=True)]
+        content = products[0] if len(products) == 1 else products[0] + products[1]
+        return content, weights.detach().sum(dim=1)
+
+
+def _add(total: Tensor | None, attention: Tensor) -> Tensor:
+    """Sum of two attentions of which the newer may know more tokens."""
+    if total is None:
+        return attention
+    return attention + functional.pad(total, (0, attention.shape[1] - total.shape[1]))

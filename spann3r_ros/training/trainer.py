@@ -1,0 +1,274 @@
+"""The training loop: optimiser steps, averaged weights, checkpoints that continue exactly, and a log."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spann3r_ros.errors import CheckpointError
+from spann3r_ros.models.spann3r_network import Spann3rNetwork
+from spann3r_ros.training.data import PLACES, Prefetch, Sequences, Source
+from spann3r_ros.training.losses import LossTerms, Truth, no_loss, pointmap_loss
+from spann3r_ros.training.recipe import Recipe, recipe_mapping
+from spann3r_ros.training.rollout import History, Rollout
+from spann3r_ros.training.schedule import Plan
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.csv"
+Validate = Callable[[Spann3rNetwork], dict[str, float]]
+
+
+class PlaceHead(nn.Module):
+    """Where in the fixed scene each patch is, from one image's features (B, T, P, E); for training only."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.proj = nn.Linear(width, 3 * PLACES**2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Mean world points (B, T, P, 3 * PLACES**2) of the parts of each patch, metres."""
+        points: Tensor = self.proj(self.norm(features.float()))
+        return points
+
+
+class Trainer:
+    """Trains a network by a recipe.
+
+    Args:
+        network: is changed in place.
+        recipe: what to do.
+        source: where sequences come from.
+        folder: for checkpoint, log and what is exported; made if missing.
+        validate: gives figures of the averaged weights for the log, or None.
+    """
+
+    def __init__(
+        self,
+        network: Spann3rNetwork,
+        recipe: Recipe,
+        source: Source,
+        folder: Path,
+        validate: Validate | None = None,
+    ) -> None:
+        self.network, self.recipe, self.source, self.folder = network, recipe, source, folder
+        self.validate = validate
+        self.device = network.value_out.weight.device
+        self.step, self.seconds, self.frames = 0, 0.0, 0
+        self.place_head = PlaceHead(network.architecture.trunk.encoder_width).to(self.device)
+        self.trained = nn.ModuleDict({"network": network, "place_head": self.place_head})
+        self.optimizers = optimizers(self.trained, recipe)
+        self._base_rates = [[group["lr"] for group in each.param_groups] for each in self.optimizers]
+        self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        self.histories: dict[int, History] = {}
+        self.rollout = Rollout(
+            network,
+            long_term_tokens=recipe.long_term_tokens,
+            dropout=recipe.dropout,
+            compiled=recipe.compute.compiled,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self, until: int | None = None, progress: Callable[[Plan, LossTerms, float], None] | None = None) -> None:
+        """Train from the current step to ``until`` (default: the end), writing checkpoints and the log.
+
+        ``progress`` is called after every step with what it did, its losses and the seconds it took.
+        """
+        recipe = self.recipe
+        end = min(recipe.curriculum.steps, until if until is not None else recipe.curriculum.steps)
+        patch = self.network.architecture.trunk.patch_size
+        saved = time.monotonic()
+        self.network.train()
+        if self.step >= end:
+            return
+        with Prefetch(self.source, recipe.curriculum, seed=recipe.seed, patch=patch, start=self.step) as batches:
+            for plan, batch in batches:
+                begun = time.monotonic()
+                terms, place = self.take_step(plan, batch)
+                took = time.monotonic() - begun
+                self.seconds += took
+                self.step += 1
+                if progress is not None:
+                    progress(plan, terms, took)
+                figures: dict[str, float] = {}
+                if self.validate is not None and recipe.validate_every and self.step % recipe.validate_every == 0:
+                    figures = self.validate(self.averaged_network())
+                    logger.info("step %d: %s", self.step, figures)
+                self._log(plan, terms, place, took, figures)
+                if time.monotonic() - saved > 60 * recipe.compute.checkpoint_minutes:
+                    self.save()
+                    saved = time.monotonic()
+                if self.step >= end:
+                    break
+        self.save()
+
+    def take_step(self, plan: Plan, batch: Sequences) -> tuple[LossTerms, float]:
+        """One batch: losses, gradients and, when enough batches are accumulated, new weights."""
+        recipe, network = self.recipe, self.network
+        torch.manual_seed(recipe.seed * 1_000_003 + plan.step)
+        images, points = batch.images.to(self.device), batch.points.to(self.device)
+        truth = Truth(points, batch.valid.to(self.device))
+        use_truth = torch.rand(len(images)).to(self.device) < plan.truth
+        window = plan.window
+        history = (
+            self.histories.pop(window.group, None) if window is not None and window.first > window.origin else None
+        )
+        place = torch.zeros(())
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.compute.bf16):
+            features = self.rollout.encode(images)
+            if plan.stage.frames > 1:
+                grid = network.dust3r.grid(images[:, 0])
+                answers, written = self.rollout.run(features, grid, points, use_truth, history)
+        if recipe.loss.place and batch.places is not None:
+            said, places = (x.unflatten(-1, (-1, 3)) for x in (self.place_head(features), batch.places.to(self.device)))
+            place = (said - places).norm(dim=-1).mean()
+        if plan.stage.frames > 1:
+            terms = pointmap_loss(
+                answers, truth, alpha=recipe.loss.alpha, normaliser=recipe.loss.normaliser, blend=plan.blend
+            )
+        else:
+            terms = no_loss(self.device)
+        total = terms.total + recipe.loss.place * place
+        torch.autograd.backward(total / recipe.optimizer.accumulate)
+        if window is not None and not window.last:
+            self.histories[window.group] = self.rollout.remember(history, written)
+        if (plan.step + 1) % recipe.optimizer.accumulate == 0:
+            self._update(plan)
+        self.frames += images.shape[0] * images.shape[1]
+        return terms, float(place.detach())
+
+    def _update(self, plan: Plan) -> None:
+        recipe = self.recipe
+        factor = recipe.curriculum.learning_rate(plan.step)
+        parameters = [p for each in self.optimizers for group in each.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip)
+        for optimizer, rates in zip(self.optimizers, self._base_rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        decay = min(recipe.optimizer.average, (1 + plan.step) / (10 + plan.step))
+        state = self.network.state_dict()
+        with torch.no_grad():
+            for name, tensor in self.average.items():
+                tensor.lerp_(state[name], 1 - decay)
+
+    def averaged_network(self) -> Spann3rNetwork:
+        """A network with the averaged weights, in evaluation mode."""
+        network = Spann3rNetwork(self.network.architecture).to(self.device)
+        network.load_state_dict(self.average)
+        return network.eval()
+
+    def save(self) -> Path:
+        """Write the checkpoint, replacing the last one only when the new one is complete."""
+        histories = {
+            group: (history.spatial.tensors(), history.spatial.counters(), history.query)
+            for group, history in self.histories.items()
+        }
+        state = {
+            "recipe": recipe_mapping(self.recipe),
+            "step": self.step,
+            "seconds": self.seconds,
+            "frames": self.frames,
+            "network": self.network.state_dict(),
+            "place_head": self.place_head.state_dict(),
+            "average": self.average,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "gradients": {n: p.grad for n, p in self.trained.named_parameters() if p.grad is not None},
+            "histories": histories,
+        }
+        path = self.folder / CHECKPOINT
+        torch.save(state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+        return path
+
+    def resume(self, path: Path | None = None) -> None:
+        """Continue from a checkpoint: weights, optimiser, averages, memories of the walks, and place in the data.
+
+        Raises:
+            CheckpointError: no such file, or one of another network.
+        """
+        path = path or self.folder / CHECKPOINT
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.place_head.load_state_dict(state["place_head"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"training checkpoint {path}", got=error, expected="one that this recipe wrote"
+            ) from error
+        self.average = {name: tensor.clone() for name, tensor in state["average"].items()}
+        for name, parameter in self.trained.named_parameters():
+            parameter.grad = state["gradients"].get(name)
+        self.step, self.seconds, self.frames = state["step"], state["seconds"], state["frames"]
+        self.histories = {
+            group: self._history(tensors, counters, query)
+            for group, (tensors, counters, query) in state["histories"].items()
+        }
+
+    def _history(self, tensors: dict[str, Tensor], counters: dict[str, float], query: Tensor) -> History:
+        history = self.rollout.new_history(query, tensors["keys"].dtype)
+        history.spatial.restore(tensors, counters)
+        return history
+
+    def _log(self, plan: Plan, terms: LossTerms, place: float, took: float, figures: dict[str, float]) -> None:
+        path = self.folder / LOG
+        new = not path.exists()
+        row: dict[str, Any] = {
+            "step": plan.step,
+            "stage": plan.stage.name,
+            "walk": "" if plan.window is None else plan.window.first,
+            "loss": float(terms.total.detach()),
+            "left": " ".join(f"{float(error):.4f}" for error in terms.left),
+            "right": " ".join(f"{float(error):.4f}" for error in terms.right),
+            "place": place,
+            "rate": self.recipe.curriculum.learning_rate(plan.step),
+            "step_seconds": round(took, 3),
+            "seconds": round(self.seconds, 1),
+            "frames": self.frames,
+            "validation": " ".join(f"{name}={value:.4f}" for name, value in figures.items()),
+        }
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def optimizers(module: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the matrices of the transformer blocks when the recipe gives it a learning rate.
+
+    Biases, norms and other vectors have no weight decay.
+    """
+    settings = recipe.optimizer
+    matrices, decayed, plain = [], [], []
+    muon = settings.muon_learning_rate > 0
+    if muon and not hasattr(torch.optim, "Muon"):
+        logger.warning("this PyTorch (%s) has no Muon (2.9 and later have): AdamW takes all weights", torch.__version__)
+        muon = False
+    for name, parameter in module.named_parameters():
+        in_block = any(part in name for part in ("enc_blocks", "dec_blocks", "value_encoder"))
+        if muon and in_block and parameter.ndim == 2:
+            matrices.append(parameter)
+        elif parameter.ndim >= 2:
+            decayed.append(parameter)
+        else:
+            plain.append(parameter)
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    result: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    ]
+    if matrices:
+        result.append(torch.optim.Muon(matrices, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay))
+    return result
