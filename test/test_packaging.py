@@ -191,9 +191,13 @@ def test_cmake_builds_installs_and_the_result_runs(tmp_path: Path) -> None:
     assert (installed / "py.typed").is_file()
     assert (installed / "blocks/__init__.py").is_file()
     assert not (installed / "blocks/__pycache__").exists()
-    assert (install / "share/spann3r_ros/msg/ReconstructionStatus.msg").is_file()  # what `ros2 interface show` reads
-    assert (install / "share/spann3r_ros/config/fastdds.xml").is_file()
-    libraries = {"PYTHONPATH": str(modules), "LD_LIBRARY_PATH": str(install / "lib")}
+    assert (install / "share/spann3r_ros/msg/ReconstructionStatus.msg").is_file()  # for `ros2 interface show`
+    for name in ("config/fastdds.xml", "launch/spann3r.launch.py", "package.xml"):
+        assert (install / "share/spann3r_ros" / name).is_file()
+    libraries = {
+        name: os.pathsep.join(filter(None, [str(folder), environment.get(name)]))
+        for name, folder in (("PYTHONPATH", modules), ("LD_LIBRARY_PATH", install / "lib"))
+    }
     code = (
         "import spann3r_ros.config as config; from spann3r_ros.msg import ReconstructionStatus as Status;"
         "from spann3r_ros.srv import SaveMap;"
