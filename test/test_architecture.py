@@ -20,9 +20,17 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 ROS = {
     *("rclpy", "tf2_ros", "cv_bridge", "sensor_msgs_py", "tf_transformations"),
     *("ament_index_python", "launch", "launch_ros", "launch_pytest"),
-    *("builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "nav_msgs", "rcl_interfaces"),
+    *(
+        "builtin_interfaces",
+        "diagnostic_msgs",
+        "geometry_msgs",
+        "lifecycle_msgs",
+        "nav_msgs",
+        "rcl_interfaces",
+        "rosgraph_msgs",
+    ),
     "rosgraph_msgs",
-    *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs", "visualization_msgs"),
+    *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs"),
 }
 NOUNS = {"frame", "sim3", "prediction", "point_cloud", "config", "errors", "memory.statistics"}
 FLOW = {"frame_selection", "reconstruction", "worker"}
