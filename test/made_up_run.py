@@ -72,5 +72,5 @@ def write_run(
         world.insert(prediction)
         record.frames.add(frame.stamp, 0.010 * (index + 1), 0, 12 * (index + 1), 10**8 + index)
         record.frames.confidence[-1], record.frames.posed[-1] = 0.5, True
-    run.finish(world, record)
+    run.finish(world.cloud(), world.trajectory(), record)
     return run

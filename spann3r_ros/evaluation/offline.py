@@ -94,7 +94,8 @@ class OfflineRun:
         self._collect(self.reconstruction.flush())
         self.record.seconds = time.perf_counter() - begin
         self._close_record()
-        self.folder.finish(self.reconstruction.map, self.record)
+        world = self.reconstruction.map
+        self.folder.finish(world.cloud(), world.trajectory(), self.record)
         if failure is not None:
             raise failure
         if not self.record.frames and self.record.finished:
@@ -152,7 +153,8 @@ class OfflineRun:
         self.record.skipped = {**skipped, **self._refused}
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak = peak if sys.platform == "darwin" else peak * 1024  # macOS counts in bytes, Linux in KiB
-        self.record.peak_memory_bytes = max([peak, *self.record.frames.memory_bytes])
+        sizes = [size for size in self.record.frames.memory_bytes if size is not None]
+        self.record.peak_memory_bytes = max([peak, *sizes])
         if torch.cuda.is_available():
             self.record.peak_gpu_bytes = torch.cuda.max_memory_allocated()
 

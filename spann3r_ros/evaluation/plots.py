@@ -124,7 +124,7 @@ def memory_plot(runs: Sequence[Scores]) -> bytes | None:
     def draw(axes: Any) -> None:
         for run in runs:
             frames = run.record.frames
-            axes[0].plot(np.array(frames.memory_bytes) / 1e6, label=run.record.name)
+            axes[0].plot(np.array(frames.memory_bytes, dtype=float) / 1e6, label=run.record.name)
             axes[1].plot(frames.tokens, label=run.record.name)
         for plot, label in zip(axes, ("resident memory [MB]", "tokens in memory"), strict=True):
             plot.set_xlabel("frame")

@@ -11,7 +11,7 @@ colmap/, transforms.json (optional) the cameras for other programs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from spann3r_ros.evaluation.run_record import RunRecord
 from spann3r_ros.evaluation.trajectory import CameraPath
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import depth_from_pointmap
-from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.storage import WORLD_AXES, read_ply, write_ply, write_trajectory
+from spann3r_ros.mapping.trajectory import StampedPose
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.prediction import Prediction
 
@@ -101,12 +101,11 @@ class RunFolder:
             name = str(file.relative_to(self.path))
             self._images[index] = PosedImage(name, prediction.frame.stamp, pose, intrinsics)
 
-    def finish(self, world: Map, record: RunRecord) -> None:
+    def finish(self, cloud: PointCloud, poses: Iterable[StampedPose], record: RunRecord) -> None:
         """Map, trajectory, exports and record, as far as they have come."""
-        cloud = world.cloud()
         unit = "metres" if record.metric else "the model's own, not metres"
         write_ply(self.path / CLOUD, cloud, [WORLD_AXES, f"unit: {unit}"])
-        write_trajectory(self.path / TRAJECTORY, world.trajectory())
+        write_trajectory(self.path / TRAJECTORY, poses)
         images = [self._images[index] for index in sorted(self._images)]
         if self.artefacts.colmap:
             write_colmap(self.path / "colmap", images, cloud)

@@ -28,7 +28,7 @@ class FrameLog:
         posed: whether a camera pose was recovered.
         rejected: frames so far that the memory refused as too similar.
         tokens: tokens in the memory afterwards.
-        memory_bytes: resident size of the process afterwards.
+        memory_bytes: resident size of the process afterwards; None where it is another process.
     """
 
     stamp: list[int] = field(default_factory=list)
@@ -37,9 +37,9 @@ class FrameLog:
     posed: list[bool] = field(default_factory=list)
     rejected: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
-    memory_bytes: list[int] = field(default_factory=list)
+    memory_bytes: list[int | None] = field(default_factory=list)
 
-    def add(self, stamp: int, seconds: float | None, rejected: int, tokens: int, memory_bytes: int) -> None:
+    def add(self, stamp: int, seconds: float | None, rejected: int, tokens: int, memory_bytes: int | None) -> None:
         """A frame whose pointmap may come later."""
         self.stamp.append(stamp)
         self.seconds.append(seconds)
