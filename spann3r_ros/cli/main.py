@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "bench": "measure speed and memory on this machine",
     "parameters": "list the parameters of the node, or write them as YAML and Markdown",
     "train": "train a network from nothing in a synthetic scene, or fine-tune existing weights",
+    "embedded": "measure the model that ships, in the apartment it knows and in rooms it does not",
     "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
     "view": "make a page that shows a map in a browser",
     "parity": "replay recorded network activations through the model and compare every tensor",

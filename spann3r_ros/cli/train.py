@@ -13,6 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="recipe, for example config/train/house.yaml")
     parser.add_argument("--output", type=Path, help="folder for checkpoint and log; default out/train/NAME")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in the output folder")
+    parser.add_argument("--init", type=Path, help="weights to begin with, for example spann3r.pth")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", default=[], help="bags or dataset folders with true poses and depth"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--export", type=Path, help="at the end, write the averaged weights to this .safetensors")
     parser.add_argument("--until", type=int, help="stop after this step; a later --resume goes on")
 
 
@@ -23,19 +29,21 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
+    from spann3r_ros.training.export import export
     from spann3r_ros.training.recipe import read_recipe
     from spann3r_ros.training.session import open_session
+    from spann3r_ros.training.trainer import CHECKPOINT
 
     recipe = read_recipe(arguments.config)
     folder = arguments.output or Path("out") / "train" / recipe.name
-    if (folder / "checkpoint.pt").exists() and not arguments.resume:
+    if (folder / CHECKPOINT).exists() and not arguments.resume:
         raise ConfigError(
             f"checkpoint in {folder}", expected="none", next_step="Continue with --resume, or choose another --output"
         )
     if recipe.compute.threads:
         torch.set_num_threads(recipe.compute.threads)
     torch.set_flush_denormal(True)
-    trainer = open_session(recipe, folder)
+    trainer = open_session(recipe, folder, arguments.init, arguments.data, arguments.device)
     if arguments.resume:
         trainer.resume()
     with tqdm(total=recipe.curriculum.steps, initial=trainer.step, unit="step", mininterval=5) as bar:
@@ -52,4 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             trainer.save()
             raise
     print(f"step {trainer.step} of {recipe.curriculum.steps}, {trainer.frames} frames, checkpoint in {folder}")
+    if arguments.export is not None:
+        export(folder / CHECKPOINT, arguments.export)
+        print(f"weights in {arguments.export}")
     return 0

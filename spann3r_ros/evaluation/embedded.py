@@ -70,11 +70,16 @@ class Figures:
 
     def median(self, name: str) -> float:
         """Median over the sequences of an attribute of ``SequenceErrors``."""
-        return float(np.nanmedian([getattr(error, name) for error in self.errors]))
+        return float(np.median(self._known(name)))
 
     def mean(self, name: str) -> float:
         """Mean over the sequences, likewise."""
-        return float(np.nanmean([getattr(error, name) for error in self.errors]))
+        return float(np.mean(self._known(name)))
+
+    def _known(self, name: str) -> list[float]:
+        """The values that are numbers; a single NaN where none is."""
+        values = [float(getattr(error, name)) for error in self.errors]
+        return [value for value in values if not np.isnan(value)] or [float("nan")]
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,31 @@ class Report:
     random_walks: Figures
     seconds: float
     seconds_224: float
+
+    def rows(self) -> list[str]:
+        """The table, in Markdown. Sequence errors are means over points; a set is summed up by its median."""
+        clips, walks, forgetful = self.clips, self.walks, self.forgetful
+        worse = forgetful.median("aligned") / walks.median("aligned")
+        table = [
+            (f"apartment, {len(clips.errors)} unseen clips: pointmap error / scene scale, no alignment", clips, "raw"),
+            ("same clips, after Sim(3)", clips, "aligned"),
+            ("same clips, depth of the first frame", clips, "depth"),
+            (f"apartment, {len(walks.errors)} unseen walks: pointmap error after Sim(3)", walks, "aligned"),
+            ("same walks, no alignment", walks, "raw"),
+            ("same walks: ATE after Sim(3) / path length", walks, "ate"),
+            ("same walks: share of the frames with a pose", walks, "poses"),
+            (f"same walks, memory of one frame: pointmap error after Sim(3) ({worse:.1f} times)", forgetful, "aligned"),
+            ("same walks, memory of one frame: ATE / path length", forgetful, "ate"),
+            (f"unseen random rooms, {len(self.random_clips.errors)} clips, no alignment", self.random_clips, "raw"),
+            ("same clips, after Sim(3)", self.random_clips, "aligned"),
+            (f"unseen random rooms, {len(self.random_walks.errors)} walks, after Sim(3)", self.random_walks, "aligned"),
+            ("same walks: ATE after Sim(3) / path length", self.random_walks, "ate"),
+        ]
+        rows = ["| on motions never used in training | median | mean |", "|---|---|---|"]
+        rows += [f"| {text} | {figures.median(name):.1%} | {figures.mean(name):.1%} |" for text, figures, name in table]
+        for text, seconds in (("its own image size", self.seconds), ("224 x 224", self.seconds_224)):
+            rows.append(f"| time per frame at {text} | {1e3 * seconds:.1f} ms ({1 / seconds:.0f} frames/s) | |")
+        return rows
 
 
 def evaluate(

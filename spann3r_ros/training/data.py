@@ -60,7 +60,13 @@ class Clip:
 
 
 class Source(Protocol):
-    """Where sequences come from; deterministic in its arguments."""
+    """Where sequences come from; deterministic in its arguments.
+
+    Attributes:
+        description: what it is, for the record.
+    """
+
+    description: str
 
     def clip(self, rng: np.random.Generator, frames: int, gap: float) -> Clip:
         """A sequence of its own; at most ``gap`` trajectory frames between neighbours."""

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from spann3r_ros.errors import CheckpointError
+from spann3r_ros.models.architecture_formats import architecture_from_json
 from spann3r_ros.models.checkpoint import write_checkpoint
 from spann3r_ros.training.recipe import Recipe, recipe_from
 
@@ -40,18 +41,18 @@ def export(checkpoint: Path, path: Path, figures: dict[str, float] | None = None
             "steps": state["step"],
             "frames": state["frames"],
             "seconds": round(state["seconds"]),
-            "data": f"synthetic scene: {recipe.scene}",
+            "data": state["data"],
             "revision": revision(),
             "torch": torch.__version__,
             "figures": figures or {},
         }
-        weights = state["average"]
+        weights, architecture = state["average"], architecture_from_json(state["architecture"])
     except (OSError, KeyError, RuntimeError) as error:
         raise CheckpointError(
             f"training checkpoint {checkpoint}", got=error, expected="what Trainer.save wrote"
         ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_checkpoint(path, weights, recipe.architecture, {"training": record}, torch.float16)
+    write_checkpoint(path, weights, architecture, {"training": record}, torch.float16)
     return record
 
 

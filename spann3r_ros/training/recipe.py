@@ -87,6 +87,8 @@ class Recipe:
     Attributes:
         name: of its folder.
         seed: of every random draw.
+        augmentation: strength of the disturbance of colours, 1 for what cameras and light do; less makes a fixed scene
+            easier to recognise.
         scene: ``apartment``, ``random`` (a new random scene per sequence) or a scene file; unused with recorded data.
         architecture: of the network; ignored when it begins from existing weights.
         curriculum: what is seen when.
@@ -101,6 +103,7 @@ class Recipe:
     name: str = "training"
     seed: int = 1
     scene: str = "apartment"
+    augmentation: float = 1.0
     architecture: Spann3rArchitecture = field(default_factory=Spann3rArchitecture)
     curriculum: Curriculum = field(default_factory=lambda: Curriculum((Stage("clips", 1000, 4, 5),)))
     optimizer: Optimizer = field(default_factory=Optimizer)

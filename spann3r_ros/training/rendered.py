@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import lru_cache
 
@@ -29,7 +30,7 @@ class RenderedSource:
     Args:
         scene: to walk in, or None for random ones.
         size: (height, width) of the images.
-        augmentation: of the colours; None shows them as they are.
+        augmentation: strength of the disturbance of the colours; 0 shows them as they are.
         zoom: largest relative deviation of the focal length.
     """
 
@@ -37,10 +38,12 @@ class RenderedSource:
         self,
         scene: Scene | None,
         size: tuple[int, int],
-        augmentation: Augmentation | None = Augmentation(),  # noqa: B008 (immutable)
-        zoom: float = 0.04,
+        augmentation: float = 1.0,
+        zoom: float = 0.02,
     ) -> None:
-        self.scene, self.size, self.augmentation, self.zoom = scene, size, augmentation, zoom
+        self.scene, self.size, self.zoom = scene, size, zoom
+        self.description = "synthetic random scenes" if scene is None else f"synthetic scene '{scene.name}'"
+        self.augmentation = weakened(augmentation) if augmentation > 0 else None
         self._fixed = None if scene is None else (Renderer(scene), Trajectories(scene))
         self._walk_poses = lru_cache(maxsize=256)(self._draw_walk)
 
@@ -88,3 +91,10 @@ class RenderedSource:
             camera_from_world=origin.inverse().matrix(),
             fixed_world=self._fixed is not None,
         )
+
+
+def weakened(strength: float) -> Augmentation:
+    """The usual augmentation with all its amplitudes multiplied; which share of the frames is blurred stays."""
+    usual = Augmentation()
+    amplitudes = {field.name: strength * getattr(usual, field.name) for field in dataclasses.fields(usual)}
+    return dataclasses.replace(usual, **amplitudes | {"blurred": usual.blurred})

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from spann3r_ros.blocks.linear_head import LinearHead
+from spann3r_ros.errors import CheckpointError, ConfigError
+from spann3r_ros.evaluation.datasets import open_sequence
+from spann3r_ros.models.architecture import Spann3rArchitecture
+from spann3r_ros.models.checkpoint import load_into, read_checkpoint
 from spann3r_ros.models.spann3r_network import Spann3rNetwork
 from spann3r_ros.synthetic.scene import Scene
+from spann3r_ros.training.data import Source
 from spann3r_ros.training.recipe import Recipe
+from spann3r_ros.training.recorded import RecordedSource
 from spann3r_ros.training.rendered import RenderedSource
 from spann3r_ros.training.trainer import Trainer
 
@@ -29,15 +36,54 @@ def new_network(recipe: Recipe) -> Spann3rNetwork:
     return network
 
 
-def scene_of(recipe: Recipe) -> Scene | None:
-    """The fixed scene of a recipe, or None for random ones."""
-    if recipe.scene == "random":
-        return None
-    return Scene.apartment() if recipe.scene == "apartment" else Scene.read(Path(recipe.scene))
+def existing_network(path: Path) -> Spann3rNetwork:
+    """The network of published or own weights; raises CheckpointError for a file of another family."""
+    checkpoint = read_checkpoint(path)
+    if not isinstance(checkpoint.architecture, Spann3rArchitecture):
+        raise CheckpointError(f"family of {path}", got=checkpoint.family, expected="spann3r")
+    network = Spann3rNetwork(checkpoint.architecture)
+    load_into(network, checkpoint)
+    # Weights that are mapped from the file are read-only; training needs its own.
+    state = {name: tensor.detach().float().clone() for name, tensor in network.state_dict().items()}
+    network = Spann3rNetwork(checkpoint.architecture)
+    network.load_state_dict(state)
+    return network
 
 
-def open_session(recipe: Recipe, folder: Path) -> Trainer:
-    """A trainer in its first state."""
-    network = new_network(recipe)
-    source = RenderedSource(scene_of(recipe), recipe.architecture.trunk.image_size)
-    return Trainer(network, recipe, source, folder)
+def source_of(recipe: Recipe, size: tuple[int, int], data: Sequence[Path] = ()) -> Source:
+    """Recordings when there are any, else the recipe's scene; raises DataError for a path that holds no sequence."""
+    if data:
+        return RecordedSource([open_sequence(path) for path in data], size)
+    scene = None
+    if recipe.scene != "random":
+        scene = Scene.apartment() if recipe.scene == "apartment" else Scene.read(Path(recipe.scene))
+    return RenderedSource(scene, size, recipe.augmentation)
+
+
+def open_session(
+    recipe: Recipe, folder: Path, init: Path | None = None, data: Sequence[Path] = (), device: str = "auto"
+) -> Trainer:
+    """A trainer in its first state.
+
+    Args:
+        recipe: what to do.
+        folder: for checkpoint and log.
+        init: weights to begin with, whose architecture then counts; None: random ones of the recipe's architecture.
+        data: bags or dataset folders to learn from instead of the recipe's scene.
+        device: ``auto`` takes CUDA when there is one.
+
+    Raises:
+        ConfigError: single images or the place task with data that has no fixed world.
+    """
+    network = new_network(recipe) if init is None else existing_network(init)
+    single = [stage.name for stage in recipe.curriculum.stages if stage.frames < 2]
+    if single and (data or recipe.scene == "random"):
+        raise ConfigError(
+            f"stages of single images ({', '.join(single)})",
+            got="recordings or random scenes",
+            expected="one fixed scene, in which an image has a place",
+        )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    source = source_of(recipe, network.architecture.trunk.image_size, data)
+    return Trainer(network.to(device), recipe, source, folder)

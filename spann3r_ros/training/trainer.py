@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spann3r_ros.errors import CheckpointError
+from spann3r_ros.models.architecture_formats import architecture_to_json
 from spann3r_ros.models.spann3r_network import Spann3rNetwork
 from spann3r_ros.training.data import PLACES, Prefetch, Sequences, Source
 from spann3r_ros.training.losses import LossTerms, Truth, no_loss, pointmap_loss
@@ -176,6 +177,8 @@ class Trainer:
         }
         state = {
             "recipe": recipe_mapping(self.recipe),
+            "architecture": architecture_to_json(self.network.architecture),
+            "data": self.source.description,
             "step": self.step,
             "seconds": self.seconds,
             "frames": self.frames,

@@ -45,6 +45,8 @@ def recipe(*stages: Stage, width: int = 32, **changes: object) -> Recipe:
 class SlantedWalls:
     """Colourful pictures of a slanted wall; neighbouring frames are shifted along it."""
 
+    description = "slanted walls"
+
     def clip(self, rng: np.random.Generator, frames: int, gap: float) -> Clip:
         return self._clip(rng, frames, 0, 0)
 
