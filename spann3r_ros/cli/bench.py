@@ -20,13 +20,18 @@ import numpy as np
 import torch
 
 from spann3r_ros.config import Config
+from spann3r_ros.evaluation.parity import memory_config
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.memory.spatial import SpatialMemory
 from spann3r_ros.models.architecture import Spann3rArchitecture
+from spann3r_ros.models.architecture_formats import architecture_from_config
+from spann3r_ros.models.checkpoint import read_checkpoint
+from spann3r_ros.models.registry import load_network
 from spann3r_ros.models.spann3r import Spann3r
 from spann3r_ros.models.spann3r_network import Spann3rNetwork
+from spann3r_ros.models.tensor_file import read_tensor_file
 from spann3r_ros.prediction import Prediction
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -76,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         if precision != "fp32" and "fp32" in maps:
             error = np.linalg.norm(points - maps["fp32"], axis=-1) / np.linalg.norm(maps["fp32"], axis=-1)
             print(f"{precision} against fp32: median relative difference of the pointmaps {np.median(error):.2e}")
+    _compare_on_recording()
     print()
     for name, seconds in (
         ("memory read, 4980 tokens of 1024", _time(_memory_read(arguments.device))),
@@ -127,6 +133,28 @@ def _random_network(precision: torch.dtype, device: str) -> Spann3rNetwork:
         else:
             torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
     return network
+
+
+def _compare_on_recording() -> None:
+    """bf16 against fp32 on the recorded sequence of a checkout, whose weights are random but whose images are not."""
+    folder = Path(__file__).parents[2] / "test" / "data" / "golden"
+    if not folder.is_dir():
+        print("no recorded sequence here (it lies in the repository): bf16 is not compared on it")
+        return
+    config = json.loads((folder / "spann3r_tiny_config.json").read_text())
+    recording = read_tensor_file(folder / "spann3r_tiny_sequence.safetensors").tensors
+    checkpoint = read_checkpoint(folder / "spann3r_tiny_weights.safetensors", architecture_from_config(config))
+    maps = []
+    for precision in ("fp32", "bf16"):
+        network = load_network(checkpoint, torch.device("cpu"), precision)
+        assert isinstance(network, Spann3rNetwork)
+        model = Spann3r(network, memory_config(config, 48, 80), "recording")
+        memory = model.new_memory()
+        frames = [Frame(i, i, "camera", image) for i, image in enumerate(recording["images_u8"].numpy())]
+        answers = [answer for frame in frames for answer in model.step(frame, memory) if answer.refined]
+        maps.append(np.stack([answer.points for answer in answers]))
+    error = np.linalg.norm(maps[1] - maps[0], axis=-1) / np.linalg.norm(maps[0], axis=-1)
+    print(f"bf16 against fp32 on the recorded sequence: median relative difference {np.median(error):.2e}")
 
 
 def _time(action: Callable[[], object], repeats: int = 20) -> float:

@@ -22,6 +22,7 @@ from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
 from spann3r_ros.memory.statistics import MemoryStatistics
+from spann3r_ros.models.architecture import Dust3rArchitecture
 from spann3r_ros.models.dust3r_network import Dust3rNetwork
 from spann3r_ros.models.pixels import check_pixels, target_size
 from spann3r_ros.models.pointmap import Pointmap, View, fingerprint, to_prediction
@@ -81,6 +82,13 @@ class Dust3rMemory:
         write_snapshot(path, self.owner, tensors, state)
 
 
+def _image_size(config: Config, architecture: Dust3rArchitecture) -> tuple[int, int] | str:
+    """The size that was asked for, else the published preprocessing of the official sizes: 512 follows the aspect."""
+    size = target_size(config, architecture)
+    asked = config.image_height or config.image_width
+    return {(384, 512): "dust3r-512", (224, 224): "dust3r-224"}.get(size, size) if not asked else size
+
+
 class Dust3r:
     """A DUSt3R network with fixed weights; see ``StreamingModel``.
 
@@ -97,7 +105,7 @@ class Dust3r:
         self.config = config
         self.weights = weights
         self.metric = network.architecture.metric
-        self.image_size = target_size(config, network.architecture)
+        self.image_size = _image_size(config, network.architecture)
         self.device = network.enc_norm.weight.device
         samples = [network.enc_norm, network.dec_norm]
         self.fingerprint = fingerprint(self.name, network.architecture, samples, network.dtype)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,15 @@ def test_a_memory_of_another_network_is_refused(tmp_path: Path) -> None:
     memory.save(tmp_path / "memory.safetensors")
     with pytest.raises(MemoryMismatchError, match="belongs to another network"):
         model.load_memory(tmp_path / "memory.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((640, 480), (384, 512)), ((480, 640), (512, 384)), ((512, 288), (288, 512))]
+)
+def test_the_official_size_follows_the_aspect_of_the_image(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    architecture = dataclasses.replace(TINY_TRUNK, image_size=(384, 512))
+    model = Dust3r(Dust3rNetwork(architecture).eval().requires_grad_(False), Config(), "random")
+    memory = model.new_memory()
+    answers = [answer for frame in random_frames(2, size=size) for answer in model.step(frame, memory)]
+    assert [answer.points.shape[:2] for answer in answers] == [expected] * 2

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from spann3r_ros.errors import MemoryMismatchError
+from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+
+
+def test_tensors_come_back_bit_for_bit_even_when_they_share_storage(tmp_path: Path) -> None:
+    base = torch.randn(4, 6)
+    tensors = {"a": base, "b": base, "part": base[:, ::2], "half": base.bfloat16(), "odd": torch.tensor([torch.nan])}
+    write_snapshot(tmp_path / "m", "owner", tensors, {"count": 3})
+    found, state = read_snapshot(tmp_path / "m", "owner")
+    assert state == {"count": 3}
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert found[name].contiguous().view(torch.uint8).tolist() == tensor.contiguous().view(torch.uint8).tolist()
+
+
+def test_other_owners_formats_and_damage_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    write_snapshot(path, "owner", {"a": torch.zeros(100)}, {})
+    with pytest.raises(MemoryMismatchError, match="got owner; expected stranger"):
+        read_snapshot(path, "stranger")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(MemoryMismatchError, match="cannot be read"):
+        read_snapshot(path, "owner")
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(MemoryMismatchError, match=r"format of .*; expected spann3r_ros\.memory\.1"):
+        read_snapshot(path, "owner")

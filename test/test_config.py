@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters, to_mapping
+from spann3r_ros.errors import ConfigError
+
+
+def test_every_parameter_is_described_and_its_default_allowed() -> None:
+    entries = list(parameters(NodeConfig))
+    assert len({entry.name for entry in entries}) == len(entries) > 40
+    for entry in entries:
+        assert entry.help.endswith("."), entry.name
+        assert entry.check(entry.default) == entry.default
+
+
+def test_names_and_values_go_both_ways() -> None:
+    config = from_mapping(NodeConfig, {"memory.working_frames": 3, "device": "cpu", "image_topics": ["a", "b"]})
+    assert (config.memory.working_frames, config.device, config.image_topics) == (3, "cpu", ["a", "b"])
+    assert from_mapping(NodeConfig, to_mapping(config)) == config
+    assert NodeConfig().image_topics is not NodeConfig().image_topics
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("memory.working_frames", 0, r"'memory.working_frames': got 0; expected int 1 .. 64 frames"),
+        ("memory.working_frames", True, "got True; expected int"),
+        ("memory.working_frames", 2.0, r"got 2.0; expected int"),
+        ("device", "tpu", r"got 'tpu'; expected str auto \| cpu \| cuda"),
+        ("map.voxel_size", float("nan"), "got nan"),
+        ("map.voxel_size", "small", "got 'small'; expected float"),
+        (
+            "memory.workingframes",
+            2,
+            r"unknown parameter: got memory.workingframes; expected one of memory.working_frames",
+        ),
+    ],
+)
+def test_wrong_values_are_refused_with_the_range(name: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(Config, {name: value})
+
+
+def test_whole_numbers_pass_for_real_ones() -> None:
+    assert from_mapping(Config, {"map.voxel_size": 1}).map.voxel_size == 1.0
+
+
+def test_the_node_has_all_parameters_of_a_reconstruction() -> None:
+    node = {entry.name: entry for entry in parameters(NodeConfig)}
+    for entry in parameters(Config):
+        assert dataclasses.replace(node[entry.name]) == entry
