@@ -109,7 +109,8 @@ class TransformTree:
                 expected="transforms before and after that time",
             )
         begin, end = link.stamps[place - 1 : place + 1]
-        return _between(*link.transforms[place - 1 : place + 1], (stamp - begin) / (end - begin))
+        share = (stamp - begin) / (end - begin)
+        return _between(link.transforms[place - 1], link.transforms[place], share)
 
 
 def _between(first: Sim3, second: Sim3, share: float) -> Sim3:
