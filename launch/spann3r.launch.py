@@ -1,6 +1,6 @@
 """The node, and if wanted RViz and a bag that starts to play when the node is ready.
 
-ros2 launch spann3r_ros spann3r.launch.py image_topics:="[/front/image_raw]" rviz:=true
+ros2 launch spann3r_ros spann3r.launch.py image_topic:=/camera/image_raw checkpoint:=/models/spann3r.pth rviz:=true
 ros2 launch spann3r_ros spann3r.launch.py bag:=/data/walk rviz:=true
 """
 
@@ -34,6 +34,10 @@ def start(context: LaunchContext) -> list:
     value = {name: LaunchConfiguration(name).perform(context) for name in context.launch_configurations}
     simulated = {"auto": bool(value["bag"]), "true": True, "false": False}[value["use_sim_time"]]
     overrides = {name: value[name] for name in OVERRIDES if value[name]}
+    if value["image_topic"] and value["image_topics"]:
+        raise RuntimeError("give image_topic for one camera, or image_topics for several, not both")
+    if value["image_topic"]:
+        overrides["image_topics"] = [value["image_topic"]]
     if value["image_topics"]:
         overrides["image_topics"] = yaml.safe_load(value["image_topics"])
     # Every image of a recording counts, unless told otherwise.
@@ -78,6 +82,9 @@ def generate_launch_description() -> LaunchDescription:
                 "params_file",
                 default_value=str(SHARE / "config" / "spann3r.yaml"),
                 description="Parameter file of the node; the one that ships explains every parameter.",
+            ),
+            DeclareLaunchArgument(
+                "image_topic", default_value="", description="Image topic of one camera." + as_in_file
             ),
             DeclareLaunchArgument(
                 "image_topics",
