@@ -97,10 +97,13 @@ def describe(publisher: TopicEndpointInfo) -> str:
 
 
 def _suggestion(node: Node, names: list[str]) -> str:
+    this = (node.get_name(), node.get_namespace())
     images = [
         f"{name} ({', '.join(types)})"
         for name, types in node.get_topic_names_and_types()
-        if {RAW, COMPRESSED} & set(types) and name not in names and node.get_publishers_info_by_topic(name)
+        if {RAW, COMPRESSED} & set(types)
+        and name not in names
+        and any((p.node_name, p.node_namespace) != this for p in node.get_publishers_info_by_topic(name))
     ]
     if images:
         return f"Image topics on the graph: {', '.join(images)}. Set image_topics, or remap"

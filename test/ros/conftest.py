@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import sys
@@ -47,9 +48,17 @@ def relative_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def domain() -> int:
-    """A DDS domain that no other test of this process uses at the same time."""
-    return 1 + next(_domains) % 100
+def domain() -> Iterator[int]:
+    """A DDS domain that no other test of this machine uses at the same time."""
+    for number in _domains:
+        domain = 1 + number % 100
+        with (Path(tempfile.gettempdir()) / f"spann3r_ros_test_domain_{domain}").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            yield domain
+            return
 
 
 @pytest.fixture

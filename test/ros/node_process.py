@@ -37,7 +37,7 @@ class NodeProcess:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def wait_for_log(self, text: str, timeout: float = 30.0, count: int = 1) -> str:
+    def wait_for_log(self, text: str, timeout: float = 60.0, count: int = 1) -> str:
         """The line that contains ``text`` (its ``count``-th occurrence)."""
         end = time.monotonic() + timeout
         while True:

@@ -80,7 +80,7 @@ class Robot:
         """
         self.call(GetState, f"{node}/get_state")
 
-    def wait(self, condition: Callable[[], Any], what: str, timeout: float = 20.0) -> None:
+    def wait(self, condition: Callable[[], Any], what: str, timeout: float = 60.0) -> None:
         """Return when ``condition`` holds."""
         end = time.monotonic() + timeout
         while not condition():
