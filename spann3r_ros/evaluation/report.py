@@ -23,7 +23,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21; max-width: 1120px; 
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .18rem .9rem .18rem 0; text-align: right; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; font-weight: 400; color: #444; }
+th:first-child, td:first-child { text-align: left; font-weight: 400; color: #444; white-space: nowrap; }
+.wide { overflow-x: auto; } .wide td { max-width: 22rem; overflow-wrap: anywhere; }
 th.part { text-align: left; padding-top: .8rem; color: #1c1e21; font-weight: 600; }
 img { max-width: 100%; } .views { display: flex; flex-wrap: wrap; gap: .6rem; } figure { margin: 0; flex: 1 1 45%; }
 figcaption { color: #666; font-size: .85rem; } .note { background: #fff6dd; padding: .4rem .8rem; border-radius: 4px; }
@@ -115,17 +116,23 @@ def _scores_table(parts: Sequence[Section], names: Sequence[str]) -> str:
         for row in part.rows:
             cells = "".join(f"<td>{escape(value)}</td>" for value in (row.label, *row.values))
             rows.append(f"<tr>{cells}</tr>")
-    return "<table>" + "\n".join(rows) + "</table>"
+    return '<div class="wide"><table>' + "\n".join(rows) + "</table></div>"
 
 
 def _pictures(runs: Sequence[Scores]) -> list[str]:
     """Every picture for which there is something to draw."""
-    drawn = (
-        ("Trajectory after Sim(3)", plots.trajectory_plot(runs)),
-        ("Position error over time", plots.error_plot(runs)),
-        ("Confidence of every frame", plots.confidence_plot(runs)),
-    )
-    parts = [f"<h2>{title}</h2>{_image(png, title)}" for title, png in drawn if png]
+    parts = []
+    groups = _by_truth(runs)
+    for source, group in groups.items():
+        about = f" on {source}" if len(groups) > 1 else ""
+        drawn = (
+            (f"Trajectory after Sim(3){about}", plots.trajectory_plot(group)),
+            (f"Position error over time{about}", plots.error_plot(group)),
+        )
+        parts += [f"<h2>{escape(title)}</h2>{_image(png, title)}" for title, png in drawn if png]
+    confidence = plots.confidence_plot(runs)
+    if confidence:
+        parts.append(f"<h2>Confidence of every frame</h2>{_image(confidence, 'confidence')}")
     for run in runs:
         if run.folder is None or not (run.folder / "map.ply").exists():
             continue
@@ -137,6 +144,20 @@ def _pictures(runs: Sequence[Scores]) -> list[str]:
             parts.append(f'<h2>Map of {escape(run.record.name)}</h2><div class="views">{"".join(figures)}</div>')
     late = (("Time per frame", plots.latency_plot(runs)), ("Memory over time", plots.memory_plot(runs)))
     return parts + [f"<h2>{title}</h2>{_image(png, title)}" for title, png in late if png]
+
+
+def _by_truth(runs: Sequence[Scores]) -> dict[str, list[Scores]]:
+    """Runs that have the same true path, by the name of their source."""
+    groups: dict[tuple[str, str], list[Scores]] = {}
+    for run in runs:
+        # A bare trajectory file is its own source; the truth it is compared with tells what it is about.
+        path = "" if run.record.mode == "file" else str(run.record.source.get("path", ""))
+        groups.setdefault((run.truth, path), []).append(run)
+    named: dict[str, list[Scores]] = {}
+    for number, group in enumerate(groups.values()):
+        name = str(group[0].record.source.get("name", ""))
+        named[name if name not in named else f"{name} ({number})"] = group
+    return named
 
 
 def _image(png: bytes, text: str) -> str:
@@ -152,7 +173,8 @@ def _parameters(runs: Sequence[Scores]) -> str:
         values = [str(run.record.parameters.get(name, MISSING)) or "(empty)" for run in runs]
         kind = ' class="different"' if len(set(values)) > 1 else ""
         rows.append(f"<tr{kind}>" + "".join(f"<td>{escape(text)}</td>" for text in (name, *values)) + "</tr>")
-    return f"<details open><summary>{len(names)} parameters</summary><table>" + "\n".join(rows) + "</table></details>"
+    table = '<div class="wide"><table>' + "\n".join(rows) + "</table></div>"
+    return f"<details open><summary>{len(names)} parameters</summary>{table}</details>"
 
 
 def _origin(run: Scores) -> str:

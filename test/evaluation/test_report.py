@@ -64,6 +64,14 @@ def test_one_self_contained_page(scores: list[Scores], tmp_path: Path) -> None:
         assert text in page.text
 
 
+def test_runs_on_different_recordings_have_plots_of_their_own(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots are an extra: pip install matplotlib")
+    runs = [evaluate_run(write_run(tmp_path / name, name=name), truth(), EXACT) for name in ("kitchen", "office")]
+    page = Page()
+    page.feed(write_report(tmp_path / "out", runs, "t").read_text())
+    assert "Trajectory after Sim(3) on kitchen" in page.text and "Trajectory after Sim(3) on office" in page.text
+
+
 def test_parameters_that_differ_are_marked(scores: list[Scores], tmp_path: Path) -> None:
     text = write_report(tmp_path / "out", scores, "t", with_plots=False).read_text()
     assert "<img" not in text

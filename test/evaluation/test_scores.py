@@ -103,6 +103,14 @@ def test_frames_without_truth_are_left_out_and_counted(tmp_path: Path) -> None:
     assert "geometry: 2 x frame without true pose" in scores.notes
 
 
+def test_a_damaged_pointmap_is_noted_by_name(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run.path / "pointmaps" / "000004.npz").write_bytes(b"damaged")
+    scores = evaluate_run(run, truth(), EXACT)
+    assert scores.geometry is None and scores.sim3 is not None
+    assert "000004.npz cannot be read" in " ".join(scores.notes)
+
+
 def test_json_has_no_nan(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     content = evaluate_run(run, truth(), EXACT).as_json()
