@@ -4,13 +4,14 @@ map.ply                 the cloud in the world frame (x forward, y left, z up)
 trajectory.txt          camera poses, TUM's format
 run.json                everything needed to repeat and judge it
 depth/000000.tiff       (optional) 32-bit float depth along the optical axis; NaN unknown
-pointmaps/000000.npz    (optional) final pointmap and confidence, for evaluation
+pointmaps/000000.npz    (optional) final pointmap with confidence and colours, for evaluation
 images/000000.png       (with either export) the images as the network saw them
 colmap/, transforms.json (optional) the cameras for other programs
 """
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ class StoredPointmap:
         index, stamp: of the frame.
         points: (h, w, 3) float32 in the world frame.
         confidence: (h, w) float32.
+        colors: (h, w, 3) uint8 RGB.
         size: (width, height) of the camera image it came from.
         intrinsics: of that image, or None.
     """
@@ -59,6 +61,7 @@ class StoredPointmap:
     stamp: int
     points: NDArray[np.float32]
     confidence: NDArray[np.float32]
+    colors: NDArray[np.uint8]
     size: tuple[int, int]
     intrinsics: Intrinsics | None
 
@@ -89,7 +92,11 @@ class RunFolder:
         index, wanted = prediction.frame.index, self.artefacts
         pose, intrinsics = prediction.world_from_camera, prediction.intrinsics
         if wanted.pointmaps:
-            self._write_pointmap(prediction)
+            frame, (height, width) = prediction.frame, prediction.frame.image.shape[:2]
+            points, confidence, colors = prediction.points, prediction.confidence, prediction.colors
+            self.add_pointmap(
+                StoredPointmap(index, frame.stamp, points, confidence, colors, (width, height), frame.intrinsics)
+            )
         if wanted.depth and pose is not None:
             file = self._file("depth", index, "tiff")
             if not cv2.imwrite(str(file), depth_from_pointmap(prediction.points, pose)):
@@ -127,33 +134,28 @@ class RunFolder:
         return CameraPath.read(self.path / TRAJECTORY)
 
     def pointmaps(self) -> Iterator[StoredPointmap]:
-        """The stored pointmaps in the order of the frames; none when they were not written."""
+        """The stored pointmaps in the order of the frames, none when they were not written; DataError for damage."""
         for file in sorted((self.path / POINTMAPS).glob("*.npz")):
-            with np.load(file) as content:
-                width, height = map(int, content["size"])
-                intrinsics = None
-                if len(content["intrinsics"]):
-                    fx, fy, cx, cy = map(float, content["intrinsics"])
-                    intrinsics = Intrinsics(fx, fy, cx, cy, width, height)
-                yield StoredPointmap(
-                    int(file.stem),
-                    int(content["stamp"]),
-                    content["points"],
-                    content["confidence"],
-                    (width, height),
-                    intrinsics,
-                )
+            try:
+                yield _read_pointmap(file)
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                raise DataError(
+                    f"pointmap {file} cannot be read",
+                    got=error,
+                    expected="a file of this version of the package",
+                    next_step="Make the run again",
+                ) from error
 
-    def _write_pointmap(self, prediction: Prediction) -> None:
-        """Everything that a comparison with true depth needs."""
-        frame = prediction.frame
-        k = frame.intrinsics
+    def add_pointmap(self, pointmap: StoredPointmap) -> None:
+        """Everything that a comparison with true depth needs of a frame; ``pointmaps`` reads it back."""
+        k = pointmap.intrinsics
         np.savez(
-            self._file(POINTMAPS, frame.index, "npz"),
-            stamp=np.int64(frame.stamp),
-            points=prediction.points,
-            confidence=prediction.confidence,
-            size=np.array(frame.image.shape[1::-1]),
+            self._file(POINTMAPS, pointmap.index, "npz"),
+            stamp=np.int64(pointmap.stamp),
+            points=pointmap.points,
+            confidence=pointmap.confidence,
+            colors=pointmap.colors,
+            size=np.array(pointmap.size),
             intrinsics=np.array([k.fx, k.fy, k.cx, k.cy] if k else []),
         )
 
@@ -161,3 +163,22 @@ class RunFolder:
         """Name of a frame's file; its folder is made."""
         (self.path / folder).mkdir(exist_ok=True)
         return self.path / folder / f"{index:06d}.{suffix}"
+
+
+def _read_pointmap(file: Path) -> StoredPointmap:
+    """What ``add_pointmap`` wrote."""
+    with np.load(file) as content:
+        width, height = map(int, content["size"])
+        intrinsics = None
+        if len(content["intrinsics"]):
+            fx, fy, cx, cy = map(float, content["intrinsics"])
+            intrinsics = Intrinsics(fx, fy, cx, cy, width, height)
+        return StoredPointmap(
+            int(file.stem),
+            int(content["stamp"]),
+            content["points"],
+            content["confidence"],
+            content["colors"],
+            (width, height),
+            intrinsics,
+        )
