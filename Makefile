@@ -15,8 +15,8 @@ help: ## show this list
 setup: ## make .venv with all that is needed; quick when nothing changed
 	@scripts/setup.sh
 
-demo: setup ## run the node on a bag of images; leaves a map and a picture in out/
-	@$(RUN) python -m spann3r_ros demo $(ARGS)
+demo: setup ## run the node on a bag of images; leaves a map and pictures in out/demo; rviz:=true opens RViz
+	@$(RUN) python -m spann3r_ros demo $(if $(filter true,$(rviz)),--rviz) $(ARGS)
 
 # Some tests kill nodes, and a killed node leaves 34 MB of shared memory behind: give back what nobody uses any more.
 test: setup ## run the tests

@@ -310,8 +310,9 @@ class NodeConfig(Config):
     )
     cloud: str = parameter(
         "filtered",
-        "~/cloud: filtered, the confident points as a list; organised, one point per pixel, NaN if not confident.",
-        choices=("filtered", "organised"),
+        "~/cloud: filtered, the confident points as a list; organised, one point per pixel, NaN if not confident; "
+        "pointmap, one point per pixel, confident or not.",
+        choices=("filtered", "organised", "pointmap"),
         live=True,
     )
     map_rate: float = parameter(

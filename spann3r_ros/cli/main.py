@@ -14,18 +14,19 @@ from collections.abc import Sequence
 from spann3r_ros.errors import Spann3rError
 
 SUBCOMMANDS = {
+    "demo": "run the node on a walk through the apartment that ships, evaluate and draw the result",
+    "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
+    "replay": "play a bag into a running node and keep what it makes of it",
+    "evaluate": "compare runs, recordings or trajectories with the truth, and write a report",
+    "convert": "turn a dataset, images or a video into a bag with ground truth",
+    "view": "make a page that shows a map in a browser",
     "models": "list, fetch and check the weights of networks",
-    "bench": "measure speed and memory on this machine",
-    "parameters": "list the parameters of the node, or write them as YAML and Markdown",
+    "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
     "train": "train a network from nothing in a synthetic scene, or fine-tune existing weights",
     "embedded": "measure the model that ships, in the apartment it knows and in rooms it does not",
-    "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
-    "view": "make a page that shows a map in a browser",
+    "parameters": "list the parameters of the node, or write them as YAML and Markdown",
     "parity": "replay recorded network activations through the model and compare every tensor",
-    "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
-    "convert": "turn a dataset, images or a video into a bag with ground truth",
-    "evaluate": "compare runs, recordings or trajectories with the truth, and write a report",
-    "replay": "play a bag into a running node and keep what it makes of it",
+    "bench": "measure speed and memory on this machine",
 }
 
 
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             module = importlib.import_module(f"spann3r_ros.cli.{name}")
             module.add_arguments(command)
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO if arguments.verbose else logging.WARNING, format="%(levelname)s: %(message)s"
+    )
     assert module is not None
     try:
         status: int = module.run(arguments)

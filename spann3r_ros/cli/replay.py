@@ -20,7 +20,7 @@ from spann3r_ros.cli.source import positive
 from spann3r_ros.errors import ConfigError, DataError
 from spann3r_ros.evaluation.bag import RawMessage, header_stamp
 from spann3r_ros.evaluation.datasets.bag import BagSequence, load
-from spann3r_ros.evaluation.run_folder import RunFolder
+from spann3r_ros.evaluation.run_folder import RunFolder, StoredPointmap
 from spann3r_ros.evaluation.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="as fast as the node takes images, none lost; the node needs queue_policy all",
     )
+    parser.add_argument(
+        "--pointmaps",
+        action="store_true",
+        help="keep every frame's ~/cloud for `evaluate`; the node needs cloud pointmap",
+    )
     parser.add_argument("--no-clock", action="store_true", help="do not publish /clock")
     parser.add_argument("--limit", type=positive, default=0, metavar="N", help="stop after N images")
     parser.add_argument("--patience", type=float, default=10.0, metavar="S", help="seconds to wait for the node (10)")
@@ -60,16 +65,38 @@ def run(arguments: argparse.Namespace) -> int:
         from spann3r_ros.ros.bag_player import BagPlayer
         from spann3r_ros.ros.result_recorder import ResultRecorder
 
-        recorder = ResultRecorder(node, arguments.node)
+        recorder = ResultRecorder(node, arguments.node, clouds=arguments.pointmaps)
         topics = [(topic.name, topic.type) for topic in sequence.reader.topics.values() if topic.name != "/clock"]
         player = BagPlayer(node, topics, remap, clock=not arguments.no_clock)
         recorder.synchronise(arguments.patience)
         replay = Replay(sequence, player, recorder, arguments)
         replay.play(lambda: bool(interrupted))
         record = replay.record()
+    if arguments.pointmaps:
+        store_pointmaps(folder, recorder, sequence)
     folder.finish(recorder.cloud(), [recorder.poses[stamp] for stamp in sorted(recorder.poses)], record)
     print(summary(record, arguments.output))
     return 0 if record.finished else 130
+
+
+def store_pointmaps(folder: RunFolder, recorder: ResultRecorder, sequence: BagSequence) -> None:
+    """The node's organised clouds as pointmaps, with what evaluation must know of their images."""
+    for frame in sequence.frames():
+        found = recorder.pointmap(frame.stamp)
+        if found is None:
+            continue
+        cloud, (height, width) = found
+        folder.add_pointmap(
+            StoredPointmap(
+                frame.index,
+                frame.stamp,
+                cloud.points.reshape(height, width, 3),
+                cloud.confidence.reshape(height, width),
+                cloud.colors.reshape(height, width, 3),
+                (frame.image.shape[1], frame.image.shape[0]),
+                frame.intrinsics,
+            )
+        )
 
 
 class Replay:

@@ -113,6 +113,8 @@ class ResultPublishers:
     def _cloud(self, prediction: Prediction, confident: NDArray[np.bool_]) -> PointCloud2:
         stamp, frame, points = prediction.frame.stamp, self._config.world_frame, prediction.points
         usable = confident & np.isfinite(points).all(axis=-1)
+        if self._config.cloud == "pointmap":
+            return cloud_message(stamp, frame, points, prediction.colors, prediction.confidence)
         if self._config.cloud == "organised":
             points = np.where(usable[..., None], points, np.float32(np.nan))
             return cloud_message(stamp, frame, points, prediction.colors, prediction.confidence)

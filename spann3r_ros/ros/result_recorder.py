@@ -45,6 +45,7 @@ class ResultRecorder:
     Args:
         node: which subscribes; somebody else spins it.
         target: name of the node that is listened to.
+        clouds: whether every frame's ~/cloud is kept.
 
     Attributes:
         results: by stamp of the image (ns).
@@ -53,18 +54,21 @@ class ResultRecorder:
         resets: how often the node began a new world meanwhile.
     """
 
-    def __init__(self, node: Node, target: str) -> None:
+    def __init__(self, node: Node, target: str, clouds: bool = False) -> None:
         self._node, self._target = node, target.rstrip("/")
         self.results: dict[int, Result] = {}
         self.poses: dict[int, StampedPose] = {}
         self.statuses: list[tuple[float, Any]] = []
         self.resets = 0
         self._map: PointCloud2 | None = None
+        self._clouds: dict[int, PointCloud2] = {}
         live = qos.live(100)
         node.create_subscription(Image, f"{self._target}/confidence", self._on_confidence, live)
         node.create_subscription(PoseStamped, f"{self._target}/pose", self._on_pose, live)
         node.create_subscription(PointCloud2, f"{self._target}/map", self._on_map, qos.latched())
         node.create_subscription(ReconstructionStatus, f"{self._target}/status", self._on_status, live)
+        if clouds:
+            node.create_subscription(PointCloud2, f"{self._target}/cloud", self._on_cloud, live)
 
     def synchronise(self, seconds: float) -> None:
         """Return when the node is active and knows the subscriptions.
@@ -101,14 +105,23 @@ class ResultRecorder:
         """The map that came last; empty before the first."""
         if self._map is None:
             return PointCloud.empty()
-        if self._map.point_step != POINT.itemsize:
+        return _unpacked(self._map)
+
+    def pointmap(self, stamp: int) -> tuple[PointCloud, tuple[int, int]] | None:
+        """Cloud of a frame and its (height, width), pixels in raster order; what the node left out is NaN.
+
+        None when there is none. Raises DataError when the node sends a list of points instead.
+        """
+        message = self._clouds.get(stamp)
+        if message is None:
+            return None
+        if message.height == 1:
             raise DataError(
-                "layout of the node's map", got=self._map.point_step, expected=f"{POINT.itemsize} bytes a point"
+                f"{self._target}/cloud is a list of points",
+                expected="one point per pixel",
+                next_step="Set cloud to pointmap",
             )
-        packed = np.frombuffer(self._map.data, POINT)
-        points = np.stack([packed[axis] for axis in "xyz"], axis=1)
-        colors = np.stack([packed["rgb"] >> shift & 255 for shift in (16, 8, 0)], axis=1).astype(np.uint8)
-        return PointCloud(points, colors, packed["confidence"].copy())
+        return _unpacked(message), (message.height, message.width)
 
     def _on_confidence(self, message: Image) -> None:
         values = np.frombuffer(message.data, np.float32)
@@ -122,6 +135,9 @@ class ResultRecorder:
 
     def _on_map(self, message: PointCloud2) -> None:
         self._map = message
+
+    def _on_cloud(self, message: PointCloud2) -> None:
+        self._clouds[nanoseconds(message.header.stamp)] = message
 
     def _on_status(self, message: Any) -> None:
         if self.statuses and message.frames_processed < self.statuses[-1][1].frames_processed:
@@ -143,6 +159,18 @@ class ResultRecorder:
             got=f"{seconds:g} s of waiting for {self._target}/{name}",
             next_step="Start it (ros2 launch spann3r_ros spann3r.launch.py), or name another with --node",
         )
+
+
+def _unpacked(message: PointCloud2) -> PointCloud:
+    """The points of a cloud that the node sent."""
+    if message.point_step != POINT.itemsize:
+        raise DataError(
+            "layout of the node's cloud", got=message.point_step, expected=f"{POINT.itemsize} bytes a point"
+        )
+    packed = np.frombuffer(message.data, POINT)
+    points = np.stack([packed[axis] for axis in "xyz"], axis=1)
+    colors = np.stack([packed["rgb"] >> shift & 255 for shift in (16, 8, 0)], axis=1).astype(np.uint8)
+    return PointCloud(points, colors, packed["confidence"].copy())
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
