@@ -146,7 +146,7 @@ class ResultRecorder:
 
     def _call(self, kind: Any, name: str, request: Any, seconds: float) -> Any:
         """The answer of a service of the node; somebody else spins. Raises DataError when none comes in time."""
-        client = self._node.create_client(kind, f"{self._target}/{name}")
+        client: Any = self._node.create_client(kind, f"{self._target}/{name}")
         try:
             if client.wait_for_service(seconds):
                 future = client.call_async(request)
