@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pointmaps", action="store_true", help="write pointmaps (.npz), which `evaluate` needs")
     parser.add_argument("--colmap", action="store_true", help="write cameras and points as a COLMAP text model")
     parser.add_argument("--transforms", action="store_true", help="write Nerfstudio's transforms.json")
+    parser.add_argument("--bag", action="store_true", help="write poses, depth and TF as a rosbag2")
     parser.add_argument(
         "--intrinsics", type=intrinsics, metavar="FX,FY,CX,CY", help="of images that bring none, pixels"
     )
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         sequence,
         Reconstruction.from_config(config),
         arguments.output,
-        Artefacts(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms),
+        Artefacts(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag),
         every=arguments.every or 1,
         limit=arguments.limit,
         intrinsics=arguments.intrinsics,

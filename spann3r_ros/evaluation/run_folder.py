@@ -7,6 +7,7 @@ depth/000000.tiff       (optional) 32-bit float depth along the optical axis; Na
 pointmaps/000000.npz    (optional) final pointmap with confidence and colours, for evaluation
 images/000000.png       (with either export) the images as the network saw them
 colmap/, transforms.json (optional) the cameras for other programs
+results/                (optional) a rosbag2: poses, depth and TF on the topics of the node
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.evaluation.bag_writer import BagWriter
 from spann3r_ros.evaluation.posed_image import PosedImage, write_colmap, write_transforms
 from spann3r_ros.evaluation.run_record import RunRecord
 from spann3r_ros.evaluation.trajectory import CameraPath
@@ -30,8 +32,11 @@ from spann3r_ros.mapping.storage import WORLD_AXES, read_ply, write_ply, write_t
 from spann3r_ros.mapping.trajectory import StampedPose
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.prediction import Prediction
+from spann3r_ros.sim3 import Sim3
 
 CLOUD, TRAJECTORY, RECORD, POINTMAPS = "map.ply", "trajectory.txt", "run.json", "pointmaps"
+NODE, WORLD = "/spann3r", "map"
+"""Names of the node and its world frame, in bags of results."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Artefacts:
     pointmaps: bool = False
     colmap: bool = False
     transforms: bool = False
+    bag: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +84,7 @@ class RunFolder:
         self.path = path
         self.artefacts = artefacts or Artefacts()
         self._images: dict[int, PosedImage] = {}
+        self._bag: BagWriter | None = None
 
     def create(self) -> None:
         """Make it; raises DataError when it holds another run already, so that no two runs are mixed."""
@@ -86,6 +93,8 @@ class RunFolder:
                 "output folder holds a run already", got=str(self.path), next_step="Choose another, or delete it first"
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        if self.artefacts.bag:
+            self._bag = BagWriter(self.path / "results")
 
     def add(self, prediction: Prediction) -> None:
         """The files of one answer; a later answer about the same frame takes their place."""
@@ -97,6 +106,8 @@ class RunFolder:
             self.add_pointmap(
                 StoredPointmap(index, frame.stamp, points, confidence, colors, (width, height), frame.intrinsics)
             )
+        if self._bag is not None and pose is not None:
+            _write_messages(self._bag, prediction, pose)
         if wanted.depth and pose is not None:
             file = self._file("depth", index, "tiff")
             if not cv2.imwrite(str(file), depth_from_pointmap(prediction.points, pose)):
@@ -118,6 +129,8 @@ class RunFolder:
             write_colmap(self.path / "colmap", images, cloud)
         if self.artefacts.transforms:
             write_transforms(self.path / "transforms.json", images, CLOUD)
+        if self._bag is not None:
+            self._bag.close()
         record.points = len(cloud)
         record.write(self.path / RECORD)
 
@@ -163,6 +176,17 @@ class RunFolder:
         """Name of a frame's file; its folder is made."""
         (self.path / folder).mkdir(exist_ok=True)
         return self.path / folder / f"{index:06d}.{suffix}"
+
+
+def _write_messages(bag: BagWriter, prediction: Prediction, world_from_camera: Sim3) -> None:
+    """One answer as the node would publish it."""
+    stamp, camera = prediction.frame.stamp, prediction.frame.camera
+    bag.pose(f"{NODE}/pose", stamp, WORLD, world_from_camera)
+    bag.transforms(stamp, [(WORLD, camera, world_from_camera)])
+    depth = depth_from_pointmap(prediction.points, world_from_camera)
+    bag.depth(f"{NODE}/depth", stamp, camera, depth)
+    if prediction.intrinsics is not None:
+        bag.camera_info(f"{NODE}/depth/camera_info", stamp, camera, prediction.intrinsics)
 
 
 def _read_pointmap(file: Path) -> StoredPointmap:

@@ -13,8 +13,10 @@ from scipy.spatial.transform import Rotation
 from wall_network import HEIGHT, WIDTH, write_wall_checkpoint
 
 from spann3r_ros.cli.main import main
+from spann3r_ros.evaluation.bag import BagReader
 from spann3r_ros.evaluation.run_record import RunRecord
 from spann3r_ros.evaluation.trajectory import CameraPath
+from spann3r_ros.geometry.image import decode_depth
 from spann3r_ros.mapping.ply import read_ply
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +103,26 @@ def test_everything_that_is_asked_for_is_written(
     points3d = np.loadtxt(out / "colmap" / "points3D.txt")
     np.testing.assert_allclose(points3d[:, 1:4], cloud.points, rtol=1e-5)
     np.testing.assert_array_equal(points3d[:, 4:7], cloud.colors)
+
+
+def test_results_as_a_bag(images: Path, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(command(images, out, checkpoint, "--bag", "--depth")) == 0
+    path = CameraPath.read(out / "trajectory.txt")
+    with BagReader(out / "results") as bag:
+        assert {name: topic.count for name, topic in bag.topics.items()} == {
+            "/spann3r/pose": 6,
+            "/spann3r/depth": 6,
+            "/spann3r/depth/camera_info": 6,
+            "/tf": 6,
+        }
+        poses = [bag.decode(message) for message in bag.raw(["/spann3r/pose"])]
+        depth = bag.decode(next(bag.raw(["/spann3r/depth"])))
+    assert poses[0].header.frame_id == "map"
+    position = poses[4].pose.position
+    np.testing.assert_allclose([position.x, position.y, position.z], path.positions[4], atol=1e-12)
+    values = decode_depth(depth.data, depth.encoding, depth.height, depth.width, depth.step)
+    np.testing.assert_array_equal(values, cv2.imread(str(out / "depth" / "000000.tiff"), cv2.IMREAD_UNCHANGED))
 
 
 def _sha256(path: Path) -> str:
