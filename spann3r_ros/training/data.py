@@ -5,6 +5,7 @@ Every random draw of a batch comes from (seed, step), so that a resumed training
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import threading
 from collections.abc import Iterator
@@ -32,12 +33,16 @@ class Sequences:
         valid: (B, T, H, W) bool, where ``points`` are known.
         places: (B, T, P, 3 * PLACES**2) float32 mean points of the parts of each patch in the world of a fixed scene,
             or None where sequences do not share a world.
+        singles: (S, 3, H, W) further images as ``images``, or None.
+        single_places: (S, P, 3 * PLACES**2) of these.
     """
 
     images: Tensor
     points: Tensor
     valid: Tensor
     places: Tensor | None = None
+    singles: Tensor | None = None
+    single_places: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +120,13 @@ def batch_of(source: Source, plan: Plan, seed: int, patch: int) -> Sequences:
         else:
             rng = np.random.default_rng([seed, 1, plan.stage_index, window.group, window.walk, index])
             clips.append(source.walk(rng, stage.walk_frames, window.first, stage.frames, window.origin))
-    return sequences_from(clips, patch)
+    batch = sequences_from(clips, patch)
+    if not stage.singles:
+        return batch
+    rngs = [np.random.default_rng([seed, 2, plan.step, index]) for index in range(stage.singles)]
+    single = sequences_from([source.clip(rng, 1, plan.gap) for rng in rngs], patch)
+    places = None if single.places is None else single.places[:, 0]
+    return dataclasses.replace(batch, singles=single.images[:, 0], single_places=places)
 
 
 class Prefetch:

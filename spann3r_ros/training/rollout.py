@@ -74,11 +74,13 @@ class Rollout:
             self._encode = torch.compile(network.dust3r.encode, dynamic=False)
             self._pair = torch.compile(self._pair_step, dynamic=False)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Images (B, T, 3, H, W) in [-1, 1] to features (B, T, P, E)."""
+    def encode(self, images: Tensor, singles: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images (B, T, 3, H, W) in [-1, 1] to features (B, T, P, E), and single ones (S, 3, H, W) to (S, P, E)."""
         batch, frames = images.shape[:2]
-        features = self._encode(images.flatten(0, 1))
-        return features.reshape(batch, frames, *features.shape[1:])
+        together = images.flatten(0, 1)
+        features = self._encode(together if singles is None else torch.cat([together, singles]))
+        sequences = features[: batch * frames]
+        return sequences.reshape(batch, frames, *features.shape[1:]), features[batch * frames :]
 
     def run(
         self,

@@ -28,6 +28,7 @@ class Stage:
         walk_frames: length of a walk. Its memory is carried from window to window; gradients stay in the window.
         walk_every: of so many steps one continues a walk, the others see clips.
         rate: factor of the learning rates.
+        singles: further single images per step, for the place task only: neighbours in a clip show the same place.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Stage:
     walk_frames: int = 0
     walk_every: int = 2
     rate: float = 1.0
+    singles: int = 0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.frames < 1 or self.gap[0] < 1 or self.walk_every < 1:

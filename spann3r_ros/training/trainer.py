@@ -29,7 +29,7 @@ Validate = Callable[[Spann3rNetwork], dict[str, float]]
 
 
 class PlaceHead(nn.Module):
-    """Where in the fixed scene each patch is, from one image's features (B, T, P, E); for training only."""
+    """Where in the fixed scene each patch is, from one image's features; for training only."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class PlaceHead(nn.Module):
         self.proj = nn.Linear(width, 3 * PLACES**2)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Mean world points (B, T, P, 3 * PLACES**2) of the parts of each patch, metres."""
+        """Features (N, P, E) to mean world points (N, P, 3 * PLACES**2) of the parts of each patch, metres."""
         points: Tensor = self.proj(self.norm(features.float()))
         return points
 
@@ -125,13 +125,17 @@ class Trainer:
         )
         place = torch.zeros(())
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.compute.bf16):
-            features = self.rollout.encode(images)
+            singles = None if batch.singles is None else batch.singles.to(self.device)
+            features, single_features = self.rollout.encode(images, singles)
             if plan.stage.frames > 1:
                 grid = network.dust3r.grid(images[:, 0])
                 answers, written = self.rollout.run(features, grid, points, use_truth, history)
         if recipe.loss.place and batch.places is not None:
-            said, places = (x.unflatten(-1, (-1, 3)) for x in (self.place_head(features), batch.places.to(self.device)))
-            place = (said - places).norm(dim=-1).mean()
+            shown, places = features.flatten(0, 1), batch.places.flatten(0, 1)
+            if batch.single_places is not None:
+                shown, places = torch.cat([shown, single_features]), torch.cat([places, batch.single_places])
+            error = (self.place_head(shown) - places.to(self.device)).unflatten(-1, (-1, 3))
+            place = error.norm(dim=-1).mean()
         if plan.stage.frames > 1:
             terms = pointmap_loss(
                 answers, truth, alpha=recipe.loss.alpha, normaliser=recipe.loss.normaliser, blend=plan.blend

@@ -21,7 +21,7 @@ from spann3r_ros.training.session import new_network
 from spann3r_ros.training.trainer import Trainer
 
 CLIPS = Stage("clips", 4, 2, 3, truth=(1, 0))
-WALKS = Stage("walks", 8, 2, 3, truth=(0.5, 0.5), blend=(0, 1), walks=2, walk_frames=7, walk_every=1)
+WALKS = Stage("walks", 8, 2, 3, truth=(0.5, 0.5), blend=(0, 1), walks=2, walk_frames=7, walk_every=1, singles=3)
 
 
 class OneClip(SlantedWalls):
