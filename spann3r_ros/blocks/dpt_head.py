@@ -115,19 +115,11 @@ class Pyramid(nn.Module):
 
 
 class DptHead(nn.Module):
-    """The pyramid under the name that its published tensors have. Arguments as for ``Pyramid``."""
+    """A pyramid under the name that its published tensors have."""
 
-    def __init__(
-        self,
-        token_widths: Sequence[int],
-        hooks: Sequence[int],
-        widths: Sequence[int],
-        width: int,
-        last_width: int,
-        channels: int = 4,
-    ) -> None:
+    def __init__(self, pyramid: Pyramid) -> None:
         super().__init__()
-        self.dpt = Pyramid(token_widths, hooks, widths, width, last_width, channels)
+        self.dpt = pyramid
 
     def forward(self, layers: Mapping[int, Tensor], grid: tuple[int, int]) -> Tensor:
         """Decoder layers by number to raw outputs (B, channels, H, W)."""

@@ -204,12 +204,16 @@ class Replay:
         """
         from spann3r_ros.ros.result_recorder import wait_for
 
-        stamps = list(self._sent)
-        if len(stamps) < 2:
+        stamps, recorder = list(self._sent), self._recorder
+        if not stamps:
+            return
+        if len(stamps) == 1:
+            # No result can prove that the first image was taken: the status does.
+            wait_for(lambda: recorder.took(stamps[0]) or stop(), self._options.patience, self._player.tick_if_idle)
             return
         awaited = stamps[-2]
         came = wait_for(
-            lambda: awaited in self._recorder.results or stop(), self._options.patience, self._player.tick_if_idle
+            lambda: awaited in recorder.results or stop(), self._options.patience, self._player.tick_if_idle
         )
         if not came:
             self._late += 1

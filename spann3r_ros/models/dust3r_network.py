@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spann3r_ros.blocks.activation import confidence_from_raw, points_from_raw
-from spann3r_ros.blocks.dpt_head import DptHead
+from spann3r_ros.blocks.dpt_head import DptHead, Pyramid
 from spann3r_ros.blocks.linear_head import LinearHead
 from spann3r_ros.blocks.patch_embed import PatchEmbed, sine_cosine_positions
 from spann3r_ros.blocks.rope import RotaryTable, rotary_table
@@ -122,4 +122,4 @@ def _head(a: Dust3rArchitecture) -> nn.Module:
     if a.head == "linear":
         return LinearHead(a.decoder_width, a.patch_size)
     widths = [a.encoder_width] + 3 * [a.decoder_width]
-    return DptHead(widths, a.hooks, a.dpt_layer_widths, a.dpt_width, a.dpt_last_width)
+    return DptHead(Pyramid(widths, a.hooks, a.dpt_layer_widths, a.dpt_width, a.dpt_last_width))

@@ -97,6 +97,11 @@ class ResultRecorder:
         answer = self._call(GetParameters, "get_parameters", GetParameters.Request(names=names), seconds)
         return {name: _plain(value) for name, value in zip(names, answer.values, strict=True)}
 
+    def took(self, stamp: int) -> bool:
+        """Whether the last status says that the image of this stamp is the newest, and none waits for the network."""
+        status = self.statuses[-1][1] if self.statuses else None
+        return status is not None and nanoseconds(status.last_image_stamp) == stamp and status.queue_length == 0
+
     def map_stamp(self) -> int:
         """Stamp of the newest image in the map that came last (ns); -1 before the first."""
         return -1 if self._map is None else nanoseconds(self._map.header.stamp)
