@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -296,3 +297,22 @@ def test_a_frame_refuses_what_is_no_rgb_image() -> None:
         Frame(0, 0, "camera", np.array([[[np.nan, 0, 0]]], np.float32))  # type: ignore[arg-type]
     with pytest.raises(FrameError, match=r"got \(0, 4, 3\)"):
         Frame(0, 0, "camera", np.zeros((0, 4, 3), np.uint8))
+
+
+def test_two_hundred_frames_take_no_more_memory_than_the_first_prunes() -> None:
+    config = tiny_config(long_term_tokens=500)
+    config.image_height = config.image_width = 160
+    model, frames = Spann3r(tiny_network(), config, "random"), random_frames(20, size=(160, 160))
+    memory, settled, most = model.new_memory(), 0, 0
+    config.memory.similarity_threshold = 1.0
+    for number in range(200):
+        model.step(frames[number % 20], memory)
+        statistics = memory.statistics()
+        most = max(most, statistics.tokens)
+        if number == 60:
+            assert statistics.prunes > 1
+            settled = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    statistics = memory.statistics()
+    assert most <= statistics.capacity == 500 + 4 * 100 and statistics.inserted == 199
+    # Kilobytes; the tokens of 140 frames are 5 MB.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - settled < 1024
