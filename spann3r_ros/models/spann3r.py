@@ -134,7 +134,7 @@ class Spann3r:
         check_pixels(pixels, network.architecture.trunk)
         grid, pending = trunk.grid(pixels), memory.pending
         self._check_memory(memory, grid, len(pixels))
-        features = self.encode(pixels) if features is None else features
+        features = trunk.encode(pixels.to(self.device, non_blocking=True)) if features is None else features
         if pending is None or memory.spatial is None:
             memory.spatial = self.new_spatial(features)
             memory.grid, memory.pending = grid, Pending(features, None, None, view)
