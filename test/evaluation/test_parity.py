@@ -114,3 +114,29 @@ def test_an_unreadable_configuration_is_refused(
     options[options.index("--config") + 1] = str(tmp_path / "config.json")
     assert main(options) == 2
     assert "config.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_recording_may_leave_out_which_tokens_survived(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = load_file(golden / "spann3r_tiny_sequence.safetensors")
+    fewer = {
+        name: tensor for name, tensor in recording.items() if not name.endswith(("prune_indices", "prune_weights"))
+    }
+    save_file(fewer, tmp_path / "fewer.safetensors")
+    options = arguments(golden, "sequence")
+    options[options.index("--sequence") + 1] = str(tmp_path / "fewer.safetensors")
+    assert main(options) == 0
+    assert "mem_k keys" in capsys.readouterr().out
+
+
+def test_other_survivors_are_noticed(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording = load_file(golden / "spann3r_tiny_sequence.safetensors")
+    survivors = recording["step_13.prune_indices"].clone()
+    lost = next(index for index in range(180) if index not in survivors[0].tolist())
+    survivors[0, -1] = lost
+    save_file({**recording, "step_13.prune_indices": survivors}, tmp_path / "changed.safetensors")
+    options = arguments(golden, "sequence")
+    options[options.index("--sequence") + 1] = str(tmp_path / "changed.safetensors")
+    assert main(options) == 1
+    assert "decision differs: step_13.prune_indices" in capsys.readouterr().out
