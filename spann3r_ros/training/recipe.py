@@ -72,12 +72,14 @@ class Compute:
         bf16: mixed precision on CPUs and GPUs that multiply bfloat16 fast.
         compiled: compile encoder and pair step (some minutes at the start).
         checkpoint_minutes: between checkpoints.
+        tensorboard: also log for TensorBoard, beside the CSV file.
     """
 
     threads: int = 0
     bf16: bool = True
     compiled: bool = False
     checkpoint_minutes: float = 5.0
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)

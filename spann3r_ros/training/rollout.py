@@ -194,3 +194,25 @@ def _add(total: Tensor | None, attention: Tensor) -> Tensor:
     if total is None:
         return attention
     return attention + functional.pad(total, (0, attention.shape[1] - total.shape[1]))
+
+
+def drifted(points: Tensor, ages: Tensor, metres: float) -> Tensor:
+    """Pointmaps as a memory would hold them that has lost its way, for a window of a walk.
+
+    One random rigid displacement per sequence, about the middle of what is seen; it grows with the age of a frame and
+    is complete at 40 frames.
+
+    Args:
+        points: (B, T, H, W, 3).
+        ages: (T,) frames since the memory began.
+        metres: standard deviation of each coordinate of the shift; that of the rotation vector is 0.3 rad per metre.
+    """
+    share = (ages.float() / 40).clamp(max=1.0).to(points)
+    turn = 0.3 * metres * torch.randn(len(points), 1, 3).to(points) * share[None, :, None]
+    shift = metres * torch.randn(len(points), 1, 3).to(points) * share[None, :, None]
+    cross = torch.zeros(*turn.shape[:2], 3, 3).to(points)
+    cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -turn[..., 2], turn[..., 1], -turn[..., 0]
+    rotation = torch.linalg.matrix_exp(cross - cross.transpose(-1, -2))
+    middle = points.mean(dim=(1, 2, 3), keepdim=True)
+    moved = torch.einsum("btij,bthwj->bthwi", rotation, points - middle)
+    return moved + middle + shift[:, :, None, None]

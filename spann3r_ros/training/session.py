@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from spann3r_ros.blocks.linear_head import LinearHead
+from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.evaluation.datasets import open_sequence
+from spann3r_ros.evaluation.embedded import clip_errors
 from spann3r_ros.models.architecture import Spann3rArchitecture
+from spann3r_ros.models.base import StreamingModel
 from spann3r_ros.models.checkpoint import load_into, read_checkpoint
+from spann3r_ros.models.spann3r import Spann3r
 from spann3r_ros.models.spann3r_network import Spann3rNetwork
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.training.data import Source
@@ -86,4 +91,16 @@ def open_session(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     source = source_of(recipe, network.architecture.trunk.image_size, data)
-    return Trainer(network.to(device), recipe, source, folder)
+    validate = held_out(source.scene) if isinstance(source, RenderedSource) and source.scene is not None else None
+    return Trainer(network.to(device), recipe, source, folder, validate)
+
+
+def held_out(scene: Scene, clips: int = 20) -> Callable[[Spann3rNetwork], dict[str, float]]:
+    """Gives the errors of a network on clips of the scene that no training sees, through the streaming model."""
+
+    def validate(network: Spann3rNetwork) -> dict[str, float]:
+        model = cast(StreamingModel, Spann3r(network, Config(), "in training"))
+        figures = clip_errors(model, scene, clips)
+        return {name: figures.median(name) for name in ("raw", "aligned", "depth")}
+
+    return validate

@@ -18,7 +18,7 @@ from spann3r_ros.models.spann3r_network import Spann3rNetwork
 from spann3r_ros.training.data import PLACES, Prefetch, Sequences, Source
 from spann3r_ros.training.losses import LossTerms, Truth, no_loss, pointmap_loss
 from spann3r_ros.training.recipe import Recipe, recipe_mapping
-from spann3r_ros.training.rollout import History, Rollout
+from spann3r_ros.training.rollout import History, Rollout, drifted
 from spann3r_ros.training.schedule import Plan
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class Trainer:
             compiled=recipe.compute.compiled,
         )
         folder.mkdir(parents=True, exist_ok=True)
+        self._board = _tensorboard(folder) if recipe.compute.tensorboard else None
 
     def run(self, until: int | None = None, progress: Callable[[Plan, LossTerms, float], None] | None = None) -> None:
         """Train from the current step to ``until`` (default: the end), writing checkpoints and the log.
@@ -123,13 +124,17 @@ class Trainer:
         history = (
             self.histories.pop(window.group, None) if window is not None and window.first > window.origin else None
         )
+        stored = points
+        if window is not None and plan.stage.drift:
+            ages = torch.arange(points.shape[1]) + (window.first - window.origin)
+            stored = drifted(points, ages, plan.stage.drift)
         place = torch.zeros(())
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.compute.bf16):
             singles = None if batch.singles is None else batch.singles.to(self.device)
             features, single_features = self.rollout.encode(images, singles)
             if plan.stage.frames > 1:
                 grid = network.dust3r.grid(images[:, 0])
-                answers, written = self.rollout.run(features, grid, points, use_truth, history)
+                answers, written = self.rollout.run(features, grid, stored, use_truth, history)
         if recipe.loss.place and batch.places is not None:
             shown, places = features.flatten(0, 1), batch.places.flatten(0, 1)
             if batch.single_places is not None:
@@ -251,6 +256,20 @@ class Trainer:
             if new:
                 writer.writeheader()
             writer.writerow(row)
+        if self._board is not None:
+            curves = {"loss": row["loss"], "place": place, **{f"held out/{name}": v for name, v in figures.items()}}
+            if len(terms.left):
+                curves |= {"head 1": float(terms.left.mean()), "head 2": float(terms.right.mean())}
+            for name, value in curves.items():
+                self._board.add_scalar(name, value, plan.step)
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError("compute.tensorboard: pip install tensorboard") from error
+    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
 
 
 def optimizers(module: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:

@@ -11,7 +11,7 @@ from spann3r_ros.frame import Frame
 from spann3r_ros.models.spann3r import Spann3r
 from spann3r_ros.models.spann3r_network import Spann3rNetwork
 from spann3r_ros.training.data import sequences_from
-from spann3r_ros.training.rollout import Rollout
+from spann3r_ros.training.rollout import Rollout, drifted
 
 
 def network() -> Spann3rNetwork:
@@ -73,3 +73,15 @@ def test_true_pointmaps_are_written_only_where_asked() -> None:
     said, _ = rollout.run(rollout.encode(batch.images)[0], (2, 3), batch.points, torch.tensor([True, False]))
     assert torch.equal(said.left[0, 0], said.left[1, 0])
     assert not torch.allclose(said.left[0, 1], said.left[1, 1])
+
+
+def test_drift_is_rigid_grows_with_age_and_spares_the_first_frame() -> None:
+    torch.manual_seed(0)
+    points = torch.randn(2, 3, 4, 5, 3) + torch.tensor([0.0, 0.0, 2.0])
+    moved = drifted(points, torch.tensor([0, 10, 100]), 0.5)
+    torch.testing.assert_close(moved[:, 0], points[:, 0], rtol=1e-5, atol=1e-5)
+    distance = (moved - points).norm(dim=-1).mean(dim=(2, 3))
+    assert (distance[:, 1] > 0.01).all() and (distance[:, 2] > 2 * distance[:, 1]).all()
+    for before, after in ((points[1, 2], moved[1, 2]), (points[0, 1], moved[0, 1])):
+        before, after = before.flatten(0, 1), after.flatten(0, 1)
+        torch.testing.assert_close(torch.cdist(before, before), torch.cdist(after, after), rtol=1e-4, atol=1e-3)
