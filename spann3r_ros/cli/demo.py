@@ -41,7 +41,7 @@ from spann3r_ros.synthetic.recording import Recording
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.trajectory import EVALUATION_SEED
 
-DEMO_SEED = EVALUATION_SEED + 3
+DEMO_SEED = EVALUATION_SEED
 MAX_GAP = 10_000_000
 """Nanoseconds between an image and its true pose and depth."""
 
@@ -49,7 +49,7 @@ MAX_GAP = 10_000_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("-o", "--output", type=Path, default=Path("out/demo"), help="folder of the results (out/demo)")
-    parser.add_argument("--frames", type=int, default=160, help="images of the walk (160)")
+    parser.add_argument("--frames", type=int, default=60, help="images of the walk (60)")
     parser.add_argument("--rate", type=float, default=5.0, metavar="HZ", help="images per second (5)")
     parser.add_argument("--seed", type=int, default=DEMO_SEED, help=f"of the walk ({DEMO_SEED}, unseen in training)")
     parser.add_argument("--checkpoint", default="", help="other weights than those that ship")
@@ -140,6 +140,8 @@ def _node(arguments: argparse.Namespace, environment: Mapping[str, str], log: Pa
         "image_topics": "[/camera/image_raw]",
         "queue_policy": "all",
         "cloud": "pointmap",
+        "map.min_confidence": "0.5",
+        "map.voxel_size": "0.04",
         "status_rate": "10.0",
         "use_sim_time": "true",
         "checkpoint": f"'{arguments.checkpoint}'",
