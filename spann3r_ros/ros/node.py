@@ -35,6 +35,10 @@ from spann3r_ros.ros.session import Session
 from spann3r_ros.ros.status import DEMO_WARNING, status_message, weights_note
 from spann3r_ros.ros.watchdog import Watchdog
 
+SWITCH_INTERVAL = 2e-4
+"""Seconds after which a waiting thread gets the interpreter. Every operation of the network asks for it; with Python's
+5 ms, a busy executor (a clock or transforms at 100 Hz) would slow the network down tenfold."""
+
 THREADS = 6
 """Of the executor: cameras, timers, quick and slow services and transitions never wait for each other."""
 
@@ -201,6 +205,7 @@ class Spann3rNode(LifecycleNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; a second one ends it at once."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     # Not rclpy's handlers: they invalidate the context under the executor, in the middle of whatever it does.
     rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     stopping = threading.Event()
