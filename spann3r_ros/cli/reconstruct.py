@@ -51,6 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     record = run_with_progress(job)
     print(summary(record, arguments.output))
+    if not config.checkpoint:
+        print(
+            "demo weights: the model that ships knows one synthetic apartment; of anything else this map is wrong. "
+            "Real weights: python -m spann3r_ros models list"
+        )
     return 0 if record.finished else 130
 
 
