@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 import sys
@@ -16,6 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -221,7 +223,10 @@ def main(args: Sequence[str] | None = None) -> int:
     executor.add_node(node)
     try:
         while not stopping.is_set() and rclpy.ok():
-            executor.spin_once(timeout_sec=0.5)
+            # A subscription that ends in another thread may be caught half-way into the wait set; the next round
+            # makes the set anew.
+            with contextlib.suppress(InvalidHandle):
+                executor.spin_once(timeout_sec=0.5)
     finally:
         # The session first: a service that waits for the worker then gets its answer, and its thread ends.
         node.close()
