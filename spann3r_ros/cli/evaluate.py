@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -19,7 +22,7 @@ from spann3r_ros.evaluation.report import write_report
 from spann3r_ros.evaluation.run_folder import RECORD, Artefacts, RunFolder
 from spann3r_ros.evaluation.scores import Scores, evaluate_run, score_files
 from spann3r_ros.evaluation.source import open_source, source_truth
-from spann3r_ros.evaluation.suite import Outcome, Suite, averages, run_local, run_on_ray
+from spann3r_ros.evaluation.suite import Outcome, Suite, averages, check_keys, read_yaml, run_local, run_on_ray
 from spann3r_ros.evaluation.table import as_text, columns_as_text
 from spann3r_ros.evaluation.trajectory import CameraPath
 from spann3r_ros.reconstruction import Reconstruction
@@ -35,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders written by `reconstruct` or `replay`; recordings, which are reconstructed first; or .txt "
         "trajectories; several are put side by side",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the report")
+    parser.add_argument("-o", "--output", type=Path, help="folder for the report (out/evaluation, or out/SUITE)")
     parser.add_argument(
         "--protocol",
         default="every",
@@ -61,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the scores and write the report; 130 when Ctrl-C ended a reconstruction early."""
+    if arguments.output is None:
+        arguments.output = Path("out") / (arguments.suite.stem if arguments.suite is not None else "evaluation")
     if arguments.suite is not None:
         return _run_suite(arguments)
     if not arguments.items:
@@ -81,6 +86,9 @@ def _run_suite(arguments: argparse.Namespace) -> int:
     """Print a line for each job and the means, and write the joint report; 1 when a job failed."""
     if arguments.items:
         raise ConfigError("a suite names its own recordings", got=", ".join(map(str, arguments.items)))
+    content = read_yaml(arguments.suite)
+    if isinstance(content, dict) and "embedded" in content:
+        return _run_embedded(content, arguments)
     suite = Suite.read(arguments.suite, arguments.output)
     suite.make_walks()
     jobs = suite.jobs(arguments.output, arguments.workers)
@@ -98,6 +106,26 @@ def _run_suite(arguments: argparse.Namespace) -> int:
     print(columns_as_text(names, [means]))
     print("\n".join(f"failed: {failure}" for failure in failures) + "\n" * bool(failures) + f"report: {report}")
     return 1 if failures else 0
+
+
+def _run_embedded(content: dict[str, Any], arguments: argparse.Namespace) -> int:
+    """Print the table of the model that ships, or of ``--set checkpoint=FILE``, and keep all its figures."""
+    from spann3r_ros.evaluation.embedded import Extent, evaluate
+    from spann3r_ros.models.registry import load_model
+
+    check_keys("suite", content, {"title", "embedded"})
+    extent = content["embedded"] or {}
+    check_keys("embedded", extent, {field.name for field in dataclasses.fields(Extent)})
+    report = evaluate(
+        load_model, read_config(arguments), Extent(**{name: int(value) for name, value in extent.items()})
+    )
+    table = "\n".join(report.rows()) + "\n"
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "table.md").write_text(table, encoding="utf-8")
+    figures = arguments.output / "figures.json"
+    figures.write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
+    print(f"{table}figures of every sequence: {figures}")
+    return 0
 
 
 def _score(item: Path, rules: Protocol, arguments: argparse.Namespace) -> Scores:

@@ -23,7 +23,6 @@ SUBCOMMANDS = {
     "models": "list, fetch and check the weights of networks",
     "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
     "train": "train a network from nothing in a synthetic scene, or fine-tune existing weights",
-    "embedded": "measure the model that ships, in the apartment it knows and in rooms it does not",
     "parameters": "list the parameters of the node, or write them as YAML and Markdown",
     "parity": "replay recorded network activations through the model and compare every tensor",
     "bench": "measure speed and memory on this machine",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import GeometryError
+from spann3r_ros.errors import ConfigError, GeometryError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.geometry.pnp import estimate_pose
@@ -34,6 +34,29 @@ IMAGE_SIZE = (256, 192)
 
 ALIGNED_POINTS = 40_000
 """Points per walk from which its similarity is computed."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured.
+
+    Attributes:
+        clips: five-frame clips in the apartment; a third as many in random rooms.
+        walks: walks in the apartment; a third as many in random rooms.
+        frames: of a walk.
+    """
+
+    clips: int = 60
+    walks: int = 10
+    frames: int = 100
+
+    def __post_init__(self) -> None:
+        if self.clips < 1 or self.walks < 1 or self.frames < 3:
+            raise ConfigError(
+                "clips, walks and frames of the table",
+                got=(self.clips, self.walks, self.frames),
+                expected=">= 1, >= 1 and >= 3",
+            )
 
 
 @dataclass(frozen=True)
@@ -129,16 +152,15 @@ class Report:
         return rows
 
 
-def evaluate(
-    make_model: MakeModel, config: Config, *, clips: int = 60, walks: int = 10, walk_frames: int = 100
-) -> Report:
+def evaluate(make_model: MakeModel, config: Config, extent: Extent) -> Report:
     """Everything that the table of the model that ships says.
 
     Args:
         make_model: loads the model for a configuration.
         config: which model, and its memory.
-        clips, walks, walk_frames: how many sequences, and how long the walks are.
+        extent: how many sequences, and how long the walks are.
     """
+    clips, walks, walk_frames = extent.clips, extent.walks, extent.frames
     model = make_model(config)
     apartment = Scene.apartment()
     short = copy.deepcopy(config)

@@ -300,7 +300,7 @@ def _step_tensors(network: Spann3rNetwork, step: Step, before: _Before) -> dict[
     if value is None:
         # A rejected frame is not paid for in a step, but the recording has its value.
         points = step.refined.points
-        value = network.value(points, network.dust3r.grid(points.permute(0, 3, 1, 2)))
+        value = network.value(points, before.features, network.dust3r.grid(points.permute(0, 3, 1, 2)))
     found = {
         "feat1": before.features,
         "feat2": step.features,

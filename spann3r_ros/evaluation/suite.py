@@ -109,11 +109,8 @@ class Suite:
             ConfigError: an entry that is missing, unknown or wrong; parameters are checked, too.
             DataError: a file that cannot be read, or a source path that matches nothing.
         """
-        try:
-            content = yaml.safe_load(path.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise DataError("suite file", got=f"{path}: {error}", expected="a YAML file") from error
-        _check_keys("suite", content, {"title", "protocol", "max_gap", "limit", "sources", "configurations"})
+        content = read_yaml(path)
+        check_keys("suite", content, {"title", "protocol", "max_gap", "limit", "sources", "configurations"})
         if content.get("protocol", "every") not in PROTOCOLS:
             raise ConfigError("protocol of the suite", got=content["protocol"], expected=" | ".join(PROTOCOLS))
         suite = cls(
@@ -135,10 +132,10 @@ class Suite:
         """One entry of the list of sources: a path, possibly with wildcards, or a synthetic walk."""
         entry = {"path": entry} if isinstance(entry, str) else entry
         options = {"layout", "topic", "camera_info", "pose_topic", "depth_topic"}
-        _check_keys("source", entry, {"path", "walk", "name", "every", *options})
+        check_keys("source", entry, {"path", "walk", "name", "every", *options})
         known = {key: str(value) for key, value in entry.items() if key in options}
         if "walk" in entry:
-            _check_keys("walk", entry["walk"], WALK_KEYS)
+            check_keys("walk", entry["walk"], WALK_KEYS)
             name = str(entry.get("name", f"walk{len(self.walks)}"))
             self.walks[name] = dict(entry["walk"])
             found = {name: output / "recordings" / name}
@@ -298,7 +295,15 @@ def _changed(config: Config) -> dict[str, Any]:
     return {name: value for name, value in to_mapping(config).items() if value != defaults[name]}
 
 
-def _check_keys(what: str, content: Any, known: set[str]) -> None:
+def read_yaml(path: Path) -> Any:
+    """What a suite file holds; raises DataError for one that cannot be read."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError("suite file", got=f"{path}: {error}", expected="a YAML file") from error
+
+
+def check_keys(what: str, content: Any, known: set[str]) -> None:
     """Raises ConfigError for anything but a mapping of known keys."""
     if not isinstance(content, dict):
         raise ConfigError(f"{what} of a suite", got=type(content).__name__, expected="a mapping")

@@ -81,6 +81,8 @@ class Spann3rArchitecture:
         trunk: the DUSt3R network inside.
         value_depth, value_heads, value_mlp_ratio: blocks of the value encoder, as wide as the image encoder.
         value_rope: rotary positions in the value encoder (off in the official weights).
+        value_features: the value encoder sees a frame's encoder features beside its pointmap, so that a value can say
+            how the two lie to each other (off in the official weights).
     """
 
     trunk: Dust3rArchitecture = field(default_factory=lambda: Dust3rArchitecture(image_size=(224, 224)))
@@ -88,6 +90,7 @@ class Spann3rArchitecture:
     value_heads: int = 16
     value_mlp_ratio: float = 4.0
     value_rope: bool = False
+    value_features: bool = False
 
     def __post_init__(self) -> None:
         if self.trunk.encoder_width % self.value_heads:

@@ -162,7 +162,7 @@ class Spann3r:
         value = None
         if accepted:
             refined = trunk.pointmap(1, layers1, grid) if refined is None else refined
-            value = network.value(refined.points, grid)
+            value = network.value(refined.points, pending.features, grid)
 
         insertion = None
         if received is not None:

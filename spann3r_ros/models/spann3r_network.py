@@ -29,6 +29,8 @@ class Spann3rNetwork(nn.Module):
         self.attn_head_1, self.attn_head_2 = (
             nn.Sequential(nn.Linear(key_width, key_width), nn.GELU(), nn.Linear(key_width, width)) for _ in range(2)
         )
+        if a.value_features:
+            self.value_feature = nn.Linear(width, width)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -52,9 +54,11 @@ class Spann3rNetwork(nn.Module):
         query: Tensor = self.attn_head_2(torch.cat([features, layers[max(layers)]], dim=-1))
         return query
 
-    def value(self, points: Tensor, grid: Grid) -> Tensor:
-        """Memory value (B, P, width) of a pointmap (B, H, W, 3)."""
+    def value(self, points: Tensor, features: Tensor, grid: Grid) -> Tensor:
+        """Memory value (B, P, width) of a frame's pointmap (B, H, W, 3) and encoder features (B, P, width)."""
         tokens = self.pos_patch_embed(points.permute(0, 3, 1, 2))
+        if self.architecture.value_features:
+            tokens = tokens + self.value_feature(features)
         table = None
         if self.architecture.value_rope:
             head_dim = tokens.shape[-1] // self.architecture.value_heads

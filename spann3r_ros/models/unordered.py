@@ -93,7 +93,7 @@ def reconstruct_unordered(model: Spann3r, frames: Sequence[Frame]) -> UnorderedR
         accepted = spatial.accepts(gate)
         spatial.offer(gate, accepted)
         if accepted:
-            value = network.value(pair.first.points, grid)
+            value = network.value(pair.first.points, features[order[-2]], grid)
             spatial.insert(directions, network.norm_k(key), network.norm_v(value + key))
         predictions.append(answer(pair.first, order[-2], refined=True))
         if not todo:

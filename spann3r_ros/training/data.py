@@ -29,10 +29,13 @@ class Sequences:
 
     Attributes:
         images: (B, T, 3, H, W) float32 in [-1, 1], RGB.
-        points: (B, T, H, W, 3) float32 in the optical frame of the first camera of each sequence, metres.
+        points: (B, T, H, W, 3) float32 in the optical frame of the first camera of each sequence, metres; empty where
+            the sequences are single images.
         valid: (B, T, H, W) bool, where ``points`` are known.
         places: (B, T, P, 3 * PLACES**2) float32 mean points of the parts of each patch in the world of a fixed scene,
             or None where sequences do not share a world.
+        origins: (B, 12) float32 position (metres) and rotation, row by row, of the first camera in the world of a fixed
+            scene, or None likewise.
         singles: (S, 3, H, W) further images as ``images``, or None.
         single_places: (S, P, 3 * PLACES**2) of these.
     """
@@ -41,6 +44,7 @@ class Sequences:
     points: Tensor
     valid: Tensor
     places: Tensor | None = None
+    origins: Tensor | None = None
     singles: Tensor | None = None
     single_places: Tensor | None = None
 
@@ -64,6 +68,19 @@ class Clip:
     fixed_world: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Single:
+    """One image of a fixed world, which is only asked where it looks.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        places: (P, 3 * PLACES**2) float32 mean points of the parts of each patch, metres, in the world.
+    """
+
+    image: NDArray[np.uint8]
+    places: NDArray[np.float32]
+
+
 class Source(Protocol):
     """Where sequences come from; deterministic in its arguments.
 
@@ -75,6 +92,10 @@ class Source(Protocol):
 
     def clip(self, rng: np.random.Generator, frames: int, gap: float) -> Clip:
         """A sequence of its own; at most ``gap`` trajectory frames between neighbours."""
+        ...
+
+    def single(self, rng: np.random.Generator, patch: int) -> Single:
+        """An image for the place task; a source without a fixed world raises ConfigError."""
         ...
 
     def walk(self, rng: np.random.Generator, frames: int, first: int, count: int, origin: int) -> Clip:
@@ -89,29 +110,41 @@ def sequences_from(clips: list[Clip], patch: int) -> Sequences:
     for clip in clips:
         rotation = clip.camera_from_world[:3, :3].astype(np.float32)
         points.append(clip.points @ rotation.T + clip.camera_from_world[:3, 3].astype(np.float32))
-    places = None
+    places = origins = None
     if all(clip.fixed_world for clip in clips):
-        places = _places(torch.from_numpy(np.stack([clip.points for clip in clips])), patch)
+        places = torch.from_numpy(np.stack([places_of(clip.points, patch) for clip in clips]))
+        cameras = [np.linalg.inv(clip.camera_from_world) for clip in clips]
+        origins = torch.from_numpy(np.stack([np.append(camera[:3, 3], camera[:3, :3]) for camera in cameras])).float()
     return Sequences(
-        images.float().div_(127.5).sub_(1.0),
+        _normalised(images),
         torch.from_numpy(np.stack(points)),
         torch.from_numpy(np.stack([clip.valid for clip in clips])),
         places,
+        origins,
     )
 
 
-def _places(world: Tensor, patch: int) -> Tensor:
-    """Mean points of the parts of each patch, from world points (B, T, H, W, 3)."""
-    batch, frames, height, width, _ = world.shape
+def places_of(world: NDArray[np.float32], patch: int) -> NDArray[np.float32]:
+    """Mean points (T, P, 3 * PLACES**2) of the parts of each patch, from world points (T, H, W, 3)."""
+    frames, height, width, _ = world.shape
     part = patch // PLACES
-    shape = (batch, frames, height // patch, PLACES, part, width // patch, PLACES, part, 3)
-    means = world.reshape(shape).mean(dim=(4, 7))
-    return means.permute(0, 1, 2, 4, 3, 5, 6).reshape(batch, frames, -1, 3 * PLACES**2)
+    shape = (frames, height // patch, PLACES, part, width // patch, PLACES, part, 3)
+    means = world.reshape(shape).mean(axis=(3, 6))
+    return means.transpose(0, 1, 3, 2, 4, 5).reshape(frames, -1, 3 * PLACES**2)
+
+
+def _normalised(images: Tensor) -> Tensor:
+    """uint8 to [-1, 1]."""
+    return images.float().div_(127.5).sub_(1.0)
 
 
 def batch_of(source: Source, plan: Plan, seed: int, patch: int) -> Sequences:
     """The batch of one step."""
     stage, window = plan.stage, plan.window
+    if stage.frames == 1:
+        images, places = _singles(source, [seed, 0, plan.step], stage.batch, patch)
+        nothing = torch.empty(stage.batch, 1, 0, 0, 3)
+        return Sequences(images[:, None], nothing, nothing[..., 0].bool(), places[:, None])
     clips = []
     for index in range(stage.batch):
         if window is None:
@@ -123,10 +156,15 @@ def batch_of(source: Source, plan: Plan, seed: int, patch: int) -> Sequences:
     batch = sequences_from(clips, patch)
     if not stage.singles:
         return batch
-    rngs = [np.random.default_rng([seed, 2, plan.step, index]) for index in range(stage.singles)]
-    single = sequences_from([source.clip(rng, 1, plan.gap) for rng in rngs], patch)
-    places = None if single.places is None else single.places[:, 0]
-    return dataclasses.replace(batch, singles=single.images[:, 0], single_places=places)
+    images, places = _singles(source, [seed, 2, plan.step], stage.singles, patch)
+    return dataclasses.replace(batch, singles=images, single_places=places)
+
+
+def _singles(source: Source, seed: list[int], count: int, patch: int) -> tuple[Tensor, Tensor]:
+    """Single images (S, 3, H, W) in [-1, 1] and their places (S, P, 3 * PLACES**2)."""
+    singles = [source.single(np.random.default_rng([*seed, index]), patch) for index in range(count)]
+    images = torch.from_numpy(np.stack([single.image for single in singles])).permute(0, 3, 1, 2)
+    return _normalised(images), torch.from_numpy(np.stack([single.places for single in singles]))
 
 
 class Prefetch:

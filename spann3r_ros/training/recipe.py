@@ -52,11 +52,13 @@ class Loss:
         alpha: reward for confidence.
         place: weight of the auxiliary task of a fixed scene: from one image's features alone, say where in the scene
             each patch is. Its head is not exported.
+        origin: weight of another one: from what the memory answered, say where in the scene the first camera stood.
     """
 
     normaliser: str = "sequence"
     alpha: float = 0.4
     place: float = 0.0
+    origin: float = 0.0
 
     def __post_init__(self) -> None:
         if self.normaliser not in NORMALISERS:
@@ -92,6 +94,8 @@ class Recipe:
         augmentation: strength of the disturbance of colours, 1 for what cameras and light do; less makes a fixed scene
             easier to recognise.
         scene: ``apartment``, ``random`` (a new random scene per sequence) or a scene file; unused with recorded data.
+        pool: how many distinct single images are rendered, each shown several times with other colours; 0: every one
+            is new. Rendering takes longer than the network needs for an image.
         architecture: of the network; ignored when it begins from existing weights.
         curriculum: what is seen when.
         optimizer: how weights change.
@@ -106,6 +110,7 @@ class Recipe:
     seed: int = 1
     scene: str = "apartment"
     augmentation: float = 1.0
+    pool: int = 0
     architecture: Spann3rArchitecture = field(default_factory=Spann3rArchitecture)
     curriculum: Curriculum = field(default_factory=lambda: Curriculum((Stage("clips", 1000, 4, 5),)))
     optimizer: Optimizer = field(default_factory=Optimizer)

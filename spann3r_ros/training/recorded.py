@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spann3r_ros.errors import DataError
+from spann3r_ros.errors import ConfigError, DataError
 from spann3r_ros.evaluation.datasets.sequence import DepthImage, Sequence
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import backproject, pixel_grid
 from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.sim3 import Sim3
-from spann3r_ros.training.data import Clip
+from spann3r_ros.training.data import Clip, Single
 
 MAX_GAP = 20_000_000
 """Nanoseconds between an image and its true pose and depth."""
@@ -53,6 +53,10 @@ class RecordedSource:
         if rng.random() < 0.5:
             indices = indices[::-1]
         return _clip([views[i] for i in indices], views[indices[0]].world_from_camera)
+
+    def single(self, rng: np.random.Generator, patch: int) -> Single:
+        """See ``data.Source``: recordings share no world."""
+        raise ConfigError("single images", got=self.description, expected="one fixed scene, in which they have a place")
 
     def walk(self, rng: np.random.Generator, frames: int, first: int, count: int, origin: int) -> Clip:
         """See ``data.Source``; consecutive frames from a random place on."""

@@ -41,6 +41,7 @@ class Written:
 
     Attributes:
         directions, keys, values: (B, P, E) per frame: unit raw keys, normalised keys and values.
+        contents: (B, P, E) what the memory answered, for each frame but the first of a sequence.
         received: (B, tokens) attention that the tokens of the memory and then those of the window received.
         query: (B, P, E) for the next window.
     """
@@ -48,6 +49,7 @@ class Written:
     directions: list[Tensor] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    contents: list[Tensor] = field(default_factory=list)
     received: Tensor | None = None
     query: Tensor | None = None
 
@@ -112,11 +114,12 @@ class Rollout:
             if query is not None:
                 content, attention = self._read(network.norm_q(query), spatial, written)
                 fused = content + query
+                written.contents.append(content)
                 written.received = _add(written.received, attention)
             left, left_confidence, right, right_confidence, key, query = self._pair(fused, now, following)
             maps.append((left, left_confidence, right, right_confidence))
             stored = torch.where(use_truth[:, None, None, None], truth[:, t], left)
-            value = network.value(stored, grid)
+            value = network.value(stored, now, grid)
             written.directions.append(functional.normalize(key.detach().float(), dim=-1, eps=1e-12))
             written.keys.append(network.norm_k(key))
             written.values.append(network.norm_v(value + key))

@@ -62,7 +62,7 @@ def source_of(recipe: Recipe, size: tuple[int, int], data: Sequence[Path] = ()) 
     scene = None
     if recipe.scene != "random":
         scene = Scene.apartment() if recipe.scene == "apartment" else Scene.read(Path(recipe.scene))
-    return RenderedSource(scene, size, recipe.augmentation)
+    return RenderedSource(scene, size, recipe.augmentation, pool=recipe.pool)
 
 
 def open_session(

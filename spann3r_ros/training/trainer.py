@@ -42,6 +42,27 @@ class PlaceHead(nn.Module):
         return points
 
 
+class OriginHead(nn.Module):
+    """Where in the fixed scene the first camera stood, from what the memory answered; for training only.
+
+    All that a memory adds to an image of a known place is which frame to express it in: this asks for it directly.
+    """
+
+    REACH = 2.0
+    """Metres from a camera at which a wrong rotation is weighed like a wrong position."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.proj = nn.Linear(width, 12)
+
+    def forward(self, contents: Tensor, origins: Tensor) -> Tensor:
+        """Mean error in metres of every token of (T, B, P, E) about the first cameras (B, 12)."""
+        difference = self.proj(self.norm(contents.float())) - origins[None, :, None]
+        error: Tensor = difference[..., :3].norm(dim=-1) + self.REACH * difference[..., 3:].norm(dim=-1)
+        return error.mean()
+
+
 class Trainer:
     """Trains a network by a recipe.
 
@@ -66,7 +87,9 @@ class Trainer:
         self.device = network.value_out.weight.device
         self.step, self.seconds, self.frames = 0, 0.0, 0
         self.place_head = PlaceHead(network.architecture.trunk.encoder_width).to(self.device)
-        self.trained = nn.ModuleDict({"network": network, "place_head": self.place_head})
+        self.origin_head = OriginHead(network.architecture.trunk.encoder_width).to(self.device)
+        heads = {"place_head": self.place_head, "origin_head": self.origin_head}
+        self.trained = nn.ModuleDict({"network": network, **heads})
         self.optimizers = optimizers(self.trained, recipe)
         self._base_rates = [[group["lr"] for group in each.param_groups] for each in self.optimizers]
         self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
@@ -95,7 +118,7 @@ class Trainer:
         with Prefetch(self.source, recipe.curriculum, seed=recipe.seed, patch=patch, start=self.step) as batches:
             for plan, batch in batches:
                 begun = time.monotonic()
-                terms, place = self.take_step(plan, batch)
+                terms, asked = self.take_step(plan, batch)
                 took = time.monotonic() - begun
                 self.seconds += took
                 self.step += 1
@@ -105,7 +128,7 @@ class Trainer:
                 if self.validate is not None and recipe.validate_every and self.step % recipe.validate_every == 0:
                     figures = self.validate(self.averaged_network())
                     logger.info("step %d: %s", self.step, figures)
-                self._log(plan, terms, place, took, figures)
+                self._log(plan, terms, asked, took, figures)
                 if time.monotonic() - saved > 60 * recipe.compute.checkpoint_minutes:
                     self.save()
                     saved = time.monotonic()
@@ -113,8 +136,12 @@ class Trainer:
                     break
         self.save()
 
-    def take_step(self, plan: Plan, batch: Sequences) -> tuple[LossTerms, float]:
-        """One batch: losses, gradients and, when enough batches are accumulated, new weights."""
+    def take_step(self, plan: Plan, batch: Sequences) -> tuple[LossTerms, dict[str, float]]:
+        """One batch: losses, gradients and, when enough batches are accumulated, new weights.
+
+        Returns:
+            The losses, and the errors in the tasks beside them, metres.
+        """
         recipe, network = self.recipe, self.network
         torch.manual_seed(recipe.seed * 1_000_003 + plan.step)
         images, points = batch.images.to(self.device), batch.points.to(self.device)
@@ -128,7 +155,7 @@ class Trainer:
         if window is not None and plan.stage.drift:
             ages = torch.arange(points.shape[1]) + (window.first - window.origin)
             stored = drifted(points, ages, plan.stage.drift)
-        place = torch.zeros(())
+        place = origin = torch.zeros(())
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.compute.bf16):
             singles = None if batch.singles is None else batch.singles.to(self.device)
             features, single_features = self.rollout.encode(images, singles)
@@ -145,16 +172,18 @@ class Trainer:
             terms = pointmap_loss(
                 answers, truth, alpha=recipe.loss.alpha, normaliser=recipe.loss.normaliser, blend=plan.blend
             )
+            if recipe.loss.origin and batch.origins is not None and written.contents:
+                origin = self.origin_head(torch.stack(written.contents), batch.origins.to(self.device))
         else:
             terms = no_loss(self.device)
-        total = terms.total + recipe.loss.place * place
+        total = terms.total + recipe.loss.place * place + recipe.loss.origin * origin
         torch.autograd.backward(total / recipe.optimizer.accumulate)
         if window is not None and not window.last:
             self.histories[window.group] = self.rollout.remember(history, written)
         if (plan.step + 1) % recipe.optimizer.accumulate == 0:
             self._update(plan)
         self.frames += images.shape[0] * images.shape[1]
-        return terms, float(place.detach())
+        return terms, {"place": float(place.detach()), "origin": float(origin.detach())}
 
     def _update(self, plan: Plan) -> None:
         recipe = self.recipe
@@ -193,6 +222,7 @@ class Trainer:
             "frames": self.frames,
             "network": self.network.state_dict(),
             "place_head": self.place_head.state_dict(),
+            "origin_head": self.origin_head.state_dict(),
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "gradients": {n: p.grad for n, p in self.trained.named_parameters() if p.grad is not None},
@@ -214,6 +244,7 @@ class Trainer:
             state = torch.load(path, map_location=self.device, weights_only=True)
             self.network.load_state_dict(state["network"])
             self.place_head.load_state_dict(state["place_head"])
+            self.origin_head.load_state_dict(state["origin_head"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
         except (OSError, RuntimeError, KeyError, ValueError) as error:
@@ -234,7 +265,9 @@ class Trainer:
         history.spatial.restore(tensors, counters)
         return history
 
-    def _log(self, plan: Plan, terms: LossTerms, place: float, took: float, figures: dict[str, float]) -> None:
+    def _log(
+        self, plan: Plan, terms: LossTerms, asked: dict[str, float], took: float, figures: dict[str, float]
+    ) -> None:
         path = self.folder / LOG
         new = not path.exists()
         row: dict[str, Any] = {
@@ -244,7 +277,7 @@ class Trainer:
             "loss": float(terms.total.detach()),
             "left": " ".join(f"{float(error):.4f}" for error in terms.left),
             "right": " ".join(f"{float(error):.4f}" for error in terms.right),
-            "place": place,
+            **asked,
             "rate": self.recipe.curriculum.learning_rate(plan.step),
             "step_seconds": round(took, 3),
             "seconds": round(self.seconds, 1),
@@ -257,7 +290,7 @@ class Trainer:
                 writer.writeheader()
             writer.writerow(row)
         if self._board is not None:
-            curves = {"loss": row["loss"], "place": place, **{f"held out/{name}": v for name, v in figures.items()}}
+            curves = {"loss": row["loss"], **asked, **{f"held out/{name}": v for name, v in figures.items()}}
             if len(terms.left):
                 curves |= {"head 1": float(terms.left.mean()), "head 2": float(terms.right.mean())}
             for name, value in curves.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 
 pytest.importorskip("numba", reason="the renderer needs numba")
 
+from wall_network import write_wall_checkpoint
+
+from spann3r_ros.cli.main import main
 from spann3r_ros.config import Config
-from spann3r_ros.evaluation.embedded import clip_errors, evaluate, walk_errors
+from spann3r_ros.evaluation.embedded import Extent, clip_errors, evaluate, walk_errors
 from spann3r_ros.frame import Frame
 from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.prediction import Prediction
@@ -88,8 +92,31 @@ def test_table_of_an_untrained_network_is_complete_and_bad(tmp_path: Path) -> No
         seen.append(copy.deepcopy(config))
         return Spann3r(network, config, "test")
 
-    report = evaluate(make, Config(), clips=1, walks=1, walk_frames=4)
+    report = evaluate(make, Config(), Extent(clips=1, walks=1, frames=4))
     assert report.clips.median("raw") > 0.2 and report.walks.median("aligned") > 0.1
     assert [config.memory.long_term_tokens for config in seen] == [4000, 0, 4000]
     rows = report.rows()
     assert len(rows) == 17 and all(row.count("|") == 4 for row in rows)
+
+
+def test_table_is_a_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_wall_checkpoint(tmp_path / "wall.safetensors")
+    (tmp_path / "small.yaml").write_text("embedded: {clips: 1, walks: 1, frames: 3}\n")
+    command = ["evaluate", "--suite", str(tmp_path / "small.yaml"), "-o", str(tmp_path / "out")]
+    assert main([*command, "--set", f"checkpoint={tmp_path / 'wall.safetensors'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "apartment, 1 unseen walks" in printed
+    assert (tmp_path / "out" / "table.md").read_text() in printed
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert len(figures["walks"]["errors"]) == 1 and figures["walks"]["errors"][0]["aligned"] > 0.05
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"), [("{clips: 0}", "clips, walks and frames"), ("{rooms: 3}", "unknown entry"), ("[1]", "list")]
+)
+def test_table_of_a_wrong_extent_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], entry: str, message: str
+) -> None:
+    (tmp_path / "wrong.yaml").write_text(f"embedded: {entry}\n")
+    assert main(["evaluate", "--suite", str(tmp_path / "wrong.yaml")]) == 2
+    assert message in capsys.readouterr().err

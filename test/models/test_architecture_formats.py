@@ -101,7 +101,9 @@ def test_flat_keywords_with_json_infinities_are_read():
         Dust3rArchitecture(),
         Dust3rArchitecture(head="linear", decoder_depth=3, confidence_range=(0.0, 1.0), confidence_mode="sigmoid"),
         Spann3rArchitecture(),
-        Spann3rArchitecture(trunk=Dust3rArchitecture(absolute_position=True, metric=True), value_rope=True),
+        Spann3rArchitecture(
+            trunk=Dust3rArchitecture(absolute_position=True, metric=True), value_rope=True, value_features=True
+        ),
     ],
 )
 def test_json_round_trip(architecture):

@@ -190,7 +190,10 @@ def test_portrait_values_lie_on_the_same_patches_as_keys() -> None:
     points = torch.randn(1, 64, 48, 3)
     changed = points.clone()
     changed[:, :32] += 1.0
-    difference = (network.value(points, (4, 3)) - network.value(changed, (4, 3))).abs().sum(-1).view(4, 3)
+    features = torch.zeros(1, 12, 32)
+    difference = (
+        (network.value(points, features, (4, 3)) - network.value(changed, features, (4, 3))).abs().sum(-1).view(4, 3)
+    )
     assert (difference[:2] > 0).all() and (difference[2:] == 0).all()
 
 

@@ -24,13 +24,24 @@ def test_values_have_no_order_unless_the_architecture_says_so() -> None:
     points = torch.randn(1, 48, 64, 3)
     turned = points.flip(1)  # whole rows of patches change places, and rows within a patch: use one patch row instead
     points[:, 16:], turned[:, 16:] = points[:, :16].repeat(1, 2, 1, 1), turned[:, :16].repeat(1, 2, 1, 1)
-    value = network.value(points, (3, 4)).view(3, 4, -1)
+    value = network.value(points, torch.zeros(1, 12, 32), (3, 4)).view(3, 4, -1)
     torch.testing.assert_close(value[0], value[1])
     torch.manual_seed(0)
     ordered = Spann3rNetwork(dataclasses.replace(network.architecture, value_rope=True)).eval()
     with torch.no_grad():
-        value = ordered.value(points, (3, 4)).view(3, 4, -1)
+        value = ordered.value(points, torch.zeros(1, 12, 32), (3, 4)).view(3, 4, -1)
     assert not torch.allclose(value[0], value[1], atol=1e-4)
+
+
+def test_values_see_features_only_if_the_architecture_says_so() -> None:
+    points, features = torch.randn(1, 48, 64, 3), torch.randn(1, 12, 32)
+    for sees in (False, True):
+        torch.manual_seed(0)
+        network = Spann3rNetwork(dataclasses.replace(tiny_network().architecture, value_features=sees)).eval()
+        with torch.no_grad():
+            same = torch.equal(network.value(points, features, (3, 4)), network.value(points, -features, (3, 4)))
+        assert same is not sees
+        assert ("value_feature.weight" in network.state_dict()) is sees
 
 
 def test_key_and_query_are_two_heads() -> None:

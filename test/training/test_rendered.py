@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("numba", reason="the renderer needs numba")
 
+from spann3r_ros.errors import ConfigError
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.training.data import PLACES, batch_of, sequences_from
 from spann3r_ros.training.rendered import RenderedSource, weakened
@@ -47,9 +48,41 @@ def test_places_are_mean_world_points_of_the_parts_of_a_patch(source: RenderedSo
     np.testing.assert_allclose(places[0, 1, 5, 3:6].numpy(), corner, rtol=1e-5)
 
 
+def test_origins_are_the_first_cameras_in_the_scene(source: RenderedSource) -> None:
+    clip = source.walk(np.random.default_rng(3), 9, 4, 2, 1)
+    batch = sequences_from([clip], 8)
+    assert batch.origins is not None
+    position, rotation = batch.origins[0, :3].numpy(), batch.origins[0, 3:].reshape(3, 3).numpy()
+    np.testing.assert_allclose(batch.points[0].numpy() @ rotation.T + position, clip.points, atol=1e-4)
+
+
 def test_random_scenes_have_no_places() -> None:
-    clip = RenderedSource(None, (24, 32)).clip(np.random.default_rng(0), 2, 3.0)
-    assert sequences_from([clip], 8).places is None
+    source = RenderedSource(None, (24, 32))
+    batch = sequences_from([source.clip(np.random.default_rng(0), 2, 3.0)], 8)
+    assert batch.places is None and batch.origins is None
+    with pytest.raises(ConfigError, match="one fixed scene"):
+        source.single(np.random.default_rng(0), 8)
+
+
+def test_single_images_know_their_places(source: RenderedSource) -> None:
+    first, again, other = (source.single(np.random.default_rng(seed), 8) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.places, again.places)
+    assert first.image.shape == (24, 32, 3) and first.places.shape == (12, 3 * PLACES**2)
+    assert not np.array_equal(first.places, other.places)
+    batch = batch_of(source, Curriculum((Stage("places", 1, 2, 1),)).plan(0), 7, 8)
+    assert batch.images.shape == (2, 1, 3, 24, 32) and batch.places is not None
+    assert batch.places.shape == (2, 1, 12, 3 * PLACES**2)
+
+
+def test_a_pool_of_single_images_is_rendered_once_and_shown_with_other_colours() -> None:
+    pooled = RenderedSource(Scene.apartment(), (24, 32), pool=1)
+    shown = [pooled.single(np.random.default_rng(seed), 8) for seed in range(3)]
+    assert shown[0].places is shown[1].places is shown[2].places
+    assert not np.array_equal(shown[0].image, shown[1].image)
+    # Which images a pool holds does not depend on who asks first: a resumed training sees the same ones.
+    fresh = RenderedSource(Scene.apartment(), (24, 32), pool=1).single(np.random.default_rng(2), 8)
+    np.testing.assert_array_equal(fresh.image, shown[2].image)
 
 
 def test_weakened_augmentation_keeps_the_share_of_blurred_frames() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 from tiny_training import ARCHITECTURE, SlantedWalls
@@ -16,7 +18,7 @@ from spann3r_ros.training.rollout import Rollout, drifted
 
 def network() -> Spann3rNetwork:
     torch.manual_seed(0)
-    return Spann3rNetwork(ARCHITECTURE).eval()
+    return Spann3rNetwork(dataclasses.replace(ARCHITECTURE, value_features=True)).eval()
 
 
 def test_rollout_in_windows_equals_the_stream() -> None:

@@ -39,6 +39,11 @@ def trained(folder: Path, settings: Recipe, until: int | None = None, resume: bo
     return trainer
 
 
+def _exported(folder: Path) -> Path:
+    export(folder / "checkpoint.pt", folder / "weights.safetensors")
+    return folder / "weights.safetensors"
+
+
 def losses(folder: Path) -> list[str]:
     with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
         return [row["loss"] for row in csv.DictReader(file)]
@@ -67,6 +72,16 @@ def test_resumed_training_equals_an_uninterrupted_one(tmp_path: Path, accumulate
     assert len(losses(tmp_path / "whole")) == 12
     for name, tensor in whole.average.items():
         assert torch.equal(tensor, parts.average[name]), name
+
+
+def test_the_memory_is_asked_where_the_first_camera_stood(tmp_path: Path) -> None:
+    settings = recipe(Stage("clips", 20, 2, 4), optimizer=Optimizer(learning_rate=1e-2), dropout=0.0)
+    trainer = Trainer(new_network(settings), settings, OneClip(), tmp_path)
+    trainer.run()
+    with (tmp_path / "log.csv").open(newline="", encoding="utf-8") as file:
+        origins = [float(row["origin"]) for row in csv.DictReader(file)]
+    assert origins[-1] < 0.5 * origins[0], origins
+    assert read_checkpoint(_exported(tmp_path)).state.keys() == trainer.network.state_dict().keys()
 
 
 def test_memory_of_walks_is_carried_pruned_and_dropped_at_the_end(tmp_path: Path) -> None:
