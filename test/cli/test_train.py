@@ -1,0 +1,94 @@
+"""Training from the command line: the official layout is fine-tuned on a bag, interrupted, continued and exported."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from spann3r_ros.cli.main import main
+from spann3r_ros.models.architecture import Dust3rArchitecture, Spann3rArchitecture
+from spann3r_ros.models.checkpoint import read_checkpoint
+from spann3r_ros.models.spann3r_network import Spann3rNetwork
+
+ROOT = Path(__file__).parents[2]
+
+# The published network in small: heads of 64 channels, DPT heads, six value blocks.
+STAND_IN = Spann3rArchitecture(
+    trunk=Dust3rArchitecture(
+        encoder_width=64,
+        encoder_depth=2,
+        encoder_heads=1,
+        decoder_width=64,
+        decoder_depth=10,
+        decoder_heads=1,
+        dpt_width=8,
+        dpt_last_width=4,
+        dpt_layer_widths=(4, 6, 8, 10),
+        image_size=(224, 224),
+    ),
+    value_heads=1,
+)
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    """Weights as the published file holds them: a pickle of ``model``, with a tensor that nothing uses."""
+    torch.manual_seed(0)
+    state = {**Spann3rNetwork(STAND_IN).state_dict(), "dust3r.mask_token": torch.zeros(1, 1, 64)}
+    torch.save({"model": state, "epoch": 3}, tmp_path / "spann3r.pth")
+    return tmp_path / "spann3r.pth"
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    pytest.importorskip("numba", reason="the renderer needs numba")
+    size = ["--width", "64", "--height", "48", "--depth", "32FC1"]
+    assert main(["make_bag", str(tmp_path / "bag"), "--frames", "4", "--rate", "2", *size]) == 0
+    return tmp_path / "bag"
+
+
+def short_recipe(folder: Path) -> Path:
+    """The recipe that ships, cut down to three steps of one clip."""
+    content = yaml.safe_load((ROOT / "config" / "train" / "finetune.yaml").read_text())
+    (stage,) = content["curriculum"]["stages"]
+    stage.update(steps=3, batch=1, frames=3)
+    content["curriculum"].update(warmup=1, decay=1)
+    content["optimizer"].update(learning_rate=1e-3, accumulate=1, average=0.5)
+    content["compute"]["bf16"] = False
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
+    return folder / "recipe.yaml"
+
+
+def test_official_layout_is_fine_tuned_on_a_bag(
+    tmp_path: Path, official: Path, bag: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    command = ["train", "--config", str(short_recipe(tmp_path)), "--init", str(official), "--data", str(bag)]
+    command += ["--output", str(out), "--device", "cpu"]
+    assert main([*command, "--until", "2"]) == 0
+    assert "step 2 of 3" in capsys.readouterr().out
+    assert main(command) == 2
+    assert "--resume" in capsys.readouterr().err
+    tuned = tmp_path / "tuned.safetensors"
+    assert main([*command, "--resume", "--export", str(tuned)]) == 0
+    assert "step 3 of 3" in capsys.readouterr().out
+    with (out / "log.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["0", "1", "2"]
+    assert all(0 < float(row["loss"]) < 100 for row in rows)
+    before, after = read_checkpoint(official), read_checkpoint(tuned)
+    assert after.architecture == before.architecture == STAND_IN
+    parts = ("downstream_head1.dpt", "dec_blocks2.9", "enc_blocks.0", "value_encoder.5", "attn_head_1")
+    for part in parts:
+        names = [name for name in after.state if part in name and name.endswith("weight")]
+        assert names and all(not torch.equal(after.state[n], before.state[n].half()) for n in names), part
+
+
+def test_recordings_have_no_places(tmp_path: Path, bag: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    house = str(ROOT / "config" / "train" / "house.yaml")
+    assert main(["train", "--config", house, "--data", str(bag), "--output", str(tmp_path / "run")]) == 2
+    assert "stages of single images (places)" in capsys.readouterr().err
