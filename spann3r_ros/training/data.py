@@ -24,20 +24,37 @@ PLACES = 4
 
 
 @dataclass(frozen=True, eq=False)
+class Singles:
+    """S single images of a fixed world; see ``Single``.
+
+    Attributes:
+        images: (S, 3, H, W) float32 in [-1, 1], RGB.
+        places: (S, P, 3 * PLACES**2) float32.
+        cameras: (S, 12) float32.
+    """
+
+    images: Tensor
+    places: Tensor
+    cameras: Tensor
+
+    def to(self, device: torch.device) -> Singles:
+        """The same on another device."""
+        return Singles(self.images.to(device), self.places.to(device), self.cameras.to(device))
+
+
+@dataclass(frozen=True, eq=False)
 class Sequences:
-    """B sequences of T frames.
+    """B sequences of T frames; none at all where a step sees single images only.
 
     Attributes:
         images: (B, T, 3, H, W) float32 in [-1, 1], RGB.
-        points: (B, T, H, W, 3) float32 in the optical frame of the first camera of each sequence, metres; empty where
-            the sequences are single images.
+        points: (B, T, H, W, 3) float32 in the optical frame of the first camera of each sequence, metres.
         valid: (B, T, H, W) bool, where ``points`` are known.
         places: (B, T, P, 3 * PLACES**2) float32 mean points of the parts of each patch in the world of a fixed scene,
             or None where sequences do not share a world.
         origins: (B, 12) float32 position (metres) and rotation, row by row, of the first camera in the world of a fixed
             scene, or None likewise.
-        singles: (S, 3, H, W) further images as ``images``, or None.
-        single_places: (S, P, 3 * PLACES**2) of these.
+        singles: further images, or None.
     """
 
     images: Tensor
@@ -45,8 +62,7 @@ class Sequences:
     valid: Tensor
     places: Tensor | None = None
     origins: Tensor | None = None
-    singles: Tensor | None = None
-    single_places: Tensor | None = None
+    singles: Singles | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +91,12 @@ class Single:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         places: (P, 3 * PLACES**2) float32 mean points of the parts of each patch, metres, in the world.
+        camera: (12,) float32 position (metres) and rotation, row by row, of the camera in the world.
     """
 
     image: NDArray[np.uint8]
     places: NDArray[np.float32]
+    camera: NDArray[np.float32]
 
 
 class Source(Protocol):
@@ -113,8 +131,7 @@ def sequences_from(clips: list[Clip], patch: int) -> Sequences:
     places = origins = None
     if all(clip.fixed_world for clip in clips):
         places = torch.from_numpy(np.stack([places_of(clip.points, patch) for clip in clips]))
-        cameras = [np.linalg.inv(clip.camera_from_world) for clip in clips]
-        origins = torch.from_numpy(np.stack([np.append(camera[:3, 3], camera[:3, :3]) for camera in cameras])).float()
+        origins = torch.from_numpy(np.stack([pose_vector(np.linalg.inv(clip.camera_from_world)) for clip in clips]))
     return Sequences(
         _normalised(images),
         torch.from_numpy(np.stack(points)),
@@ -130,7 +147,13 @@ def places_of(world: NDArray[np.float32], patch: int) -> NDArray[np.float32]:
     part = patch // PLACES
     shape = (frames, height // patch, PLACES, part, width // patch, PLACES, part, 3)
     means = world.reshape(shape).mean(axis=(3, 6))
-    return means.transpose(0, 1, 3, 2, 4, 5).reshape(frames, -1, 3 * PLACES**2)
+    places: NDArray[np.float32] = means.transpose(0, 1, 3, 2, 4, 5).reshape(frames, -1, 3 * PLACES**2)
+    return places
+
+
+def pose_vector(world_from_camera: NDArray[Any]) -> NDArray[np.float32]:
+    """Position and rotation, row by row, (12,) of a pose (4, 4)."""
+    return np.append(world_from_camera[:3, 3], world_from_camera[:3, :3]).astype(np.float32)
 
 
 def _normalised(images: Tensor) -> Tensor:
@@ -142,9 +165,9 @@ def batch_of(source: Source, plan: Plan, seed: int, patch: int) -> Sequences:
     """The batch of one step."""
     stage, window = plan.stage, plan.window
     if stage.frames == 1:
-        images, places = _singles(source, [seed, 0, plan.step], stage.batch, patch)
-        nothing = torch.empty(stage.batch, 1, 0, 0, 3)
-        return Sequences(images[:, None], nothing, nothing[..., 0].bool(), places[:, None])
+        singles = _singles(source, [seed, 0, plan.step], stage.batch, patch)
+        nothing = torch.empty(0, 1, *singles.images.shape[2:], 3)
+        return Sequences(nothing.permute(0, 1, 4, 2, 3), nothing, nothing[..., 0].bool(), singles=singles)
     clips = []
     for index in range(stage.batch):
         if window is None:
@@ -156,15 +179,15 @@ def batch_of(source: Source, plan: Plan, seed: int, patch: int) -> Sequences:
     batch = sequences_from(clips, patch)
     if not stage.singles:
         return batch
-    images, places = _singles(source, [seed, 2, plan.step], stage.singles, patch)
-    return dataclasses.replace(batch, singles=images, single_places=places)
+    return dataclasses.replace(batch, singles=_singles(source, [seed, 2, plan.step], stage.singles, patch))
 
 
-def _singles(source: Source, seed: list[int], count: int, patch: int) -> tuple[Tensor, Tensor]:
-    """Single images (S, 3, H, W) in [-1, 1] and their places (S, P, 3 * PLACES**2)."""
+def _singles(source: Source, seed: list[int], count: int, patch: int) -> Singles:
+    """Single images drawn by a seed."""
     singles = [source.single(np.random.default_rng([*seed, index]), patch) for index in range(count)]
     images = torch.from_numpy(np.stack([single.image for single in singles])).permute(0, 3, 1, 2)
-    return _normalised(images), torch.from_numpy(np.stack([single.places for single in singles]))
+    places, cameras = (np.stack([getattr(single, name) for single in singles]) for name in ("places", "camera"))
+    return Singles(_normalised(images), torch.from_numpy(places), torch.from_numpy(cameras))
 
 
 class Prefetch:

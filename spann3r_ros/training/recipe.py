@@ -52,12 +52,14 @@ class Loss:
         alpha: reward for confidence.
         place: weight of the auxiliary task of a fixed scene: from one image's features alone, say where in the scene
             each patch is. Its head is not exported.
-        origin: weight of another one: from what the memory answered, say where in the scene the first camera stood.
+        camera: weight of the same for the camera itself, on single images: its position and rotation, of each patch.
+        origin: weight of the same for the first camera: from what the memory answered, say where in the scene it stood.
     """
 
     normaliser: str = "sequence"
     alpha: float = 0.4
     place: float = 0.0
+    camera: float = 0.0
     origin: float = 0.0
 
     def __post_init__(self) -> None:

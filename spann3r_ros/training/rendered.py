@@ -16,7 +16,7 @@ from spann3r_ros.synthetic.camera import synthetic_camera
 from spann3r_ros.synthetic.renderer import Renderer
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.trajectory import EVALUATION_SEED, STYLES, Trajectories
-from spann3r_ros.training.data import Clip, Single, places_of
+from spann3r_ros.training.data import Clip, Single, places_of, pose_vector
 
 STEP_PER_GAP, TURN_PER_GAP = 0.1, 0.1
 """Metres and radians that a walking camera moves between frames of 5 Hz; a clip's largest are ``gap`` times these."""
@@ -78,13 +78,13 @@ class RenderedSource:
             single = self._pool[key]
         if self.augmentation is None:
             return single
-        return Single(self.augmentation(single.image[None], rng)[0], single.places)
+        return dataclasses.replace(single, image=self.augmentation(single.image[None], rng)[0])
 
     def _single(self, rng: np.random.Generator, patch: int) -> Single:
         renderer, trajectories = self._scene(rng)
         poses = trajectories.sample_clip(rng, 1)
         clip = self._render(renderer, poses, poses[0], rng, self._zoomed(rng))
-        return Single(clip.images[0], places_of(clip.points, patch)[0])
+        return Single(clip.images[0], places_of(clip.points, patch)[0], pose_vector(poses[0].matrix()))
 
     def walk(self, rng: np.random.Generator, frames: int, first: int, count: int, origin: int) -> Clip:
         """See ``data.Source``."""

@@ -20,6 +20,7 @@ from spann3r_ros.models.spann3r_network import Spann3rNetwork
 from spann3r_ros.training.losses import Answers
 
 PairStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
+ValueStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass
@@ -70,16 +71,28 @@ class Rollout:
         self.network = network
         self.long_term_tokens = long_term_tokens
         self.dropout = dropout
+        trunk = network.architecture.trunk
+        self._grid: Grid = (trunk.image_size[0] // trunk.patch_size, trunk.image_size[1] // trunk.patch_size)
         self._encode: Callable[[Tensor], Tensor] = network.dust3r.encode
         self._pair: PairStep = self._pair_step
+        self._value: ValueStep = self._value_step
         if compiled:
             self._encode = torch.compile(network.dust3r.encode, dynamic=False)
             self._pair = torch.compile(self._pair_step, dynamic=False)
+            self._value = torch.compile(self._value_step, dynamic=False)
 
-    def encode(self, images: Tensor, singles: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Images (B, T, 3, H, W) in [-1, 1] to features (B, T, P, E), and single ones (S, 3, H, W) to (S, P, E)."""
+    def encode(self, images: Tensor, singles: Tensor | None = None, apart: bool = False) -> tuple[Tensor, Tensor]:
+        """Images (B, T, 3, H, W) in [-1, 1] to features (B, T, P, E), and single ones (S, 3, H, W) to (S, P, E).
+
+        With ``apart`` the features of the sequences carry no gradients.
+        """
         batch, frames = images.shape[:2]
         together = images.flatten(0, 1)
+        if apart:
+            with torch.no_grad():
+                features = self._encode(together)
+            sequences = features.reshape(batch, frames, *features.shape[1:])
+            return sequences, features[:0] if singles is None else self._encode(singles)
         features = self._encode(together if singles is None else torch.cat([together, singles]))
         sequences = features[: batch * frames]
         return sequences.reshape(batch, frames, *features.shape[1:]), features[batch * frames :]
@@ -87,7 +100,6 @@ class Rollout:
     def run(
         self,
         features: Tensor,
-        grid: Grid,
         truth: Tensor,
         use_truth: Tensor,
         history: History | None = None,
@@ -96,7 +108,6 @@ class Rollout:
 
         Args:
             features: (B, T, P, E) of its frames.
-            grid: rows and columns of tokens.
             truth: (B, T, H, W, 3) true pointmaps in the first camera of the sequence.
             use_truth: (B,) bool, where the true pointmap is written to memory.
             history: of the windows before; unchanged. None: the sequence begins here.
@@ -119,10 +130,10 @@ class Rollout:
             left, left_confidence, right, right_confidence, key, query = self._pair(fused, now, following)
             maps.append((left, left_confidence, right, right_confidence))
             stored = torch.where(use_truth[:, None, None, None], truth[:, t], left)
-            value = network.value(stored, now, grid)
+            normal_key, value = self._value(stored, now, key)
             written.directions.append(functional.normalize(key.detach().float(), dim=-1, eps=1e-12))
-            written.keys.append(network.norm_k(key))
-            written.values.append(network.norm_v(value + key))
+            written.keys.append(normal_key)
+            written.values.append(value)
         answers = Answers(*(torch.stack(part, dim=1) for part in zip(*maps, strict=True)))
         written.query = query
         return answers, written
@@ -152,13 +163,15 @@ class Rollout:
         return History(self._new_memory(batch, tokens, width, dtype, query.device), query)
 
     def _pair_step(self, fused: Tensor, now: Tensor, following: Tensor) -> tuple[Tensor, ...]:
-        network, trunk = self.network, self.network.dust3r
-        rows, columns = (side // trunk.architecture.patch_size for side in trunk.architecture.image_size)
-        grid = (rows, columns)
+        network, trunk, grid = self.network, self.network.dust3r, self._grid
         layers1, layers2 = trunk.decode(fused, following, grid, grid)
         left, right = trunk.pointmap(1, layers1, grid), trunk.pointmap(2, layers2, grid)
         key, query = network.key(now, layers1), network.query(following, layers2)
         return left.points, left.confidence, right.points, right.confidence, key, query
+
+    def _value_step(self, points: Tensor, features: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        network = self.network
+        return network.norm_k(key), network.norm_v(network.value(points, features, self._grid) + key)
 
     def _new_memory(
         self, batch: int, tokens: int, width: int, dtype: torch.dtype, device: torch.device
@@ -185,11 +198,13 @@ class Rollout:
             scores.append(query @ torch.cat(written.keys, dim=1).transpose(1, 2))
             values.append(torch.cat(written.values, dim=1))
         weights = torch.softmax(torch.cat(scores, dim=-1).float() * query.shape[-1] ** -0.5, dim=-1)
-        dropped = functional.dropout(weights, self.dropout, self.network.training)
-        parts = torch.split(dropped, [value.shape[1] for value in values], dim=-1)
+        received = weights.detach().sum(dim=1)
+        if self.dropout:
+            weights = functional.dropout(weights, self.dropout, self.network.training)
+        parts = torch.split(weights, [value.shape[1] for value in values], dim=-1)
         products = [part.to(value.dtype) @ value for part, value in zip(parts, values, strict=True)]
         content = products[0] if len(products) == 1 else products[0] + products[1]
-        return content, weights.detach().sum(dim=1)
+        return content, received
 
 
 def _add(total: Tensor | None, attention: Tensor) -> Tensor:

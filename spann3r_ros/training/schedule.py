@@ -29,6 +29,7 @@ class Stage:
         walk_every: of so many steps one continues a walk, the others see clips.
         rate: factor of the learning rates.
         singles: further single images per step, for the place task only: neighbours in a clip show the same place.
+        apart: the encoder learns from the single images alone, the rest of the network takes its features as they are.
         drift: metres by which true pointmaps are displaced (standard deviation, from the 40th frame of a walk on)
             before they are written to memory, so that a memory that has drifted is corrected and not followed.
     """
@@ -45,6 +46,7 @@ class Stage:
     walk_every: int = 2
     rate: float = 1.0
     singles: int = 0
+    apart: bool = False
     drift: float = 0.0
 
     def __post_init__(self) -> None:

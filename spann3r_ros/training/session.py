@@ -81,7 +81,7 @@ def open_session(
         ConfigError: single images or the place task with data that has no fixed world.
     """
     network = new_network(recipe) if init is None else existing_network(init)
-    single = [stage.name for stage in recipe.curriculum.stages if stage.frames < 2]
+    single = [stage.name for stage in recipe.curriculum.stages if stage.frames < 2 or stage.singles]
     if single and (data or recipe.scene == "random"):
         raise ConfigError(
             f"stages of single images ({', '.join(single)})",

@@ -42,10 +42,11 @@ class PlaceHead(nn.Module):
         return points
 
 
-class OriginHead(nn.Module):
-    """Where in the fixed scene the first camera stood, from what the memory answered; for training only.
+class PoseHead(nn.Module):
+    """Where in the fixed scene a camera stood, from every token; for training only.
 
-    All that a memory adds to an image of a known place is which frame to express it in: this asks for it directly.
+    Asked of an image's features, it is that image's camera. Asked of what the memory answered, it is the first one:
+    all that a memory adds to an image of a known place is in whose frame to express it.
     """
 
     REACH = 2.0
@@ -56,9 +57,9 @@ class OriginHead(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.proj = nn.Linear(width, 12)
 
-    def forward(self, contents: Tensor, origins: Tensor) -> Tensor:
-        """Mean error in metres of every token of (T, B, P, E) about the first cameras (B, 12)."""
-        difference = self.proj(self.norm(contents.float())) - origins[None, :, None]
+    def forward(self, tokens: Tensor, cameras: Tensor) -> Tensor:
+        """Mean error in metres of all tokens (..., B, P, E) about the poses (B, 12) of cameras."""
+        difference = self.proj(self.norm(tokens.float())) - cameras[:, None]
         error: Tensor = difference[..., :3].norm(dim=-1) + self.REACH * difference[..., 3:].norm(dim=-1)
         return error.mean()
 
@@ -86,10 +87,9 @@ class Trainer:
         self.validate = validate
         self.device = network.value_out.weight.device
         self.step, self.seconds, self.frames = 0, 0.0, 0
-        self.place_head = PlaceHead(network.architecture.trunk.encoder_width).to(self.device)
-        self.origin_head = OriginHead(network.architecture.trunk.encoder_width).to(self.device)
-        heads = {"place_head": self.place_head, "origin_head": self.origin_head}
-        self.trained = nn.ModuleDict({"network": network, **heads})
+        width = network.architecture.trunk.encoder_width
+        self.heads = nn.ModuleDict({"place": PlaceHead(width), "origin": PoseHead(width), "camera": PoseHead(width)})
+        self.trained = nn.ModuleDict({"network": network, "heads": self.heads.to(self.device)})
         self.optimizers = optimizers(self.trained, recipe)
         self._base_rates = [[group["lr"] for group in each.param_groups] for each in self.optimizers]
         self.average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
@@ -142,7 +142,7 @@ class Trainer:
         Returns:
             The losses, and the errors in the tasks beside them, metres.
         """
-        recipe, network = self.recipe, self.network
+        recipe = self.recipe
         torch.manual_seed(recipe.seed * 1_000_003 + plan.step)
         images, points = batch.images.to(self.device), batch.points.to(self.device)
         truth = Truth(points, batch.valid.to(self.device))
@@ -155,35 +155,43 @@ class Trainer:
         if window is not None and plan.stage.drift:
             ages = torch.arange(points.shape[1]) + (window.first - window.origin)
             stored = drifted(points, ages, plan.stage.drift)
-        place = origin = torch.zeros(())
+        singles = None if batch.singles is None else batch.singles.to(self.device)
+        shown = None if singles is None else singles.images
+        terms, asked = no_loss(self.device), {name: torch.zeros((), device=self.device) for name in self.heads}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.compute.bf16):
-            singles = None if batch.singles is None else batch.singles.to(self.device)
-            features, single_features = self.rollout.encode(images, singles)
-            if plan.stage.frames > 1:
-                grid = network.dust3r.grid(images[:, 0])
-                answers, written = self.rollout.run(features, grid, stored, use_truth, history)
-        if recipe.loss.place and batch.places is not None:
-            shown, places = features.flatten(0, 1), batch.places.flatten(0, 1)
-            if batch.single_places is not None:
-                shown, places = torch.cat([shown, single_features]), torch.cat([places, batch.single_places])
-            error = (self.place_head(shown) - places.to(self.device)).unflatten(-1, (-1, 3))
-            place = error.norm(dim=-1).mean()
-        if plan.stage.frames > 1:
+            features, single_features = self.rollout.encode(images, shown, plan.stage.apart)
+            if len(images):
+                answers, written = self.rollout.run(features, stored, use_truth, history)
+        if len(images):
             terms = pointmap_loss(
                 answers, truth, alpha=recipe.loss.alpha, normaliser=recipe.loss.normaliser, blend=plan.blend
             )
-            if recipe.loss.origin and batch.origins is not None and written.contents:
-                origin = self.origin_head(torch.stack(written.contents), batch.origins.to(self.device))
-        else:
-            terms = no_loss(self.device)
-        total = terms.total + recipe.loss.place * place + recipe.loss.origin * origin
+            if batch.origins is not None and written.contents:
+                asked["origin"] = self.heads["origin"](torch.stack(written.contents), batch.origins.to(self.device))
+        if singles is not None:
+            asked["camera"] = self.heads["camera"](single_features, singles.cameras)
+        asked["place"] = self._place_error(features, single_features, batch, plan.stage.apart)
+        total = terms.total + sum(getattr(recipe.loss, name) * error for name, error in asked.items())
         torch.autograd.backward(total / recipe.optimizer.accumulate)
         if window is not None and not window.last:
             self.histories[window.group] = self.rollout.remember(history, written)
         if (plan.step + 1) % recipe.optimizer.accumulate == 0:
             self._update(plan)
-        self.frames += images.shape[0] * images.shape[1]
-        return terms, {"place": float(place.detach()), "origin": float(origin.detach())}
+        self.frames += images.shape[0] * images.shape[1] + (0 if singles is None else len(singles.images))
+        return terms, {name: float(error.detach()) for name, error in asked.items()}
+
+    def _place_error(self, features: Tensor, single_features: Tensor, batch: Sequences, apart: bool) -> Tensor:
+        """Mean distance in metres; of the single images alone where the encoder learns apart."""
+        shown, places = [], []
+        if batch.places is not None and not apart:
+            shown, places = [features.flatten(0, 1)], [batch.places.flatten(0, 1)]
+        if batch.singles is not None:
+            shown, places = [*shown, single_features], [*places, batch.singles.places]
+        if not shown:
+            return torch.zeros((), device=self.device)
+        difference = self.heads["place"](torch.cat(shown)) - torch.cat(places).to(self.device)
+        error: Tensor = difference.reshape(-1, 3).norm(dim=-1).mean()
+        return error
 
     def _update(self, plan: Plan) -> None:
         recipe = self.recipe
@@ -221,8 +229,7 @@ class Trainer:
             "seconds": self.seconds,
             "frames": self.frames,
             "network": self.network.state_dict(),
-            "place_head": self.place_head.state_dict(),
-            "origin_head": self.origin_head.state_dict(),
+            "heads": self.heads.state_dict(),
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "gradients": {n: p.grad for n, p in self.trained.named_parameters() if p.grad is not None},
@@ -243,8 +250,7 @@ class Trainer:
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
             self.network.load_state_dict(state["network"])
-            self.place_head.load_state_dict(state["place_head"])
-            self.origin_head.load_state_dict(state["origin_head"])
+            self.heads.load_state_dict(state["heads"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
         except (OSError, RuntimeError, KeyError, ValueError) as error:

@@ -71,8 +71,13 @@ def test_single_images_know_their_places(source: RenderedSource) -> None:
     assert first.image.shape == (24, 32, 3) and first.places.shape == (12, 3 * PLACES**2)
     assert not np.array_equal(first.places, other.places)
     batch = batch_of(source, Curriculum((Stage("places", 1, 2, 1),)).plan(0), 7, 8)
-    assert batch.images.shape == (2, 1, 3, 24, 32) and batch.places is not None
-    assert batch.places.shape == (2, 1, 12, 3 * PLACES**2)
+    assert len(batch.images) == 0 and batch.singles is not None
+    assert batch.singles.images.shape == (2, 3, 24, 32)
+    assert batch.singles.places.shape == (2, 12, 3 * PLACES**2)
+    # The camera stands where all rays meet: its axis through a place is the direction of the place.
+    position, rotation = first.camera[:3], first.camera[3:].reshape(3, 3)
+    seen = (first.places.reshape(-1, 3) - position) @ rotation
+    assert (seen[:, 2] > 0).all() and (np.abs(seen[:, 0] / seen[:, 2]) < 1).all()
 
 
 def test_a_pool_of_single_images_is_rendered_once_and_shown_with_other_colours() -> None:

@@ -42,7 +42,7 @@ def test_rollout_in_windows_equals_the_stream() -> None:
         for first in (0, 3):
             window = slice(first, first + 4)
             features, _ = rollout.encode(batch.images[:, window])
-            said, written = rollout.run(features, (2, 3), batch.points[:, window], no_truth, history)
+            said, written = rollout.run(features, batch.points[:, window], no_truth, history)
             history = rollout.remember(history, written)
             left.append(said.left)
             right.append(said.right)
@@ -62,7 +62,7 @@ def test_gradients_reach_what_earlier_frames_wrote_to_memory() -> None:
     net = network().train()
     batch = sequences_from([SlantedWalls().clip(np.random.default_rng(1), 3, 1.0)], 8)
     rollout = Rollout(net, dropout=0.0)
-    said, _ = rollout.run(rollout.encode(batch.images)[0], (2, 3), batch.points, torch.ones(1, dtype=torch.bool))
+    said, _ = rollout.run(rollout.encode(batch.images)[0], batch.points, torch.ones(1, dtype=torch.bool))
     said.left[:, 1].sum().backward()
     for module in (net.value_out, net.attn_head_1[2], net.attn_head_2[2]):
         assert module.weight.grad is not None and float(module.weight.grad.abs().sum()) > 0
@@ -72,7 +72,7 @@ def test_true_pointmaps_are_written_only_where_asked() -> None:
     net = network()
     batch = sequences_from([SlantedWalls().clip(np.random.default_rng(1), 3, 1.0)] * 2, 8)
     rollout = Rollout(net)
-    said, _ = rollout.run(rollout.encode(batch.images)[0], (2, 3), batch.points, torch.tensor([True, False]))
+    said, _ = rollout.run(rollout.encode(batch.images)[0], batch.points, torch.tensor([True, False]))
     assert torch.equal(said.left[0, 0], said.left[1, 0])
     assert not torch.allclose(said.left[0, 1], said.left[1, 1])
 

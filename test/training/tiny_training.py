@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from spann3r_ros.models.architecture import Dust3rArchitecture, Spann3rArchitecture
-from spann3r_ros.training.data import Clip, Single, places_of
+from spann3r_ros.training.data import Clip, Single, places_of, pose_vector
 from spann3r_ros.training.recipe import Compute, Loss, Optimizer, Recipe
 from spann3r_ros.training.schedule import Curriculum, Stage
 
@@ -36,7 +36,7 @@ def recipe(*stages: Stage, width: int = 32, **changes: object) -> Recipe:
         architecture=dataclasses.replace(ARCHITECTURE, trunk=trunk),
         curriculum=Curriculum(stages, warmup=1, decay=1),
         optimizer=changes.pop("optimizer", Optimizer(learning_rate=3e-3)),  # type: ignore[arg-type]
-        loss=Loss("metric", place=0.1, origin=0.1),
+        loss=Loss("metric", place=0.1, camera=0.1, origin=0.1),
         compute=Compute(bf16=False, checkpoint_minutes=60),
         **changes,  # type: ignore[arg-type]
     )
@@ -55,7 +55,7 @@ class SlantedWalls:
 
     def single(self, rng: np.random.Generator, patch: int) -> Single:
         clip = self._clip(rng, 1, 0, 0)
-        return Single(clip.images[0], places_of(clip.points, patch)[0])
+        return Single(clip.images[0], places_of(clip.points, patch)[0], pose_vector(np.eye(4)))
 
     def _clip(self, rng: np.random.Generator, count: int, first: int, origin: int) -> Clip:
         height, width = ARCHITECTURE.trunk.image_size
