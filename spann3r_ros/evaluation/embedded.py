@@ -132,6 +132,7 @@ class Report:
         worse = forgetful.median("aligned") / walks.median("aligned")
         table = [
             (f"apartment, {len(clips.errors)} unseen clips: pointmap error / scene scale, no alignment", clips, "raw"),
+            ("same clips, the median point instead of the mean over the points", clips, "median"),
             ("same clips, after Sim(3)", clips, "aligned"),
             ("same clips, depth of the first frame", clips, "depth"),
             (f"apartment, {len(walks.errors)} unseen walks: pointmap error after Sim(3)", walks, "aligned"),

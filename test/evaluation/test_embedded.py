@@ -96,7 +96,7 @@ def test_table_of_an_untrained_network_is_complete_and_bad(tmp_path: Path) -> No
     assert report.clips.median("raw") > 0.2 and report.walks.median("aligned") > 0.1
     assert [config.memory.long_term_tokens for config in seen] == [4000, 0, 4000]
     rows = report.rows()
-    assert len(rows) == 17 and all(row.count("|") == 4 for row in rows)
+    assert len(rows) == 18 and all(row.count("|") == 4 for row in rows)
 
 
 def test_table_is_a_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
