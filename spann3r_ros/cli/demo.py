@@ -49,7 +49,7 @@ MAX_GAP = 10_000_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("-o", "--output", type=Path, default=Path("out/demo"), help="folder of the results (out/demo)")
-    parser.add_argument("--frames", type=int, default=80, help="images of the walk (80)")
+    parser.add_argument("--frames", type=int, default=200, help="images of the walk (200)")
     parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="images per second (10)")
     parser.add_argument("--seed", type=int, default=DEMO_SEED, help=f"of the walk ({DEMO_SEED}, unseen in training)")
     parser.add_argument("--checkpoint", default="", help="other weights than those that ship")
