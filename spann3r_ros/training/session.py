@@ -84,7 +84,7 @@ def open_session(
     single = [stage.name for stage in recipe.curriculum.stages if stage.frames < 2 or stage.singles]
     if single and (data or recipe.scene == "random"):
         raise ConfigError(
-            f"stages of single images ({', '.join(single)})",
+            f"stages with single images ({', '.join(dict.fromkeys(single))})",
             got="recordings or random scenes",
             expected="one fixed scene, in which an image has a place",
         )

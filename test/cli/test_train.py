@@ -91,4 +91,4 @@ def test_official_layout_is_fine_tuned_on_a_bag(
 def test_recordings_have_no_places(tmp_path: Path, bag: Path, capsys: pytest.CaptureFixture[str]) -> None:
     house = str(ROOT / "config" / "train" / "house.yaml")
     assert main(["train", "--config", house, "--data", str(bag), "--output", str(tmp_path / "run")]) == 2
-    assert "stages of single images (places)" in capsys.readouterr().err
+    assert "stages with single images (places, clips, walks)" in capsys.readouterr().err
