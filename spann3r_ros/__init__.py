@@ -1,4 +1,4 @@
-"""Dense, coloured 3D maps from camera images, live, with feed-forward networks that keep a spatial memory."""
+"""Dense, colored 3D maps from camera images, live, with feed-forward networks that keep a spatial memory."""
 
 # The generated messages (spann3r_ros.msg, .srv) live in a second folder of the same name: both are this package.
 __path__ = __import__("pkgutil").extend_path(__path__, __name__)

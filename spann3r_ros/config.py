@@ -175,7 +175,7 @@ class MapConfig:
     )
     voxel_size: float = parameter(
         0.02,
-        "Side of a map voxel, in the unit of the map (metres when the model is metric).",
+        "Side of a map voxel, in the unit of the map (meters when the model is metric).",
         unit="map units",
         low=1e-4,
         high=100.0,
@@ -280,8 +280,8 @@ class NodeConfig(Config):
     min_motion: float = parameter(
         0.0,
         "An image that differs less than this from the last one taken of its camera is skipped "
-        "(mean absolute difference of coarse grey images); 0: none is.",
-        unit="grey levels",
+        "(mean absolute difference of coarse gray images); 0: none is.",
+        unit="gray levels",
         low=0.0,
         high=255.0,
         live=True,
@@ -310,9 +310,9 @@ class NodeConfig(Config):
     )
     cloud: str = parameter(
         "filtered",
-        "~/cloud: filtered, the confident points as a list; organised, one point per pixel, NaN if not confident; "
+        "~/cloud: filtered, the confident points as a list; organized, one point per pixel, NaN if not confident; "
         "pointmap, one point per pixel, confident or not.",
-        choices=("filtered", "organised", "pointmap"),
+        choices=("filtered", "organized", "pointmap"),
         live=True,
     )
     map_rate: float = parameter(

@@ -16,7 +16,7 @@ class Intrinsics:
 
     Attributes:
         fx, fy: focal lengths in pixels, positive.
-        cx, cy: principal point in pixels; (0, 0) is the centre of the upper left pixel.
+        cx, cy: principal point in pixels; (0, 0) is the center of the upper left pixel.
         width, height: image size in pixels.
     """
 

@@ -14,7 +14,7 @@ class FrameSelection:
 
     def __init__(self) -> None:
         self._stamp: int | None = None
-        self._grey: NDArray[np.float32] | None = None
+        self._gray: NDArray[np.float32] | None = None
 
     def due(self, stamp: int, max_rate: float) -> bool:
         """Whether an image of ``stamp`` (ns) comes late enough after the last one taken; ``max_rate`` Hz, 0: always.
@@ -26,27 +26,27 @@ class FrameSelection:
         return stamp - self._stamp >= 0.9e9 / max_rate
 
     def moved(self, image: NDArray[np.uint8], min_motion: float) -> bool:
-        """Whether ``image`` (H, W, 3) differs from the last one taken by ``min_motion`` grey levels on average."""
-        if min_motion <= 0 or self._grey is None:
+        """Whether ``image`` (H, W, 3) differs from the last one taken by ``min_motion`` gray levels on average."""
+        if min_motion <= 0 or self._gray is None:
             return True
-        grey = _coarse_grey(image)
-        if grey.shape != self._grey.shape:
+        gray = _coarse_gray(image)
+        if gray.shape != self._gray.shape:
             return True
         # Without the mean difference, which is exposure and not motion.
-        difference = grey - self._grey
+        difference = gray - self._gray
         return bool(np.abs(difference - difference.mean()).mean() >= min_motion)
 
     def take(self, stamp: int, image: NDArray[np.uint8], min_motion: float) -> None:
         """Remember the image as the last one taken."""
         self._stamp = stamp
-        self._grey = _coarse_grey(image) if min_motion > 0 else None
+        self._gray = _coarse_gray(image) if min_motion > 0 else None
 
     def clear(self) -> None:
         """Forget the last one taken."""
-        self._stamp = self._grey = None
+        self._stamp = self._gray = None
 
 
-def _coarse_grey(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _coarse_gray(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """About 64 x 48 means of square blocks."""
     block = max(1, min(image.shape[0] // 48, image.shape[1] // 64))
     height, width = image.shape[0] // block, image.shape[1] // block

@@ -1,4 +1,4 @@
-"""Coloured points with a confidence."""
+"""Colored points with a confidence."""
 
 from __future__ import annotations
 

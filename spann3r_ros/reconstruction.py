@@ -13,16 +13,16 @@ from spann3r_ros.config import Config
 from spann3r_ros.errors import DataError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
-from spann3r_ros.geometry.camera import centred
+from spann3r_ros.geometry.camera import centerd
 from spann3r_ros.geometry.focal import estimate_focal
 from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
-from spann3r_ros.mapping.trajectory import Trajectory
-from spann3r_ros.memory.statistics import MemoryStatistics
+from spann3r_ros.memory_status import MemoryStatistics
 from spann3r_ros.models.base import Memory, StreamingModel
 from spann3r_ros.models.registry import load_model, release_device_memory
 from spann3r_ros.prediction import Prediction
+from spann3r_ros.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -70,13 +70,13 @@ class Reconstruction:
 
     @property
     def metric(self) -> bool:
-        """Whether the unit of the world is the metre."""
+        """Whether the unit of the world is the meter."""
         return self.model.metric
 
     @property
     def scale_source(self) -> str:
         """What made the unit what it is."""
-        return "model" if self.model.metric else "none: the unit of the first frames, not the metre"
+        return "model" if self.model.metric else "none: the unit of the first frames, not the meter"
 
     def process(self, frame: Frame) -> list[Prediction]:
         """Take one frame; return what is now known, in the world, with poses where they could be recovered.
@@ -120,7 +120,7 @@ class Reconstruction:
         prediction = dataclasses.replace(
             answer, points=ROS_FROM_OPTICAL.apply(answer.points).astype(np.float32), intrinsics=intrinsics
         )
-        prediction = self._localise(prediction)
+        prediction = self._localize(prediction)
         # With both outputs each frame is answered twice; only its final answer enters the map.
         if prediction.refined or last or self.config.output != "both":
             self.map.insert(prediction)
@@ -138,7 +138,7 @@ class Reconstruction:
         if is_first:
             height, width = answer.confidence.shape
             try:
-                self._estimated = centred(estimate_focal(answer.points, answer.confidence), width, height)
+                self._estimated = centerd(estimate_focal(answer.points, answer.confidence), width, height)
             except GeometryError as error:
                 self.pose_failure = f"no focal length from the first frame: {error}"
                 logger.warning("%s", self.pose_failure)
@@ -146,7 +146,7 @@ class Reconstruction:
             return answer.intrinsics
         return self._estimated
 
-    def _localise(self, prediction: Prediction) -> Prediction:
+    def _localize(self, prediction: Prediction) -> Prediction:
         """The prediction with the pose of its camera, or without one and ``pose_failure`` saying why."""
         if prediction.intrinsics is None:
             return prediction

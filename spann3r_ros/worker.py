@@ -229,7 +229,7 @@ class Worker:
     def submit(self, command: Callable[[], T]) -> Future[T]:
         """Run ``command`` on the worker's thread between two frames, before those that wait.
 
-        The future holds its result or its exception; cancelling it works until the command starts.
+        The future holds its result or its exception; canceling it works until the command starts.
 
         Raises:
             Spann3rError: the worker was stopped.

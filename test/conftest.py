@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_models import GOLDEN, tiny_config, tiny_network
 
-from spann3r_ros.models.spann3r import Spann3r
+from spann3r_ros.models.spann3r.model import Spann3r
 
 torch.set_num_threads(1)
 

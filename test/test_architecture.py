@@ -32,43 +32,51 @@ ROS = {
     "rosgraph_msgs",
     *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs"),
 }
-NOUNS = {"frame", "sim3", "prediction", "point_cloud", "config", "errors", "memory.statistics"}
+NOUNS = {"errors", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
 FLOW = {"frame_selection", "reconstruction", "worker"}
-BELOW_APPLICATIONS = {*NOUNS, *FLOW, "geometry", "blocks", "memory", "mapping", "models"}
-APPLICATIONS = {"training", "synthetic", "evaluation"}
-FAMILIES = ("spann3r", "dust3r", "mast3r", "cut3r", "must3r", "streamvggt", "vggt", "stream3r", "fast3r", "point3r")
-FAMILY_OF_FILE = {"unordered": "spann3r"}  # the others begin with the name of their family
-PAPER_BUILDS_ON = {"spann3r": {"dust3r"}}
+LEVELS = (
+    NOUNS,
+    {"geometry", "blocks"},
+    {"memory", "files"},
+    {"models"},
+    {"streaming", "mapping", "recordings"},
+    FLOW,
+    {"runs", "synthetic"},
+    {"evaluation", "training", "pictures"},
+    {"ros"},
+    {"cli"},
+)
+"""From the bottom up. A part imports what lies below it, and beside it where that makes no circle."""
+
+PAPER_BUILDS_ON = {"spann3r": {"dust3r"}, "mast3r": {"dust3r"}, "cut3r": {"dust3r"}, "streamvggt": {"vggt"}}
+"""The other families whose folder a family may import; every other import between two families is refused."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What one part of the package may import.
+    """What one part may import besides what its level allows.
 
     Attributes:
-        ours: parts of this package, besides itself.
         only: the only third-party modules, or None where all but `never` are welcome.
-        never: third-party modules that it must not touch.
+        never: modules, third-party or parts of this package, that it must not touch.
     """
 
-    ours: set[str]
     only: set[str] | None = None
     never: frozenset[str] = frozenset(ROS)
 
 
 LAYERS = {
-    **dict.fromkeys(NOUNS, Layer(NOUNS, only={"numpy"})),  # memory.statistics is a noun that lives with the memory
-    "geometry": Layer(NOUNS, only={"numpy", "cv2", "scipy"}),
-    "blocks": Layer(set(), only={"torch"}),
-    "memory": Layer(NOUNS, only={"torch", "numpy", "safetensors"}),
-    "mapping": Layer({*NOUNS, "geometry"}, never=frozenset({*ROS, "torch"})),
-    "models": Layer({*NOUNS, "geometry", "blocks", "memory"}),
-    "frame_selection": Layer(NOUNS, only={"numpy"}),
-    "reconstruction": Layer({*NOUNS, "geometry", "mapping", "models"}),
-    "worker": Layer({*NOUNS, "geometry", "mapping", "models", "reconstruction"}),
-    **dict.fromkeys(APPLICATIONS, Layer(BELOW_APPLICATIONS | APPLICATIONS)),
-    "ros": Layer({*NOUNS, *FLOW, "geometry", "mapping", "msg", "srv"}, never=frozenset({"torch", "scipy"})),
-    "cli": Layer({*BELOW_APPLICATIONS, *APPLICATIONS, "ros", "msg", "srv"}, never=frozenset()),
+    **dict.fromkeys((part for level in LEVELS for part in level), Layer()),
+    **dict.fromkeys(NOUNS, Layer(only={"numpy"})),
+    "geometry": Layer(only={"numpy", "cv2", "scipy"}),
+    "blocks": Layer(only={"torch"}),
+    "memory": Layer(only={"torch", "numpy", "safetensors"}),
+    "files": Layer(only={"numpy"}),
+    "mapping": Layer(never=frozenset({*ROS, "torch", "models"})),
+    "recordings": Layer(never=frozenset({*ROS, "torch", "models"})),
+    "frame_selection": Layer(only={"numpy"}),
+    "ros": Layer(never=frozenset({"torch", "scipy", "models", "blocks", "memory", "streaming", "training"})),
+    "cli": Layer(never=frozenset()),
 }
 
 
@@ -88,6 +96,10 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
 
 
+def level_of(part: str) -> int:
+    return next(number for number, level in enumerate(LEVELS) if part in level)
+
+
 def broken_rules(path: Path) -> Iterator[str]:
     part = part_of(path)
     layer = LAYERS[part]
@@ -95,12 +107,74 @@ def broken_rules(path: Path) -> Iterator[str]:
         where = f"{path.relative_to(ROOT)}:{line}"
         top, *rest = name.split(".")
         if top == "spann3r_ros":
-            if rest and rest[0] != part and not {rest[0], ".".join(rest[:2])} & layer.ours:
+            upward = rest and rest[0] in LAYERS and level_of(rest[0]) > level_of(part)
+            generated = rest and rest[0] in ("msg", "srv") and part not in ("ros", "cli")
+            if upward or generated or (rest and rest[0] in layer.never):
                 yield f"{where}: '{part}' must not import spann3r_ros.{rest[0]}"
         elif top not in sys.stdlib_module_names and (
             top in layer.never or (layer.only is not None and top not in layer.only)
         ):
             yield f"{where}: '{part}' must not import {top}"
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Which module of the package imports which, lazily or not."""
+    modules = {module_of(path): path for path in SOURCES}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        found = set()
+        for _, name in imports(path):
+            while name and name not in modules:
+                name = name.rpartition(".")[0]
+            if name not in ("", PACKAGE.name, module):
+                found.add(name)
+        graph[module] = found
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """One circle for each edge that closes one, by depth-first search."""
+    found: list[list[str]] = []
+    state: dict[str, int] = {}
+    trail: list[str] = []
+
+    def visit(node: str) -> None:
+        state[node] = 1
+        trail.append(node)
+        for other in sorted(graph.get(node, ())):
+            if state.get(other) == 1:
+                found.append([*trail[trail.index(other) :], other])
+            elif other not in state:
+                visit(other)
+        trail.pop()
+        state[node] = 2
+
+    for node in sorted(graph):
+        if node not in state:
+            visit(node)
+    return found
+
+
+def test_no_module_imports_itself_over_others() -> None:
+    assert not circles(import_graph()), "\n".join(" -> ".join(circle) for circle in circles(import_graph()))
+
+
+def test_no_part_imports_itself_over_other_parts() -> None:
+    graph: dict[str, set[str]] = {}
+    for module, others in import_graph().items():
+        part = module.split(".")[1] if "." in module else ""
+        graph.setdefault(part, set()).update({other.split(".")[1] for other in others} - {part})
+    graph.pop("", None)
+    assert not circles(graph), "\n".join(" -> ".join(circle) for circle in circles(graph))
+
+
+def test_a_circle_would_be_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c", "a"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 def test_every_part_has_its_place_in_a_layer() -> None:
@@ -126,20 +200,18 @@ def test_the_rules_catch_a_wrong_import(tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
-def family_of(stem: str) -> str | None:
-    return next((family for family in FAMILIES if stem == family or stem.startswith(family + "_")), None)
+FAMILIES = sorted(folder.name for folder in (PACKAGE / "models").iterdir() if (folder / "network.py").is_file())
 
 
-def test_no_model_family_imports_another() -> None:
+def test_a_family_imports_another_only_where_its_paper_builds_on_it() -> None:
     broken = []
-    for path in sorted((PACKAGE / "models").glob("*.py")):
-        family = FAMILY_OF_FILE.get(path.stem) or family_of(path.stem)
-        if path.stem in ("registry", "checkpoint"):  # whose task it is to know all families
+    for path in sorted((PACKAGE / "models").rglob("*.py")):
+        family = path.parent.name if path.parent.name in FAMILIES else None
+        if path.stem in ("registry", "reading", "keywords", "pixels"):  # whose task it is to know all families
             continue
         for line, name in imports(path):
-            if not name.startswith("spann3r_ros.models."):
-                continue
-            other = family_of(name.split(".")[2])
+            parts = name.split(".")
+            other = parts[2] if parts[:2] == ["spann3r_ros", "models"] and parts[2] in FAMILIES else None
             if other not in (None, family) and (family is None or other not in PAPER_BUILDS_ON.get(family, ())):
                 broken.append(f"{path.relative_to(ROOT)}:{line}: {path.stem} must not import {other}")
     assert not broken, "\n".join(broken)

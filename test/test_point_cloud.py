@@ -18,7 +18,7 @@ def test_an_empty_cloud_is_a_cloud() -> None:
     assert len(cloud) == 0 and len(cloud.transformed(Sim3(2.0))) == 0
 
 
-def test_moving_keeps_colours_and_precision() -> None:
+def test_moving_keeps_colors_and_precision() -> None:
     cloud = PointCloud(np.ones((1, 3), np.float32), np.full((1, 3), 7, np.uint8), np.ones(1, np.float32))
     moved = cloud.transformed(Sim3(2.0, translation=np.array([0.0, 0.0, 1.0])))
     assert moved.points.tolist() == [[2, 2, 3]] and moved.points.dtype == np.float32

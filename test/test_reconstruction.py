@@ -11,7 +11,7 @@ from spann3r_ros.errors import DataError, FrameError, MemoryMismatchError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.models.pointmap import Pointmap
-from spann3r_ros.models.spann3r import Spann3r
+from spann3r_ros.models.spann3r.model import Spann3r
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.sim3 import Sim3
 
@@ -78,7 +78,7 @@ def test_poses_and_intrinsics_come_from_the_pointmaps(calibrated: bool) -> None:
         assert np.linalg.norm(error.translation) < 5e-3 and error.rotation_angle() < 2e-3
         entry = reconstruction.trajectory[number]
         assert (entry.index, entry.stamp) == (answer.frame.index, answer.frame.stamp)
-    # The wall lies three metres ahead: x of ROS axes.
+    # The wall lies three meters ahead: x of ROS axes.
     assert 1.0 < float(np.median(reconstruction.map.cloud().points[:, 0])) < 5.0
 
 
@@ -122,7 +122,7 @@ def test_a_reset_begins_a_new_world() -> None:
 
 
 def content(reconstruction: Reconstruction) -> list[tuple[float, ...]]:
-    """Every point with its colour and confidence; the order of the points means nothing."""
+    """Every point with its color and confidence; the order of the points means nothing."""
     cloud = reconstruction.map.cloud()
     return sorted(map(tuple, np.column_stack([cloud.points, cloud.colors, cloud.confidence]).tolist()))
 

@@ -11,7 +11,7 @@ from tiny_models import random_frames, tiny_config, tiny_network
 
 from spann3r_ros.errors import ConfigError, FrameError, Spann3rError
 from spann3r_ros.frame import Frame
-from spann3r_ros.models.spann3r import Spann3r
+from spann3r_ros.models.spann3r.model import Spann3r
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.worker import FrameQueue, QueuedFrame, Worker

@@ -25,13 +25,13 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.memory.spatial import SpatialMemory
-from spann3r_ros.models.architecture import Spann3rArchitecture
-from spann3r_ros.models.architecture_formats import architecture_from_config
-from spann3r_ros.models.checkpoint import read_checkpoint
+from spann3r_ros.models.checkpoint.reading import read_checkpoint
+from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
+from spann3r_ros.models.dust3r.keywords import architecture_from_config
 from spann3r_ros.models.registry import load_network
-from spann3r_ros.models.spann3r import Spann3r
-from spann3r_ros.models.spann3r_network import Spann3rNetwork
-from spann3r_ros.models.tensor_file import read_tensor_file
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.spann3r.model import Spann3r
+from spann3r_ros.models.spann3r.network import Spann3rNetwork
 from spann3r_ros.prediction import Prediction
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

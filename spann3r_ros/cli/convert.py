@@ -8,8 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spann3r_ros.cli.source import add_source_options, source_options
-from spann3r_ros.evaluation.conversion import write_bag
-from spann3r_ros.evaluation.source import open_source
+from spann3r_ros.recordings.conversion import write_bag
+from spann3r_ros.recordings.source import open_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,24 +22,24 @@ import numpy as np
 from tqdm import tqdm
 
 from spann3r_ros.errors import ConfigError, DataError, Spann3rError
-from spann3r_ros.evaluation.datasets.bag import load as load_bag
-from spann3r_ros.evaluation.datasets.sequence import GroundTruth, Sequence
-from spann3r_ros.evaluation.pictures import Scenery, beside, write_growing_map
-from spann3r_ros.evaluation.pointmap_truth import paired_points
+from spann3r_ros.evaluation.pointmap_errors import paired_points
 from spann3r_ros.evaluation.protocol import protocol
 from spann3r_ros.evaluation.report import write_report
-from spann3r_ros.evaluation.run_folder import RunFolder, StoredPointmap
 from spann3r_ros.evaluation.scores import Scores, evaluate_run
 from spann3r_ros.evaluation.table import as_text
-from spann3r_ros.evaluation.viewer import write_viewer
 from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.geometry.camera import backproject
+from spann3r_ros.pictures.side_by_side import Scenery, beside, write_growing_map
+from spann3r_ros.pictures.viewer import write_viewer
 from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.recordings.bag_sequence import load as load_bag
+from spann3r_ros.recordings.sequence import GroundTruth, Sequence
+from spann3r_ros.runs.folder import RunFolder, StoredPointmap
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.synthetic.recording import Recording
 from spann3r_ros.synthetic.scene import Scene
-from spann3r_ros.synthetic.trajectory import EVALUATION_SEED
+from spann3r_ros.synthetic.walk import EVALUATION_SEED
 
 DEMO_SEED = EVALUATION_SEED
 MAX_GAP = 10_000_000

@@ -15,17 +15,18 @@ from spann3r_ros.cli.configuration import add_parameter_options, read_config
 from spann3r_ros.cli.reconstruct import run_with_progress
 from spann3r_ros.cli.source import add_source_options, positive, source_options
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.evaluation.datasets.sequence import DepthImage, GroundTruth
-from spann3r_ros.evaluation.offline import OfflineRun
 from spann3r_ros.evaluation.protocol import ALIGNMENTS, PROTOCOLS, Protocol, protocol
 from spann3r_ros.evaluation.report import write_report
-from spann3r_ros.evaluation.run_folder import RECORD, Artefacts, RunFolder
 from spann3r_ros.evaluation.scores import Scores, evaluate_run, score_files
-from spann3r_ros.evaluation.source import open_source, source_truth
 from spann3r_ros.evaluation.suite import Outcome, Suite, averages, check_keys, read_yaml, run_local, run_on_ray
 from spann3r_ros.evaluation.table import as_text, columns_as_text
-from spann3r_ros.evaluation.trajectory import CameraPath
+from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.reconstruction import Reconstruction
+from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
+from spann3r_ros.recordings.source import open_source
+from spann3r_ros.runs.folder import RECORD, Artifacts, RunFolder
+from spann3r_ros.runs.offline import OfflineRun
+from spann3r_ros.runs.source_truth import source_truth
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +111,7 @@ def _run_suite(arguments: argparse.Namespace) -> int:
 
 def _run_embedded(content: dict[str, Any], arguments: argparse.Namespace) -> int:
     """Print the table of the model that ships, or of ``--set checkpoint=FILE``, and keep all its figures."""
-    from spann3r_ros.evaluation.embedded import Extent, evaluate
+    from spann3r_ros.evaluation.shipped_model import Extent, evaluate
     from spann3r_ros.models.registry import load_model
 
     check_keys("suite", content, {"title", "embedded"})
@@ -148,7 +149,7 @@ def _reconstruct(source: Path, rules: Protocol, arguments: argparse.Namespace) -
         sequence,
         Reconstruction.from_config(read_config(arguments)),
         folder,
-        Artefacts(pointmaps=True),
+        Artifacts(pointmaps=True),
         every=arguments.every or rules.stride(sequence.layout),
         limit=arguments.limit,
     )
@@ -162,7 +163,7 @@ def read_reference(path: Path) -> GroundTruth:
     def no_depth(index: int) -> DepthImage:
         raise DataError("a trajectory file has no depth", got=index)
 
-    return GroundTruth(CameraPath.read(path), np.empty(0, np.int64), no_depth, str(path))
+    return GroundTruth(read_camera_path(path), np.empty(0, np.int64), no_depth, str(path))
 
 
 def _describe(rules: Protocol) -> str:

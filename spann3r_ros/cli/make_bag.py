@@ -9,8 +9,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.synthetic.rooms import random_scene
 from spann3r_ros.synthetic.scene import Scene
-from spann3r_ros.synthetic.trajectory import EVALUATION_SEED, STYLES
+from spann3r_ros.synthetic.walk import EVALUATION_SEED, STYLES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compressed", action="store_true", help="JPEG (CompressedImage) instead of raw images")
     parser.add_argument("--quality", type=int, default=90, help="of JPEG images, 1..100 (90)")
     parser.add_argument(
-        "--depth", nargs="?", const="16UC1", choices=["16UC1", "32FC1"], help="with depth images (16UC1, millimetres)"
+        "--depth", nargs="?", const="16UC1", choices=["16UC1", "32FC1"], help="with depth images (16UC1, millimeters)"
     )
     parser.add_argument(
         "--cameras", type=int, default=1, choices=[1, 2], help="2: one more, 60 degrees to the left (1)"
@@ -77,7 +78,7 @@ def scene_named(name: str) -> Scene:
         seed = name.removeprefix("random:")
         if not seed.isdecimal():
             raise ConfigError("scene", got=name, expected="random:SEED with a whole number >= 0")
-        return Scene.random(int(seed))
+        return random_scene(int(seed))
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigError("scene", got=name, expected="apartment, random:SEED or a scene file (.yaml)")

@@ -1,4 +1,4 @@
-"""Weights: which exist and under which licence, fetching them, and whether a file is good."""
+"""Weights: which exist and under which license, fetching them, and whether a file is good."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spann3r_ros.errors import CheckpointError
-from spann3r_ros.models import registry, weights
-from spann3r_ros.models.architecture import Spann3rArchitecture
-from spann3r_ros.models.architecture_formats import Architecture
-from spann3r_ros.models.checkpoint import Checkpoint, load_into, read_checkpoint
+from spann3r_ros.models import registry
+from spann3r_ros.models.checkpoint import download
+from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
+from spann3r_ros.models.dust3r.keywords import Architecture
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare ``list``, ``fetch`` and ``check``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="families of networks and their official weights")
-    fetch = actions.add_parser("fetch", help="download official weights after showing their licence")
+    fetch = actions.add_parser("fetch", help="download official weights after showing their license")
     fetch.add_argument("name", metavar="NAME", help="a name that `models list` shows")
-    fetch.add_argument("--to", type=Path, metavar="DIR", help=f"folder, by default {weights.default_folder()}")
-    fetch.add_argument("--accept-licence", action="store_true", help="accept the licence without being asked")
+    fetch.add_argument("--to", type=Path, metavar="DIR", help=f"folder, by default {download.default_folder()}")
+    fetch.add_argument(
+        *("--accept-license", "--accept-licence"), action="store_true", help="accept the license without being asked"
+    )
     fetch.add_argument("--sha256", default="", metavar="HEX", help="refuse a file with another hash")
     check = actions.add_parser("check", help="what a file of weights holds, and whether it can be used")
     check.add_argument("file", type=Path, metavar="FILE")
@@ -42,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "list":
         return list_models()
     if arguments.action == "fetch":
-        return fetch_weights(arguments.name, arguments.to, arguments.accept_licence, arguments.sha256)
+        return fetch_weights(arguments.name, arguments.to, arguments.accept_license, arguments.sha256)
     return check_file(arguments.file, arguments.sha256)
 
 
@@ -53,10 +56,10 @@ def list_models() -> int:
     print("\nOfficial weights (`python -m spann3r_ros models fetch NAME`):")
     _print_table(
         [
-            ("NAME", "FAMILY", "FILE", "SIZE", "LICENCE", "WHERE"),
+            ("NAME", "FAMILY", "FILE", "SIZE", "LICENSE", "WHERE"),
             *(
-                (row.name, row.family, row.file, f"{row.gigabytes} GB", row.licence, row.source.address)
-                for row in weights.OFFICIAL_FILES.values()
+                (row.name, row.family, row.file, f"{row.gigabytes} GB", row.license, row.source.address)
+                for row in download.OFFICIAL_FILES.values()
             ),
         ]
     )
@@ -67,14 +70,14 @@ def list_models() -> int:
 
 
 def fetch_weights(name: str, folder: Path | None, accepted: bool, sha256: str) -> int:
-    """Show the licence, ask, download, check."""
-    official = weights.official_file(name)
+    """Show the license, ask, download, check."""
+    official = download.official_file(name)
     print(f"{official.file} of {official.source.address}, about {official.gigabytes} GB. {official.note}.")
-    print(f"Licence: {weights.LICENCES[official.licence]}")
+    print(f"License: {download.LICENSES[official.license]}")
     if not accepted:
         if not sys.stdin.isatty():
             raise CheckpointError(
-                "the licence was not accepted", got="no terminal to ask on", next_step="Add --accept-licence if you do"
+                "the license was not accepted", got="no terminal to ask on", next_step="Add --accept-license if you do"
             )
         if input("Do you accept it? Type yes: ").strip().lower() != "yes":
             print("Nothing was downloaded.")
@@ -85,7 +88,7 @@ def fetch_weights(name: str, folder: Path | None, accepted: bool, sha256: str) -
             bar.total = total
             bar.update(done - bar.n)
 
-        path = weights.fetch(official, folder or weights.default_folder(), show, sha256)
+        path = download.fetch(official, folder or download.default_folder(), show, sha256)
     return check_file(path, "")
 
 
@@ -115,11 +118,11 @@ def check_file(path: Path, sha256: str | None) -> int:
 
 def _checked_hash(checkpoint: Checkpoint, expected: str) -> str:
     """The file's hash and what it agrees with."""
-    record = weights.record_path(checkpoint.path)
+    record = download.record_path(checkpoint.path)
     if not expected and not record.is_file():
         return f"{checkpoint.sha256} (nothing to compare with)"
     source = "the one given" if expected else f"that in {record.name}"
-    return f"{weights.verify(checkpoint.path, expected or record.read_text().split()[0])} (equals {source})"
+    return f"{download.verify(checkpoint.path, expected or record.read_text().split()[0])} (equals {source})"
 
 
 def _described(architecture: Architecture) -> str:

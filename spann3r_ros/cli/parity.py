@@ -14,12 +14,13 @@ from safetensors.torch import save_file
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.parity import ParityReport, replay_pairs, replay_sequence, replay_unordered
-from spann3r_ros.models.architecture import Dust3rArchitecture, Spann3rArchitecture
-from spann3r_ros.models.architecture_formats import architecture_from_config
-from spann3r_ros.models.checkpoint import load_into, read_checkpoint
-from spann3r_ros.models.dust3r_network import Dust3rNetwork
-from spann3r_ros.models.spann3r_network import Spann3rNetwork
-from spann3r_ros.models.tensor_file import read_tensor_file
+from spann3r_ros.models.checkpoint.reading import load_into, read_checkpoint
+from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
+from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.dust3r.keywords import architecture_from_config
+from spann3r_ros.models.dust3r.network import Dust3rNetwork
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.spann3r.network import Spann3rNetwork
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

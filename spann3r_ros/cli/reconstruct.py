@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
 from spann3r_ros.cli.source import add_source_options, source_options
-from spann3r_ros.evaluation.offline import OfflineRun, mean_rate
-from spann3r_ros.evaluation.run_folder import Artefacts
-from spann3r_ros.evaluation.run_record import RunRecord
-from spann3r_ros.evaluation.source import open_source
 from spann3r_ros.reconstruction import Reconstruction
+from spann3r_ros.recordings.source import open_source
+from spann3r_ros.runs.folder import Artifacts
+from spann3r_ros.runs.offline import OfflineRun, mean_rate
+from spann3r_ros.runs.record import RunRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         sequence,
         Reconstruction.from_config(config),
         arguments.output,
-        Artefacts(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag),
+        Artifacts(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag),
         every=arguments.every or 1,
         limit=arguments.limit,
         intrinsics=arguments.intrinsics,

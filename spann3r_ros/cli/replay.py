@@ -18,14 +18,14 @@ from tqdm import tqdm
 from spann3r_ros.cli.reconstruct import interruptible, summary
 from spann3r_ros.cli.source import positive
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.evaluation.bag import RawMessage, header_stamp
-from spann3r_ros.evaluation.datasets.bag import BagSequence, load
-from spann3r_ros.evaluation.run_folder import RunFolder, StoredPointmap
-from spann3r_ros.evaluation.run_record import RunRecord
+from spann3r_ros.recordings.bag_reader import RawMessage, header_stamp
+from spann3r_ros.recordings.bag_sequence import BagSequence, load
+from spann3r_ros.runs.folder import RunFolder, StoredPointmap
+from spann3r_ros.runs.record import RunRecord
 
 if TYPE_CHECKING:
-    from spann3r_ros.ros.bag_player import BagPlayer
-    from spann3r_ros.ros.result_recorder import ResultRecorder
+    from spann3r_ros.ros.replay.bag_player import BagPlayer
+    from spann3r_ros.ros.replay.result_recorder import ResultRecorder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,13 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
     folder = RunFolder(arguments.output)
     folder.create()
     with _ros_node() as node, interruptible() as interrupted:
-        from spann3r_ros.ros.bag_player import BagPlayer
-        from spann3r_ros.ros.result_recorder import ResultRecorder
+        from spann3r_ros.ros.replay.bag_player import BagPlayer
+        from spann3r_ros.ros.replay.result_recorder import ResultRecorder
 
         recorder = ResultRecorder(node, arguments.node, clouds=arguments.pointmaps)
         topics = [(topic.name, topic.type) for topic in sequence.reader.topics.values() if topic.name != "/clock"]
         player = BagPlayer(node, topics, remap, clock=not arguments.no_clock)
-        recorder.synchronise(arguments.patience)
+        recorder.synchronize(arguments.patience)
         replay = Replay(sequence, player, recorder, arguments)
         replay.play(lambda: bool(interrupted))
         record = replay.record()
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def store_pointmaps(folder: RunFolder, recorder: ResultRecorder, sequence: BagSequence) -> None:
-    """The node's organised clouds as pointmaps, with what evaluation must know of their images."""
+    """The node's organized clouds as pointmaps, with what evaluation must know of their images."""
     for frame in sequence.frames():
         found = recorder.pointmap(frame.stamp)
         if found is None:
@@ -202,7 +202,7 @@ class Replay:
 
         A refined result comes with the next image, so that of the last but one proves that the last one was taken.
         """
-        from spann3r_ros.ros.result_recorder import wait_for
+        from spann3r_ros.ros.replay.result_recorder import wait_for
 
         stamps, recorder = list(self._sent), self._recorder
         if not stamps:
@@ -226,7 +226,7 @@ class Replay:
 
     def _settle(self) -> None:
         """Wait until no more results come, and for a map that is as new as they are."""
-        from spann3r_ros.ros.result_recorder import wait_for
+        from spann3r_ros.ros.replay.result_recorder import wait_for
 
         recorder, patience, tick = self._recorder, self._options.patience, self._player.tick_if_idle
         owed = list(self._sent)[:-1]

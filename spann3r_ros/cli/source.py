@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from spann3r_ros.evaluation.datasets import layouts
-from spann3r_ros.evaluation.source import BAG_OPTIONS, SourceOptions
+from spann3r_ros.recordings.layouts import layouts
+from spann3r_ros.recordings.source import BAG_OPTIONS, SourceOptions
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from spann3r_ros.evaluation.viewer import MAX_POINTS, write_viewer
-from spann3r_ros.mapping.ply import read_ply
-from spann3r_ros.mapping.tum import read_trajectory
+from spann3r_ros.files.ply import read_ply
+from spann3r_ros.files.tum import read_trajectory
+from spann3r_ros.pictures.viewer import MAX_POINTS, write_viewer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``view``."""
-    parser.add_argument("map", type=Path, help="coloured cloud (PLY)")
+    parser.add_argument("map", type=Path, help="colored cloud (PLY)")
     parser.add_argument("trajectory", type=Path, nargs="?", help="camera path (TUM format)")
     parser.add_argument("-o", "--out", type=Path, help="page to write (by default the map's name with .html)")
     parser.add_argument("--title", help="of the page (by default the map's name)")

@@ -20,12 +20,12 @@ from spann3r_ros.config import Config
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Frame
 from spann3r_ros.memory.spatial import SpatialMemory, attention_weights
-from spann3r_ros.models.dust3r_network import Dust3rNetwork
+from spann3r_ros.models.dust3r.network import Dust3rNetwork
 from spann3r_ros.models.pointmap import View
-from spann3r_ros.models.spann3r import Spann3r, Step
-from spann3r_ros.models.spann3r_memory import Spann3rMemory
-from spann3r_ros.models.spann3r_network import Spann3rNetwork
-from spann3r_ros.models.unordered import reconstruct_unordered
+from spann3r_ros.models.spann3r.memory import Spann3rMemory
+from spann3r_ros.models.spann3r.model import Spann3r, Step
+from spann3r_ros.models.spann3r.network import Spann3rNetwork
+from spann3r_ros.models.spann3r.unordered import reconstruct_unordered
 from spann3r_ros.prediction import Prediction
 
 Recording = Mapping[str, Tensor]

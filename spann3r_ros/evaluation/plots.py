@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.scores import Scores
-from spann3r_ros.evaluation.splat import default_camera, overview, render
-from spann3r_ros.evaluation.trajectory import TrajectoryErrors
+from spann3r_ros.evaluation.trajectory_errors import TrajectoryErrors
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
+from spann3r_ros.pictures.splat import default_camera, overview, render
 from spann3r_ros.point_cloud import PointCloud
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from spann3r_ros.evaluation import plots
 from spann3r_ros.evaluation.protocol import ALIGNMENTS
 from spann3r_ros.evaluation.scores import Scores
 from spann3r_ros.evaluation.table import MISSING, Section, sections
-from spann3r_ros.mapping.atomic import replacing_file
-from spann3r_ros.mapping.ply import read_ply
+from spann3r_ros.files.atomic import replacing_file
+from spann3r_ros.files.ply import read_ply
 
 HTML, JSON = "report.html", "report.json"
 

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from spann3r_ros.errors import DataError, GeometryError
-from spann3r_ros.evaluation.datasets.sequence import GroundTruth
-from spann3r_ros.evaluation.geometry import GeometryErrors, compare_clouds, icp, median_alignment
-from spann3r_ros.evaluation.pointmap_truth import PairedPoints, PointmapErrors, paired_points
+from spann3r_ros.evaluation.cloud_errors import GeometryErrors, compare_clouds, icp, median_alignment
+from spann3r_ros.evaluation.pointmap_errors import PairedPoints, PointmapErrors, paired_points
 from spann3r_ros.evaluation.protocol import MEDIAN, SIM3, Protocol
-from spann3r_ros.evaluation.run_folder import POINTMAPS, RunFolder
-from spann3r_ros.evaluation.run_record import RunRecord
-from spann3r_ros.evaluation.trajectory import CameraPath, TrajectoryErrors, evaluate_trajectory
+from spann3r_ros.evaluation.trajectory_errors import TrajectoryErrors, evaluate_trajectory
+from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.geometry.alignment import umeyama
+from spann3r_ros.recordings.sequence import GroundTruth
+from spann3r_ros.runs.folder import POINTMAPS, RunFolder
+from spann3r_ros.runs.record import RunRecord
 from spann3r_ros.sim3 import Sim3
 
 DEFAULT_GAP = 10_000_000
@@ -250,7 +251,7 @@ def score_files(estimate: Path, reference: Path, protocol: Protocol, max_gap: in
         DataError: files that cannot be read, or share no time.
         GeometryError: a path on one line.
     """
-    found, truth = CameraPath.read(estimate), CameraPath.read(reference)
+    found, truth = read_camera_path(estimate), read_camera_path(reference)
     sim3 = evaluate_trajectory(found, truth, with_scale=True, max_gap=max_gap)
     se3 = evaluate_trajectory(found, truth, with_scale=False, max_gap=max_gap)
     source = {"path": str(estimate.resolve()), "layout": "trajectory", "name": estimate.stem, "unit": "m"}
@@ -262,7 +263,7 @@ def score_files(estimate: Path, reference: Path, protocol: Protocol, max_gap: in
 
 def _trajectory_json(errors: TrajectoryErrors, path_length: float | None) -> dict[str, Any]:
     """The numbers of one alignment."""
-    parts = ("ate", "rpe_frame_translation", "rpe_frame_rotation", "rpe_metre_translation", "rpe_metre_rotation")
+    parts = ("ate", "rpe_frame_translation", "rpe_frame_rotation", "rpe_meter_translation", "rpe_meter_rotation")
     statistics = {name: getattr(errors, name) for name in parts}
     return {
         "scale": errors.reference_from_estimate.scale,

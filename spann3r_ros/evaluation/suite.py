@@ -22,11 +22,12 @@ import yaml
 from spann3r_ros.config import Config, from_mapping, to_mapping
 from spann3r_ros.errors import ConfigError, DataError, Spann3rError
 from spann3r_ros.evaluation.protocol import PROTOCOLS, protocol
-from spann3r_ros.evaluation.run_folder import RECORD, Artefacts, RunFolder
-from spann3r_ros.evaluation.run_record import RunRecord
 from spann3r_ros.evaluation.scores import Scores, evaluate_run
-from spann3r_ros.evaluation.source import SourceOptions, open_source, source_truth
 from spann3r_ros.evaluation.table import Row, Section
+from spann3r_ros.recordings.source import SourceOptions, open_source
+from spann3r_ros.runs.folder import RECORD, Artifacts, RunFolder
+from spann3r_ros.runs.record import RunRecord
+from spann3r_ros.runs.source_truth import source_truth
 
 WALK_KEYS = {"scene", "frames", "rate", "seed", "style", "width", "height", "depth", "compressed"}
 MEANS: tuple[tuple[str, Callable[[Scores], float | None]], ...] = (
@@ -183,6 +184,7 @@ class Suite:
 def record_walk(fields: Mapping[str, Any], path: Path) -> None:
     """A walk through a synthetic scene as a bag; raises ConfigError for fields out of range."""
     from spann3r_ros.synthetic.recording import Recording
+    from spann3r_ros.synthetic.rooms import random_scene
     from spann3r_ros.synthetic.scene import Scene
 
     fields = dict(fields)
@@ -191,7 +193,7 @@ def record_walk(fields: Mapping[str, Any], path: Path) -> None:
     if name == "apartment":
         scene = Scene.apartment()
     elif kind == "random" and seed.isdecimal():
-        scene = Scene.random(int(seed))
+        scene = random_scene(int(seed))
     else:
         raise ConfigError("scene of a walk", got=name, expected="apartment or random:SEED")
     for _ in Recording(scene, **{"depth": "16UC1", **fields}).write(path):
@@ -209,15 +211,15 @@ def run_job(job: Job) -> Outcome:
         every = job.every or rules.stride(sequence.layout)
         config = from_mapping(Config, job.parameters)
         if not _is_done(job, config, every):
-            from spann3r_ros.evaluation.offline import OfflineRun
             from spann3r_ros.reconstruction import Reconstruction
+            from spann3r_ros.runs.offline import OfflineRun
 
             shutil.rmtree(job.folder, ignore_errors=True)
             OfflineRun(
                 sequence,
                 Reconstruction.from_config(config),
                 job.folder,
-                Artefacts(pointmaps=True),
+                Artifacts(pointmaps=True),
                 name=job.name,
                 every=every,
                 limit=job.limit,

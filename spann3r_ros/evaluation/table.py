@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from spann3r_ros.evaluation.scores import Scores
-from spann3r_ros.evaluation.trajectory import ErrorStatistics
+from spann3r_ros.evaluation.trajectory_errors import ErrorStatistics
 
 MISSING = "–"
 
@@ -128,8 +128,8 @@ def _trajectory_rows(runs: Sequence[Scores], alignment: str) -> list[Row]:
         _row("ATE rmse / path", runs, over_path),
         _row("RPE 1 frame, rmse", runs, statistic("rpe_frame_translation", "rmse")),
         _row("RPE 1 frame, rmse [deg]", runs, statistic("rpe_frame_rotation", "rmse")),
-        _row("RPE 1 m, rmse", runs, statistic("rpe_metre_translation", "rmse")),
-        _row("RPE 1 m, rmse [deg]", runs, statistic("rpe_metre_rotation", "rmse")),
+        _row("RPE 1 m, rmse", runs, statistic("rpe_meter_translation", "rmse")),
+        _row("RPE 1 m, rmse [deg]", runs, statistic("rpe_meter_rotation", "rmse")),
     ]
 
 

@@ -34,7 +34,7 @@ def umeyama(
     *,
     with_scale: bool = True,
 ) -> Sim3:
-    """``target_from_source`` that minimises ``sum w |target - s R source - t|^2`` (Umeyama, PAMI 1991, eq. 40-43).
+    """``target_from_source`` that minimizes ``sum w |target - s R source - t|^2`` (Umeyama, PAMI 1991, eq. 40-43).
 
     Args:
         source: (N, 3) points.
@@ -44,15 +44,15 @@ def umeyama(
 
     Raises:
         GeometryError: wrong shapes, values that are not finite, fewer than 3 weighted pairs, or points on one line,
-            which leave the rotation open.
+            which make the rotation ambiguous.
     """
     source, target, weights = _checked(source, target, weights)
     if int((weights > 0).sum()) < 3:
         raise GeometryError("pairs of points to align", got=int((weights > 0).sum()), expected=">= 3 of weight > 0")
     share = weights / weights.sum()
     source_mean, target_mean = share @ source, share @ target
-    source_centred, target_centred = source - source_mean, target - target_mean
-    covariance = (target_centred * share[:, None]).T @ source_centred
+    source_centerd, target_centerd = source - source_mean, target - target_mean
+    covariance = (target_centerd * share[:, None]).T @ source_centerd
     left, singular, right = np.linalg.svd(covariance)
     if not singular[1] > 1e-12 * singular[0]:
         raise GeometryError(
@@ -63,7 +63,7 @@ def umeyama(
         )
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
     rotation = (left * signs) @ right
-    variance = float(share @ (source_centred**2).sum(axis=1))
+    variance = float(share @ (source_centerd**2).sum(axis=1))
     scale = float(singular @ signs) / variance if with_scale else 1.0
     return Sim3(scale, rotation, target_mean - scale * (rotation @ source_mean))
 

@@ -1,6 +1,6 @@
 """The pinhole camera: how its intrinsics follow the image, and the way between pixels, rays, depth and points.
 
-Pixel (u, v) = (0, 0) is the centre of the upper left pixel; u runs right, v runs down.
+Pixel (u, v) = (0, 0) is the center of the upper left pixel; u runs right, v runs down.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def crop(intrinsics: Intrinsics, left: int, top: int, width: int, height: int) -
 def resize(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
     """Intrinsics of the whole image resampled to ``width x height`` pixels (both sides may scale differently).
 
-    The image's corners, not its pixel centres, keep their place, as in every resampling library.
+    The image's corners, not its pixel centers, keep their place, as in every resampling library.
     """
     if width < 1 or height < 1:
         raise GeometryError("image size (width, height)", got=(width, height), expected=">= 1 pixel")
@@ -72,13 +72,13 @@ def scale(intrinsics: Intrinsics, factor: float) -> Intrinsics:
     )
 
 
-def centred(focal: float, width: int, height: int) -> Intrinsics:
-    """Square pixels, one focal length in pixels, and the principal point at the exact centre of the image."""
+def centerd(focal: float, width: int, height: int) -> Intrinsics:
+    """Square pixels, one focal length in pixels, and the principal point at the exact center of the image."""
     return Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
 
 
 def pixel_grid(width: int, height: int) -> NDArray[np.float64]:
-    """(height, width, 2) float64: the coordinates (u, v) of every pixel's centre."""
+    """(height, width, 2) float64: the coordinates (u, v) of every pixel's center."""
     grid = np.empty((height, width, 2))
     grid[..., 0] = np.arange(width)
     grid[..., 1] = np.arange(height)[:, None]

@@ -22,7 +22,7 @@ def estimate_focal(
     valid: NDArray[np.bool_] | None = None,
     principal_point: tuple[float, float] | None = None,
 ) -> float:
-    """Focal length by Weiszfeld's method: the f that minimises ``sum c |pixel - principal point - f (x/z, y/z)|``.
+    """Focal length by Weiszfeld's method: the f that minimizes ``sum c |pixel - principal point - f (x/z, y/z)|``.
 
     The sum of distances, not of squares, is what keeps a few wild points from deciding (DUSt3R, section 3.3).
 
@@ -30,7 +30,7 @@ def estimate_focal(
         points: (h, w, 3) pointmap in the optical axes of the very camera that sees it.
         confidence: (h, w) weights >= 0; None weighs all alike.
         valid: (h, w) pixels to use; None uses all. Points that are not finite or not before the camera never count.
-        principal_point: (cx, cy) when it is known; else the centre of the image.
+        principal_point: (cx, cy) when it is known; else the center of the image.
 
     Returns:
         Focal length in pixels of the (h, w) grid.
@@ -56,9 +56,9 @@ def estimate_focal(
             expected=f">= {MIN_POINTS}",
             next_step="Give the camera's calibration instead (a CameraInfo topic)",
         )
-    centre = ((width - 1) / 2, (height - 1) / 2) if principal_point is None else principal_point
+    center = ((width - 1) / 2, (height - 1) / 2) if principal_point is None else principal_point
     chosen = points[usable].astype(np.float64)
-    pixels = pixel_grid(width, height)[usable] - centre
+    pixels = pixel_grid(width, height)[usable] - center
     weights = np.ones(count) if confidence is None else np.asarray(confidence[usable], dtype=np.float64)
     focal = _weiszfeld(pixels, chosen[:, :2] / chosen[:, 2:], weights, MAX_ITERATIONS)
     if not (np.isfinite(focal) and focal > 0):

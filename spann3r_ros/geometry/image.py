@@ -44,7 +44,7 @@ _DEPTHS: dict[str, type[np.generic]] = {"32FC1": np.float32, "16UC1": np.uint16,
 def decode_image(
     data: Any, encoding: str, height: int, width: int, step: int, big_endian: bool = False
 ) -> NDArray[np.uint8]:
-    """Raw image as (height, width, 3) uint8 RGB; 16-bit colours keep their upper byte.
+    """Raw image as (height, width, 3) uint8 RGB; 16-bit colors keep their upper byte.
 
     Args:
         data: bytes or a uint8 array of at least ``step * height``.
@@ -54,7 +54,7 @@ def decode_image(
         big_endian: order of the bytes of 16-bit values.
 
     Raises:
-        FrameError: an encoding that is no colour or grey image, an empty image, or too few bytes.
+        FrameError: an encoding that is no color or gray image, an empty image, or too few bytes.
     """
     if encoding not in _COLORS:
         raise FrameError("image encoding", got=encoding or "(empty)", expected=" | ".join(_COLORS))
@@ -70,9 +70,9 @@ def decode_image(
 def decode_depth(
     data: Any, encoding: str, height: int, width: int, step: int, big_endian: bool = False
 ) -> NDArray[np.float32]:
-    """Raw depth image (REP 118) as (height, width) float32 metres; NaN where nothing was measured.
+    """Raw depth image (REP 118) as (height, width) float32 meters; NaN where nothing was measured.
 
-    Args: as of ``decode_image``; 32FC1 is in metres, 16UC1 in millimetres.
+    Args: as of ``decode_image``; 32FC1 is in meters, 16UC1 in millimeters.
 
     Raises:
         FrameError: another encoding, an empty image, or too few bytes.
@@ -93,7 +93,7 @@ def decode_compressed(data: Any) -> NDArray[np.uint8]:
         FrameError: bytes that are no such file, or a damaged one.
     """
     content = np.frombuffer(data, np.uint8)
-    # OpenCV fills up a JPEG that was cut off with grey, which a network would take for a wall.
+    # OpenCV fills up a JPEG that was cut off with gray, which a network would take for a wall.
     cut_off = content[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in content.tobytes()
     image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) and not cut_off else None
     if image is None:

@@ -77,8 +77,8 @@ def estimate_pose(
     world = points.reshape(-1, 3)[chosen].astype(np.float64)
     pixels = pixel_grid(intrinsics.width, intrinsics.height).reshape(-1, 2)[chosen]
     weights = confidence.ravel()[chosen].astype(np.float64)
-    centre = world.mean(axis=0)
-    world -= centre  # a map's far corner must not cost digits
+    center = world.mean(axis=0)
+    world -= center  # a map's far corner must not cost digits
     spread = np.linalg.svd(world, compute_uv=False)
     if not spread[1] > 1e-4 * spread[0]:
         return PoseEstimate(None, "the points lie on one line or in one place", 0.0)
@@ -101,8 +101,8 @@ def estimate_pose(
         )
     deviation = refined.position_deviation(rotation, translation) / float(np.median(depth[depth > 0]))
     if not deviation < MAX_POSITION_DEVIATION:
-        return PoseEstimate(None, f"the points leave the position open by {deviation:.0%} of their depth", inlier_share)
-    world_from_camera = Sim3(1.0, rotation.T, centre - rotation.T @ translation)
+        return PoseEstimate(None, f"the position is ambiguous by {deviation:.0%} of the points' depth", inlier_share)
+    world_from_camera = Sim3(1.0, rotation.T, center - rotation.T @ translation)
     return PoseEstimate(world_from_camera, "", inlier_share)
 
 
@@ -173,7 +173,7 @@ class _Refinement:
     ) -> None:
         self.world, self.pixels, self.confidence = world, pixels, confidence
         self.focal = np.array([intrinsics.fx, intrinsics.fy])
-        self.centre = np.array([intrinsics.cx, intrinsics.cy])
+        self.center = np.array([intrinsics.cx, intrinsics.cy])
         self.largest_scale = reprojection_error
 
     def residuals(self, rotation: Array, translation: Array) -> tuple[Array, Array]:
@@ -181,7 +181,7 @@ class _Refinement:
         camera = self.world @ rotation.T + translation
         depth = camera[:, 2]
         safe = np.where(depth > 1e-9, depth, 1e-9)[:, None]  # points behind get huge residuals, hence no weight
-        return camera[:, :2] / safe * self.focal + self.centre - self.pixels, depth
+        return camera[:, :2] / safe * self.focal + self.center - self.pixels, depth
 
     def run(self, rotation: Array, translation: Array) -> tuple[Array, Array]:
         """The refined ``camera_from_world``; the initial one when refining did not lower the robust cost."""
@@ -213,7 +213,7 @@ class _Refinement:
         if values[0] <= 1e-14 * values[-1]:
             return float("inf")
         covariance = scale**2 * (vectors / values) @ vectors.T
-        # The step turns about the camera centre, so its translation part is the position's change.
+        # The step turns about the camera center, so its translation part is the position's change.
         return float(np.sqrt(np.trace(covariance[3:, 3:])))
 
     def _scale(self, residuals: Array) -> float:

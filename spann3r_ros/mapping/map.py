@@ -9,11 +9,11 @@ import numpy as np
 
 from spann3r_ros.config import MapConfig
 from spann3r_ros.mapping.filters import cloud_from_prediction
-from spann3r_ros.mapping.trajectory import StampedPose, Trajectory
 from spann3r_ros.mapping.voxel_grid import VoxelGrid, VoxelUpdate
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
+from spann3r_ros.trajectory import StampedPose, Trajectory
 
 
 @dataclass(eq=False)

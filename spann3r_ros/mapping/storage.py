@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import DataError, GeometryError
-from spann3r_ros.mapping.atomic import replacing_folder
+from spann3r_ros.files.atomic import replacing_folder
+from spann3r_ros.files.ply import read_ply, write_ply
+from spann3r_ros.files.tum import read_trajectory, write_trajectory
 from spann3r_ros.mapping.map import Map, Submap
-from spann3r_ros.mapping.ply import read_ply, write_ply
-from spann3r_ros.mapping.trajectory import StampedPose, Trajectory
-from spann3r_ros.mapping.tum import read_trajectory, write_trajectory
 from spann3r_ros.mapping.voxel_grid import VoxelGrid, Voxels
 from spann3r_ros.sim3 import Sim3
+from spann3r_ros.trajectory import StampedPose, Trajectory
 
 __all__ = ["SavedMap", "read_map", "read_ply", "read_trajectory", "write_map", "write_ply", "write_trajectory"]
 

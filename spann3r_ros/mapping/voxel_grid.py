@@ -1,4 +1,4 @@
-"""A bounded map of coloured voxels whose insertion costs the same however large and old the map is."""
+"""A bounded map of colored voxels whose insertion costs the same however large and old the map is."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Voxels:
 
 
 class VoxelGrid:
-    """One mean point per voxel: position, colour and confidence.
+    """One mean point per voxel: position, color and confidence.
 
     All memory is taken at the beginning, about 90 bytes per point of ``max_points``. When it is full, the voxels of the
     frame seen longest ago make room, a whole frame's worth at a time.

@@ -142,7 +142,7 @@ class VoxelTable:
         return self._seen.take(slots)
 
     def _candidates(self, keys: Keys) -> NDArray[np.int64]:
-        """(n, 2) numbers of the two buckets of each key (splitmix64's finaliser, Steele et al. 2014)."""
+        """(n, 2) numbers of the two buckets of each key (splitmix64's finalizer, Steele et al. 2014)."""
         mixed = keys.astype(np.uint64)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

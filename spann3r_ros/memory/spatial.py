@@ -3,7 +3,7 @@
 Tokens of the last frames are the working memory; older ones are the long-term memory, cut back to those that were
 attended to most once there are more than it may hold. There is one buffer; "working" means its last entries.
 
-What a read needs is computed once, at insertion: layer-normalised keys and values, and unit-length raw keys for the
+What a read needs is computed once, at insertion: layer-normalized keys and values, and unit-length raw keys for the
 similarity gate. Nothing grows: the buffers are made once, and pruning gathers into a spare one.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from spann3r_ros.errors import ConfigError, MemoryMismatchError
-from spann3r_ros.memory.statistics import MemoryStatistics
+from spann3r_ros.memory_status import MemoryStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Insertion(NamedTuple):
 
 
 def attention_weights(query: Tensor, keys: Tensor, threshold: float, bias: Tensor | None = None) -> Tensor:
-    """Weights (B, P, X) float32 with which normalised queries (B, P, E) look at normalised keys (B, X, E).
+    """Weights (B, P, X) float32 with which normalized queries (B, P, E) look at normalized keys (B, X, E).
 
     Weights below the threshold become zero and the rest of the row is scaled to sum to one. A row that lies below the
     threshold as a whole is left as it is, since nothing would remain of it.
@@ -131,7 +131,7 @@ class SpatialMemory:
         return self.keys.shape[0]
 
     def read(self, query: Tensor) -> Reading:
-        """Look up normalised queries (B, P, E). The memory does not change until ``receive`` is called."""
+        """Look up normalized queries (B, P, E). The memory does not change until ``receive`` is called."""
         if self.static_shapes:
             weights = attention_weights(query, self.keys, self.attention_threshold, self._mask)
             content = weights.to(self.values.dtype) @ self.values
@@ -168,7 +168,7 @@ class SpatialMemory:
             self.similarity = similarity
 
     def insert(self, directions: Tensor, keys: Tensor, values: Tensor) -> Insertion:
-        """Store one frame: unit raw keys, normalised keys and normalised values, each (B, P, E)."""
+        """Store one frame: unit raw keys, normalized keys and normalized values, each (B, P, E)."""
         count = self.tokens_per_frame
         if self.working_frames == self.max_working_frames and self.max_long_term_tokens == 0:
             self._drop_oldest()

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from spann3r_ros.frame import Frame
-from spann3r_ros.memory.statistics import MemoryStatistics
+from spann3r_ros.memory_status import MemoryStatistics
 from spann3r_ros.prediction import Prediction
 
 
@@ -16,7 +16,7 @@ class Memory(Protocol):
     """Everything that changes between frames. The caller owns it; a new one is a new world."""
 
     def statistics(self) -> MemoryStatistics:
-        """Counters for a status message; no device synchronisation."""
+        """Counters for a status message; no device synchronization."""
         ...
 
     def save(self, path: Path) -> None:
@@ -29,7 +29,7 @@ class StreamingModel(Protocol):
 
     Attributes:
         name: the registry's name of the family.
-        metric: whether the unit of its pointmaps is the metre.
+        metric: whether the unit of its pointmaps is the meter.
         weights: where the weights came from, for people.
         device: where it runs.
     """

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spann3r_ros.config import ModelConfig
 from spann3r_ros.errors import ConfigError, FrameError
-from spann3r_ros.models.architecture import Dust3rArchitecture
+from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
 
 
 def target_size(config: ModelConfig, architecture: Dust3rArchitecture) -> tuple[int, int]:

@@ -24,7 +24,7 @@ class Pointmap(NamedTuple):
 
 
 class View(NamedTuple):
-    """A frame as the network saw it: colours (h, w, 3) uint8 of the network's input, and its intrinsics there."""
+    """A frame as the network saw it: colors (h, w, 3) uint8 of the network's input, and its intrinsics there."""
 
     frame: Frame
     colors: NDArray[np.uint8]

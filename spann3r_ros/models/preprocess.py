@@ -1,7 +1,7 @@
-"""From a camera image to what a network takes: crop, resize, crop, normalise; the calibration follows along.
+"""From a camera image to what a network takes: crop, resize, crop, normalize; the calibration follows along.
 
 Three ways, each a function that plans and one shared function that carries it out. ``spann3r-224`` and the ``dust3r-*``
-policies repeat the published preprocessing pixel for pixel; any other size generalises the first.
+policies repeat the published preprocessing pixel for pixel; any other size generalizes the first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from spann3r_ros.geometry import camera as geometry
 LANCZOS, BICUBIC = Image.Resampling.LANCZOS, Image.Resampling.BICUBIC
 
 # (u8 / 255 - 0.5) / 0.5, rounded at each step as the published code does in float32.
-_NORMALISED = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+_NORMALIZED = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +102,10 @@ def preprocess(frame: Frame, target: tuple[int, int] | str) -> NetworkImage:
         frame: any image size.
         target: (height, width) in pixels; or one of ``POLICIES``.
 
-            A size keeps the aspect ratio: the largest part of the image that is centred on the principal point (on the
+            A size keeps the aspect ratio: the largest part of the image that is centerd on the principal point (on the
             image when uncalibrated), resized to cover the target, the surplus cut off evenly. An image that has the
-            size already passes untouched. A principal point in the outer fifth of the image centres the crop on the
-            image instead, since centring on it would throw most of the view away; the intrinsics stay true either way.
+            size already passes untouched. A principal point in the outer fifth of the image centers the crop on the
+            image instead, since centering on it would throw most of the view away; the intrinsics stay true either way.
 
             ``spann3r-224`` does the same to 224 x 224 as published, refusing such a principal point. ``dust3r-224`` is
             the central square, and ``dust3r-512`` has a long edge of 512 and the short edge that the image's aspect
@@ -126,13 +126,13 @@ def preprocess(frame: Frame, target: tuple[int, int] | str) -> NetworkImage:
         plan = cover(width, height, (int(target[0]), int(target[1])), frame.intrinsics)
     colors = plan.apply(frame.image)
     # One pass: looked up, converted and laid out plane by plane.
-    pixels = torch.from_numpy(np.take(_NORMALISED, colors.transpose(2, 0, 1)))[None]
+    pixels = torch.from_numpy(np.take(_NORMALIZED, colors.transpose(2, 0, 1)))[None]
     intrinsics = None if frame.intrinsics is None else plan.intrinsics(frame.intrinsics)
     return NetworkImage(pixels, colors, intrinsics)
 
 
 def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> Plan:
-    """Plan for any target (height, width): identity when the image has it, else centred as ``preprocess`` tells."""
+    """Plan for any target (height, width): identity when the image has it, else centerd as ``preprocess`` tells."""
     if (height, width) == target:
         whole = Box(0, 0, width, height)
         return Plan(whole, (width, height), whole, LANCZOS)
@@ -147,7 +147,7 @@ def spann3r_plan(width: int, height: int, camera: Intrinsics | None) -> Plan:
     crop = _around_principal_point(width, height, camera)
     if not _is_central(crop, width, height):
         raise FrameError(
-            "principal point too far from the centre for Spann3R's crop",
+            "principal point too far from the center for Spann3R's crop",
             got=f"({camera.cx:g}, {camera.cy:g})" if camera else f"the middle of {width} x {height}",
             expected=f"x in {width / 5:g} .. {width * 4 / 5:g}, y in {height / 5:g} .. {height * 4 / 5:g} (exclusive)",
             next_step="Check the calibration, or ask for a size such as (224, 224) instead of the policy",
@@ -156,7 +156,7 @@ def spann3r_plan(width: int, height: int, camera: Intrinsics | None) -> Plan:
 
 
 def _around_principal_point(width: int, height: int, camera: Intrinsics | None) -> Box:
-    """The largest box in the image whose centre is the rounded principal point; may be empty."""
+    """The largest box in the image whose center is the rounded principal point; may be empty."""
     cx, cy = (width // 2, height // 2) if camera is None else (round(camera.cx), round(camera.cy))
     half_width, half_height = min(cx, width - cx), min(cy, height - cy)
     return Box(cx - half_width, cy - half_height, cx + half_width, cy + half_height)

@@ -19,10 +19,11 @@ from torch import nn
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError, ConfigError
-from spann3r_ros.models.architecture import Dust3rArchitecture, Spann3rArchitecture
-from spann3r_ros.models.architecture_formats import Architecture
 from spann3r_ros.models.base import StreamingModel
-from spann3r_ros.models.checkpoint import Checkpoint, load_into, read_checkpoint
+from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
+from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.dust3r.keywords import Architecture
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -45,7 +46,7 @@ class Family:
         model: ``module:class`` of its StreamingModel, made from (network, config, where the weights came from).
         architecture: of the official weights; its type is that of every network of the family.
         summary: what it does, in one line.
-        licence: of the official weights.
+        license: of the official weights.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Family:
     model: str
     architecture: Architecture
     summary: str
-    licence: str
+    license: str
 
 
 FAMILIES = {
@@ -61,19 +62,19 @@ FAMILIES = {
     for row in (
         Family(
             name="spann3r",
-            network="spann3r_ros.models.spann3r_network:Spann3rNetwork",
-            model="spann3r_ros.models.spann3r:Spann3r",
+            network="spann3r_ros.models.spann3r.network:Spann3rNetwork",
+            model="spann3r_ros.models.spann3r.model:Spann3r",
             architecture=Spann3rArchitecture(),
             summary="a stream of images into one frame, with a spatial memory (Wang and Agapito 2024)",
-            licence="CC BY-NC-SA 4.0",
+            license="CC BY-NC-SA 4.0",
         ),
         Family(
             name="dust3r",
-            network="spann3r_ros.models.dust3r_network:Dust3rNetwork",
-            model="spann3r_ros.models.dust3r:Dust3r",
+            network="spann3r_ros.models.dust3r.network:Dust3rNetwork",
+            model="spann3r_ros.models.dust3r.model:Dust3r",
             architecture=Dust3rArchitecture(),
             summary="each image against a reference image, without memory (Wang et al. 2024)",
-            licence="CC BY-NC-SA 4.0",
+            license="CC BY-NC-SA 4.0",
         ),
     )
 }

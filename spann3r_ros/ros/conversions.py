@@ -52,11 +52,11 @@ def cloud_message(
     colors: NDArray[np.uint8],
     confidence: NDArray[np.float32],
 ) -> PointCloud2:
-    """Coloured points with fields x, y, z, rgb and confidence.
+    """Colored points with fields x, y, z, rgb and confidence.
 
     Args:
         stamp, frame: of the header.
-        points: (N, 3) for a list, or (h, w, 3) for an organised cloud, where a point without a value is NaN.
+        points: (N, 3) for a list, or (h, w, 3) for an organized cloud, where a point without a value is NaN.
         colors, confidence: of the same leading shape.
     """
     shape = points.shape[:-1]

@@ -23,7 +23,7 @@ def rgb_from_image(message: Image) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB of a raw image; rgb8 without padding shares the message's memory.
 
     Raises:
-        FrameError: an encoding that is no colour or grey image, an empty image, or too few bytes.
+        FrameError: an encoding that is no color or gray image, an empty image, or too few bytes.
     """
     try:
         return decode_image(
@@ -57,6 +57,6 @@ def rgb_from_compressed(message: CompressedImage) -> NDArray[np.uint8]:
             "compressed image format",
             got=repr(message.format),
             expected="jpeg or png pictures",
-            next_step="This is a depth topic; give the colour image's topic in image_topics",
+            next_step="This is a depth topic; give the color image's topic in image_topics",
         )
     return decode_compressed(message.data)

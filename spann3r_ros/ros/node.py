@@ -46,7 +46,7 @@ THREADS = 6
 
 
 class Spann3rNode(LifecycleNode):
-    """Watches cameras and publishes a dense coloured map; docs/topics.md lists its interface.
+    """Watches cameras and publishes a dense colored map; docs/topics.md lists its interface.
 
     configure checks the parameters and loads the weights, activate subscribes, deactivate unsubscribes and keeps the
     map, cleanup releases everything. It may share a process and an executor with other nodes.

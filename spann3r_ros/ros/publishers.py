@@ -29,7 +29,7 @@ from spann3r_ros.ros.conversions import (
     pose_message,
     pose_stamped,
 )
-from spann3r_ros.ros.tf import WorldBroadcaster
+from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
 from spann3r_ros.sim3 import Sim3
 
 
@@ -115,7 +115,7 @@ class ResultPublishers:
         usable = confident & np.isfinite(points).all(axis=-1)
         if self._config.cloud == "pointmap":
             return cloud_message(stamp, frame, points, prediction.colors, prediction.confidence)
-        if self._config.cloud == "organised":
+        if self._config.cloud == "organized":
             points = np.where(usable[..., None], points, np.float32(np.nan))
             return cloud_message(stamp, frame, points, prediction.colors, prediction.confidence)
         return cloud_message(stamp, frame, points[usable], prediction.colors[usable], prediction.confidence[usable])

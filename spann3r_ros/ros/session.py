@@ -19,14 +19,14 @@ from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.mapping.storage import SavedMap
-from spann3r_ros.memory.statistics import MemoryStatistics
+from spann3r_ros.memory_status import MemoryStatistics
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.clock import Arrival, StampOrder
 from spann3r_ros.ros.publishers import ResultPublishers, listened
-from spann3r_ros.ros.tf import WorldBroadcaster
-from spann3r_ros.ros.transforms import listen
+from spann3r_ros.ros.transform_lookup import listen
+from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
 from spann3r_ros.worker import Worker
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from rclpy.node import Node
 
 from spann3r_ros.config import NodeConfig
-from spann3r_ros.memory.statistics import MemoryStatistics
+from spann3r_ros.memory_status import MemoryStatistics
 from spann3r_ros.msg import MemoryStatus, ReconstructionStatus
 from spann3r_ros.ros.conversions import time_message
 from spann3r_ros.ros.session import Session

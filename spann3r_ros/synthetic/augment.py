@@ -1,4 +1,4 @@
-"""What a real camera does to the colours of a clip; the geometry is left alone."""
+"""What a real camera does to the colors of a clip; the geometry is left alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from spann3r_ros.errors import FrameError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random exposure, colour, contrast, motion blur and noise.
+    """Random exposure, color, contrast, motion blur and noise.
 
     Attributes:
         exposure: standard deviation of the clip's exposure in stops.
         flicker: the same from frame to frame.
-        tint: standard deviation of the gain of each colour channel, per clip.
+        tint: standard deviation of the gain of each color channel, per clip.
         contrast: standard deviation of the logarithm of gamma, per clip.
         blur: longest motion blur in pixels for an image 128 pixels wide; grows with the width.
         blurred: share of the frames that are blurred.

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from spann3r_ros.synthetic.scene import Scene
 
 CELL = 0.05
-"""Edge of a cell of the floor plan in metres."""
+"""Edge of a cell of the floor plan in meters."""
 MARGIN = 0.2
-"""How far the plan reaches beyond the rooms, metres."""
+"""How far the plan reaches beyond the rooms, meters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,10 +21,10 @@ class FloorPlan:
     """Grid over the floor; cell (0, 0) has its lower corner at ``origin``, rows are y, columns are x.
 
     Attributes:
-        origin: (x, y) in metres.
-        room: (rows, columns) int32, index of the room of each cell's centre; in a doorway the number of rooms + its
+        origin: (x, y) in meters.
+        room: (rows, columns) int32, index of the room of each cell's center; in a doorway the number of rooms + its
             index; -1 in walls.
-        clearance: (rows, columns) float32, metres from the cell's centre to the next wall or piece of furniture; 0
+        clearance: (rows, columns) float32, meters from the cell's center to the next wall or piece of furniture; 0
             inside them.
     """
 
@@ -34,7 +34,7 @@ class FloorPlan:
 
     @classmethod
     def of(cls, scene: Scene, low: float = 0.06, high: float = 1.9) -> FloorPlan:
-        """Of everything that stands between two heights in metres; a rug below and a lamp above are no obstacles."""
+        """Of everything that stands between two heights in meters; a rug below and a lamp above are no obstacles."""
         origin, shape = _extent(scene)
         room = np.full(shape, -1, np.int32)
         areas = [(area.low, area.high) for area in scene.rooms]
@@ -45,13 +45,13 @@ class FloorPlan:
             columns, rows = (first[0] < x) & (x < last[0]), (first[1] < y) & (y < last[1])
             room[np.ix_(rows, columns)] = index
         free = (room >= 0) & (footprints(scene, low, high) == 0)
-        # Distance to the centre of the next occupied cell, less half a cell's diagonal: never too large.
+        # Distance to the center of the next occupied cell, less half a cell's diagonal: never too large.
         distance = cv2.distanceTransform(free.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * CELL
         clearance = np.maximum(distance - 0.71 * CELL, 0.0).astype(np.float32)
         return cls(origin, room, clearance)
 
     def clearance_at(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
-        """(...) metres to the next obstacle for (..., 2) positions; 0 outside of the plan."""
+        """(...) meters to the next obstacle for (..., 2) positions; 0 outside of the plan."""
         rows, columns, inside = self._cells(points)
         return np.where(inside, self.clearance[rows, columns], np.float32(0.0))
 
@@ -61,7 +61,7 @@ class FloorPlan:
         return np.where(inside, self.room[rows, columns], np.int32(-1))
 
     def centers(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(N, 2) positions in metres of (N, 2) cells (row, column)."""
+        """(N, 2) positions in meters of (N, 2) cells (row, column)."""
         centers: NDArray[np.float64] = np.array(self.origin) + CELL * (cells[:, ::-1] + 0.5)
         return centers
 
@@ -73,7 +73,7 @@ class FloorPlan:
 
 
 def footprints(scene: Scene, low: float, high: float) -> NDArray[np.uint8]:
-    """(rows, columns) 1 where a solid stands that reaches into the heights low..high (metres)."""
+    """(rows, columns) 1 where a solid stands that reaches into the heights low..high (meters)."""
     origin, shape = _extent(scene)
     grid = np.zeros(shape, np.uint8)
     for solid in scene.solids():
@@ -91,7 +91,7 @@ def footprints(scene: Scene, low: float, high: float) -> NDArray[np.uint8]:
 
 
 def floor_shade(scene: Scene) -> tuple[NDArray[np.float64], float, float, float]:
-    """Brightness (rows, columns) of the floor under and beside furniture, with its origin x, y and cell in metres."""
+    """Brightness (rows, columns) of the floor under and beside furniture, with its origin x, y and cell in meters."""
     (x, y), _ = _extent(scene)
     low = footprints(scene, 0.05, 0.3).astype(np.float64)
     high = footprints(scene, 0.3, 1.2).astype(np.float64)
@@ -100,7 +100,7 @@ def floor_shade(scene: Scene) -> tuple[NDArray[np.float64], float, float, float]
 
 
 def _extent(scene: Scene) -> tuple[tuple[float, float], tuple[int, int]]:
-    """Origin in metres and (rows, columns) of the plan."""
+    """Origin in meters and (rows, columns) of the plan."""
     x = min(room.low[0] for room in scene.rooms) - MARGIN
     y = min(room.low[1] for room in scene.rooms) - MARGIN
     columns = int(np.ceil((max(room.high[0] for room in scene.rooms) + MARGIN - x) / CELL))

@@ -22,21 +22,21 @@ from spann3r_ros.synthetic.compiler import njit
 FACES = 6
 """Of a cell: west, east, south, north, floor, ceiling (-x, +x, -y, +y, -z, +z)."""
 CHART = 6
-"""What is known of a hit beside its depth: u, v on the surface (metres), u, v relative to the face (0..1), width of
-the pixel's footprint on the surface (metres), brightness (0..1)."""
+"""What is known of a hit beside its depth: u, v on the surface (meters), u, v relative to the face (0..1), width of
+the pixel's footprint on the surface (meters), brightness (0..1)."""
 SOLID = np.dtype(
     [(name, np.float64) for name in ("x", "y", "z", "half_x", "half_y", "half_z", "cosine", "sine", "radius")]
     + [("kind", np.int64)]
 )
-"""A solid: centre, half extents, turn about the vertical, radius of the bounding sphere, index in scene.SHAPES."""
+"""A solid: center, half extents, turn about the vertical, radius of the bounding sphere, index in scene.SHAPES."""
 PORTAL = np.dtype([(name, np.float64) for name in ("left", "right", "bottom", "top")] + [("target", np.int64)])
 """An opening in a face of a cell, and the cell behind it."""
 FACE_OFFSET = 16.0
-"""Metres between the patterns of the faces of a solid: they differ, and u and v from the middle can be told."""
+"""Meters between the patterns of the faces of a solid: they differ, and u and v from the middle can be told."""
 TILE = 16
 MAXIMUM_CELLS = 64
 CREASE = 0.03
-"""Brightness changes by less between neighbouring pixels of one face."""
+"""Brightness changes by less between neighboring pixels of one face."""
 NEAR = 1e-6
 
 
@@ -52,7 +52,7 @@ def _slab(o: float, d: float, half: float) -> Any:
 
 @njit
 def _box(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, hx: float, hy: float, hz: float) -> Any:
-    """Depth at which a ray enters a centred box (infinite: never), and through which face."""
+    """Depth at which a ray enters a centerd box (infinite: never), and through which face."""
     near, far, side = _slab(ox, dx, hx)
     face = side
     a, b, side = _slab(oy, dy, hy)
@@ -70,7 +70,7 @@ def _box(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, hx: f
 
 @njit
 def _cylinder(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, radius: float, half: float) -> Any:
-    """Depth at which a ray enters a centred upright cylinder; face 0 the mantle, 4 the bottom, 5 the top."""
+    """Depth at which a ray enters a centerd upright cylinder; face 0 the mantle, 4 the bottom, 5 the top."""
     a = dx * dx + dy * dy
     b = ox * dx + oy * dy
     c = ox * ox + oy * oy - radius * radius
@@ -101,7 +101,7 @@ def _cylinder(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, 
 
 @njit
 def _sphere(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, radius: float) -> Any:
-    """Depth at which a ray enters a centred sphere."""
+    """Depth at which a ray enters a centerd sphere."""
     a = dx * dx + dy * dy + dz * dz
     b = ox * dx + oy * dy + oz * dz
     root = b * b - a * (ox * ox + oy * oy + oz * oz - radius * radius)
@@ -176,7 +176,7 @@ def _candidates(camera: Any, row: int, column: int, rows: int, columns: int, nea
 
 @njit
 def _in_camera(pose: Any, solids: Any, near: Any, local: Any) -> None:
-    """For each solid: centre in the camera, distance, angular radius (negative: around the camera), and where the
+    """For each solid: center in the camera, distance, angular radius (negative: around the camera), and where the
     camera is in its frame."""
     for s in range(solids.shape[0]):
         solid = solids[s]
@@ -301,18 +301,18 @@ def cast(
     """Cast one ray through every wanted pixel of N cameras.
 
     Args:
-        poses: (N, 3, 4) world_from_camera, optical axes, metres.
+        poses: (N, 3, 4) world_from_camera, optical axes, meters.
         starts: (N,) index of the cell in which each camera is.
         camera: fx, fy, cx, cy in pixels.
-        bounds: (C, 2, 3) lowest and highest corner of each cell, metres.
+        bounds: (C, 2, 3) lowest and highest corner of each cell, meters.
         doors: (C, 6, 2) first and last + 1 portal of each face.
         portals: (P,) of PORTAL.
         solids: (S,) of SOLID.
         shade: (rows, columns) brightness of the floor.
-        shade_grid: x, y and cell size of it in metres.
+        shade_grid: x, y and cell size of it in meters.
         samples: rays per pixel of ``wanted`` in each direction.
         wanted: (N, H / samples, W / samples); nothing is written where it is false.
-        depth: (N, H, W) out, z-depth in metres.
+        depth: (N, H, W) out, z-depth in meters.
         surface: (N, H, W) out; 6 * cell + face, or 6 * C + index of the solid.
         chart: (N, H, W, CHART) out.
     """

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from spann3r_ros.errors import ConfigError
-from spann3r_ros.evaluation.bag_writer import BagWriter
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
+from spann3r_ros.recordings.bag_writer import BagWriter
 from spann3r_ros.sim3 import Sim3
-from spann3r_ros.synthetic.camera import synthetic_camera
+from spann3r_ros.synthetic.pinhole import synthetic_camera
 from spann3r_ros.synthetic.renderer import Renderer, Rendering
 from spann3r_ros.synthetic.scene import Scene
-from spann3r_ros.synthetic.trajectory import EVALUATION_SEED, STYLES, Trajectories, camera_pose
+from spann3r_ros.synthetic.walk import EVALUATION_SEED, STYLES, Trajectories, camera_pose
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -46,7 +46,7 @@ class Recording:
         supersample: rays per pixel in each direction at outlines.
         compressed: JPEG instead of raw images.
         quality: of the JPEG images, 1..100.
-        depth: 16UC1 (millimetres) or 32FC1 (metres) depth images of the first camera; None writes none.
+        depth: 16UC1 (millimeters) or 32FC1 (meters) depth images of the first camera; None writes none.
         cameras: 1, or 2: the second one looks 60 degrees to the left of the first.
         tf: one of TF_CHOICES.
 

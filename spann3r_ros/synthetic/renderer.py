@@ -23,8 +23,8 @@ class Rendering:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        depth: (H, W) float32, metres along the optical axis; every pixel has one.
-        points: (H, W, 3) float32, the same in the world of the scene, metres.
+        depth: (H, W) float32, meters along the optical axis; every pixel has one.
+        points: (H, W, 3) float32, the same in the world of the scene, meters.
         surface: (H, W) int32, which wall or solid was hit (an index of the scene; equal means the same surface).
     """
 
@@ -63,10 +63,10 @@ class Renderer:
         """What one camera sees.
 
         Args:
-            world_from_camera: of scale 1; optical axes (x right, y down, z forward) to the world of the scene, metres.
+            world_from_camera: of scale 1; optical axes (x right, y down, z forward) to the world of the scene, meters.
             intrinsics: of the picture.
             supersample: rays per pixel in each direction where surfaces meet, for smooth outlines (elsewhere the
-                patterns are filtered as they are); depth is always that of the pixel's centre.
+                patterns are filtered as they are); depth is always that of the pixel's center.
 
         Raises:
             GeometryError: a camera that is in no room, or a scale other than 1.
@@ -113,7 +113,7 @@ class Renderer:
         surface: NDArray[np.int32],
         chart: NDArray[np.float32],
     ) -> None:
-        # (0, 0) is the centre of the first pixel, so a finer grid has its centre elsewhere.
+        # (0, 0) is the center of the first pixel, so a finer grid has its center elsewhere.
         offset = (samples - 1) / 2
         camera = (
             float(intrinsics.fx * samples),
@@ -136,7 +136,7 @@ class Renderer:
     def _cell_of(self, world_from_camera: Sim3) -> int:
         at = world_from_camera.translation
         if abs(world_from_camera.scale - 1.0) > 1e-6:
-            raise GeometryError("scale of a camera's pose", got=world_from_camera.scale, expected="1 (metres)")
+            raise GeometryError("scale of a camera's pose", got=world_from_camera.scale, expected="1 (meters)")
         inside = ((self._bounds[:, 0] < at) & (at < self._bounds[:, 1])).all(axis=1)
         if not inside.any():
             raise GeometryError(
@@ -180,7 +180,7 @@ def _solids(scene: Scene) -> NDArray[np.void]:
 
 
 def _pack(looks: list[Look]) -> tuple[NDArray[np.void], NDArray[np.float64]]:
-    """Looks and their colours (L, 4, 3) for the compiled code."""
+    """Looks and their colors (L, 4, 3) for the compiled code."""
     colors = np.zeros((len(looks), 4, 3))
     rows = []
     for i, look in enumerate(looks):

@@ -136,7 +136,7 @@ def _bed(rng: np.random.Generator) -> tuple[str, tuple[Solid, ...], float]:
 
 
 def _look(rng: np.random.Generator, patterns: tuple[str, ...], colors: int = 3, light: bool = False) -> Look:
-    """A random pattern in related colours."""
+    """A random pattern in related colors."""
     hue, saturation = rng.random(), rng.uniform(0.05, 0.2) if light else rng.uniform(0.25, 0.75)
     shades = []
     for _ in range(colors):

@@ -1,6 +1,6 @@
 """What the synthetic world is made of: rooms, doorways and furniture, read from a scene file.
 
-The world of a scene has ROS axes: x east, y north, z up, metres, with the floor at z = 0.
+The world of a scene has ROS axes: x east, y north, z up, meters, with the floor at z = 0.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import yaml
 from spann3r_ros.errors import DataError
 
 PATTERNS = (
-    "plain",  # one colour
-    "stripes",  # two colours in turn along u
+    "plain",  # one color
+    "stripes",  # two colors in turn along u
     "waves",  # stripes that meander
-    "checker",  # two colours
-    "dots",  # discs of the second colour on the first
-    "blobs",  # irregular patches of the second colour on the first
-    "bricks",  # staggered, each of its own mixture of the first two colours; joints of the last colour
-    "planks",  # long staggered boards, coloured like bricks
-    "tiles",  # a grid, each tile of any of the colours but the last, which is the joint
-    "books",  # shelves of upright books of all colours
-    "picture",  # an abstract painting in a frame of the last colour
-    "window",  # sky (first colour) over land (second) behind a cross of the last colour
+    "checker",  # two colors
+    "dots",  # discs of the second color on the first
+    "blobs",  # irregular patches of the second color on the first
+    "bricks",  # staggered, each of its own mixture of the first two colors; joints of the last color
+    "planks",  # long staggered boards, colored like bricks
+    "tiles",  # a grid, each tile of any of the colors but the last, which is the joint
+    "books",  # shelves of upright books of all colors
+    "picture",  # an abstract painting in a frame of the last color
+    "window",  # sky (first color) over land (second) behind a cross of the last color
 )
 """Names of the patterns that a surface can carry."""
 
@@ -41,12 +41,12 @@ SIDES = ("west", "east", "south", "north")
 
 @dataclass(frozen=True)
 class Look:
-    """How a surface looks; anchored to the surface in metres, so that it stays in place when the camera moves.
+    """How a surface looks; anchored to the surface in meters, so that it stays in place when the camera moves.
 
     Attributes:
         pattern: one of PATTERNS.
-        colors: one to four colours ``#rrggbb``.
-        size: period of the pattern in metres.
+        colors: one to four colors ``#rrggbb``.
+        size: period of the pattern in meters.
         angle: rotation of the pattern on the surface in degrees.
     """
 
@@ -59,11 +59,11 @@ class Look:
         if self.pattern not in PATTERNS:
             raise DataError("pattern of a look", got=self.pattern, expected=f"one of {', '.join(PATTERNS)}")
         if not 1 <= len(self.colors) <= 4:
-            raise DataError("colours of a look", got=self.colors, expected="one to four")
+            raise DataError("colors of a look", got=self.colors, expected="one to four")
         for color in self.colors:
             rgb_of(color)
         if not self.size > 0:
-            raise DataError("size of a pattern", got=self.size, expected="metres > 0")
+            raise DataError("size of a pattern", got=self.size, expected="meters > 0")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Solid:
     Attributes:
         shape: one of SHAPES.
         at: (x, y, z) of the middle of its underside; in the frame of its owner.
-        size: full extent in metres before the turn by yaw (a cylinder: diameter, diameter, height).
+        size: full extent in meters before the turn by yaw (a cylinder: diameter, diameter, height).
         yaw: turn about the vertical in degrees.
         look: of all its faces.
     """
@@ -88,11 +88,11 @@ class Solid:
         if self.shape not in SHAPES:
             raise DataError("shape of a solid", got=self.shape, expected=f"one of {', '.join(SHAPES)}")
         if min(self.size) <= 0:
-            raise DataError(f"size of a {self.shape}", got=self.size, expected="metres > 0")
+            raise DataError(f"size of a {self.shape}", got=self.size, expected="meters > 0")
 
     @property
     def center(self) -> tuple[float, float, float]:
-        """Centre of the bounding box."""
+        """Center of the bounding box."""
         return self.at[0], self.at[1], self.at[2] + self.size[2] / 2
 
     def corners(self) -> list[tuple[float, float]]:
@@ -110,9 +110,9 @@ class Board:
 
     Attributes:
         wall: one of SIDES.
-        along: coordinate of its middle along the wall (x or y of the world), metres.
-        height: of its middle over the floor, metres.
-        size: width and height in metres.
+        along: coordinate of its middle along the wall (x or y of the world), meters.
+        height: of its middle over the floor, meters.
+        size: width and height in meters.
         look: usually a picture or a window.
     """
 
@@ -131,7 +131,7 @@ class Furniture:
 
     Attributes:
         name: for the reader.
-        at: (x, y) on the floor, metres.
+        at: (x, y) on the floor, meters.
         yaw: degrees.
         parts: solids in the frame of the furniture.
     """
@@ -156,8 +156,8 @@ class Room:
 
     Attributes:
         name: unique in the scene.
-        low, high: (x, y) of its south-west and north-east corner, metres.
-        height: of the ceiling, metres.
+        low, high: (x, y) of its south-west and north-east corner, meters.
+        height: of the ceiling, meters.
         walls: looks of the walls in the order of SIDES.
         floor, ceiling: their looks.
         boards: panels on its walls.
@@ -198,8 +198,8 @@ class Doorway:
 
     Attributes:
         between: names of the rooms.
-        along: coordinate of its middle along the wall (x or y of the world), metres.
-        width, height: of the opening, metres.
+        along: coordinate of its middle along the wall (x or y of the world), meters.
+        width, height: of the opening, meters.
         look: of the door frame.
     """
 
@@ -217,7 +217,7 @@ class Opening:
     Attributes:
         rooms: indices of the rooms on its low and on its high side.
         axis: 0 when it leads along x, 1 along y.
-        low, high: (x, y, z) of the passage, metres.
+        low, high: (x, y, z) of the passage, meters.
     """
 
     rooms: tuple[int, int]
@@ -233,7 +233,7 @@ class Scene:
     Attributes:
         name: for the reader.
         rooms: do not overlap.
-        doorways: join neighbouring rooms.
+        doorways: join neighboring rooms.
 
     Raises:
         DataError: names that are not unique, or a doorway that does not fit between its rooms.
@@ -253,13 +253,6 @@ class Scene:
     def apartment(cls) -> Scene:
         """The apartment that ships with the package: four rooms along a hall, about 8 m by 9 m."""
         return cls.read(resources.files("spann3r_ros.synthetic") / "apartment.yaml")
-
-    @classmethod
-    def random(cls, seed: int) -> Scene:
-        """An apartment of two to four rooms that depends on nothing but the seed."""
-        from spann3r_ros.synthetic.rooms import random_scene
-
-        return random_scene(seed)
 
     @classmethod
     def read(cls, path: Path | Any) -> Scene:
@@ -314,7 +307,7 @@ def rgb_of(color: str) -> tuple[int, int, int]:
             raise ValueError
         return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
     except (ValueError, TypeError) as error:
-        raise DataError("colour", got=color, expected="'#rrggbb'") from error
+        raise DataError("color", got=color, expected="'#rrggbb'") from error
 
 
 class _SceneFile:

@@ -1,6 +1,6 @@
-"""Colours of surfaces from their coordinates, in compiled code.
+"""Colors of surfaces from their coordinates, in compiled code.
 
-Every pattern is a function of metres on the surface, so it stays in place when the camera moves, and is filtered by the
+Every pattern is a function of meters on the surface, so it stays in place when the camera moves, and is filtered by the
 width of the pixel: edges are as soft as the pixel is wide, and what is finer than two pixels fades to its mean. Value
 noise at four scales (1.1 m to 4 cm), seeded by the surface, lies over every pattern: no two places look alike.
 """
@@ -35,7 +35,7 @@ WINDOW = PATTERNS.index("window")
 LOOK = np.dtype(
     [("pattern", np.int64), ("count", np.int64)] + [(name, np.float64) for name in ("size", "cosine", "sine")]
 )
-"""A look: index in scene.PATTERNS, number of colours, period in metres, turn on the surface."""
+"""A look: index in scene.PATTERNS, number of colors, period in meters, turn on the surface."""
 MASK = 0xFFFFFFFF
 
 
@@ -97,14 +97,14 @@ def _joint(u: float, v: float, wide: float, high: float, joint: float, footprint
 
 @njit
 def _mix(target: Any, colors: Any, k: int, a: int, b: int, share: float) -> None:
-    """Put colour a of look k, with a share of colour b."""
+    """Put color a of look k, with a share of color b."""
     for c in range(3):
         target[c] = colors[k, a, c] * (1.0 - share) + colors[k, b, c] * share
 
 
 @njit
 def _cover(target: Any, colors: Any, k: int, a: int, share: float) -> None:
-    """Lay colour a of look k over what is there."""
+    """Lay color a of look k over what is there."""
     for c in range(3):
         target[c] += (colors[k, a, c] - target[c]) * share
 
@@ -113,7 +113,7 @@ def _cover(target: Any, colors: Any, k: int, a: int, share: float) -> None:
 def _cells(
     target: Any, colors: Any, k: int, count: int, pattern: int, size: float, u: float, v: float, seed: int, w: float
 ) -> None:
-    """Bricks, planks, tiles and books: a colour per cell of a grid, and joints."""
+    """Bricks, planks, tiles and books: a color per cell of a grid, and joints."""
     high, wide, joint = size, size, 0.02
     if pattern == BRICKS:
         wide = 2.2 * size
@@ -164,9 +164,9 @@ def _framed(
     seed: int,
     w: float,
 ) -> None:
-    """A painting or a window, laid out on the face (a, b in 0..1), behind a frame of the last colour."""
+    """A painting or a window, laid out on the face (a, b in 0..1), behind a frame of the last color."""
     last = count - 1
-    # From the coordinates in metres about the middle follow the metres per relative unit.
+    # From the coordinates in meters about the middle follow the meters per relative unit.
     u, v = u - FACE_OFFSET * round(u / FACE_OFFSET), v - FACE_OFFSET * round(v / FACE_OFFSET)
     scale_a, scale_b = (u + 1e-6) / (a - 0.5 + 1e-6), (v + 1e-6) / (b - 0.5 + 1e-6)
     if pattern == WINDOW:
@@ -231,7 +231,7 @@ def paint(
     wanted: NDArray[np.bool_],
     image: NDArray[np.uint8],
 ) -> None:
-    """Colour N images.
+    """Color N images.
 
     Args:
         surface: (N, samples * H, samples * W) from ``ray_casting.cast``.

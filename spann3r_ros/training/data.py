@@ -48,11 +48,11 @@ class Sequences:
 
     Attributes:
         images: (B, T, 3, H, W) float32 in [-1, 1], RGB.
-        points: (B, T, H, W, 3) float32 in the optical frame of the first camera of each sequence, metres.
+        points: (B, T, H, W, 3) float32 in the optical frame of the first camera of each sequence, meters.
         valid: (B, T, H, W) bool, where ``points`` are known.
         places: (B, T, P, 3 * PLACES**2) float32 mean points of the parts of each patch in the world of a fixed scene,
             or None where sequences do not share a world.
-        origins: (B, 12) float32 position (metres) and rotation, row by row, of the first camera in the world of a fixed
+        origins: (B, 12) float32 position (meters) and rotation, row by row, of the first camera in the world of a fixed
             scene, or None likewise.
         singles: further images, or None.
     """
@@ -71,7 +71,7 @@ class Clip:
 
     Attributes:
         images: (T, H, W, 3) uint8 RGB.
-        points: (T, H, W, 3) float32, metres, in the world of the source.
+        points: (T, H, W, 3) float32, meters, in the world of the source.
         valid: (T, H, W) bool.
         camera_from_world: (4, 4) float64 of the frame that the sequence is expressed in.
         fixed_world: whether all clips of the source have one world.
@@ -90,8 +90,8 @@ class Single:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        places: (P, 3 * PLACES**2) float32 mean points of the parts of each patch, metres, in the world.
-        camera: (12,) float32 position (metres) and rotation, row by row, of the camera in the world.
+        places: (P, 3 * PLACES**2) float32 mean points of the parts of each patch, meters, in the world.
+        camera: (12,) float32 position (meters) and rotation, row by row, of the camera in the world.
     """
 
     image: NDArray[np.uint8]
@@ -109,7 +109,7 @@ class Source(Protocol):
     description: str
 
     def clip(self, rng: np.random.Generator, frames: int, gap: float) -> Clip:
-        """A sequence of its own; at most ``gap`` trajectory frames between neighbours."""
+        """A sequence of its own; at most ``gap`` trajectory frames between neighbors."""
         ...
 
     def single(self, rng: np.random.Generator, patch: int) -> Single:
@@ -133,7 +133,7 @@ def sequences_from(clips: list[Clip], patch: int) -> Sequences:
         places = torch.from_numpy(np.stack([places_of(clip.points, patch) for clip in clips]))
         origins = torch.from_numpy(np.stack([pose_vector(np.linalg.inv(clip.camera_from_world)) for clip in clips]))
     return Sequences(
-        _normalised(images),
+        _normalized(images),
         torch.from_numpy(np.stack(points)),
         torch.from_numpy(np.stack([clip.valid for clip in clips])),
         places,
@@ -156,7 +156,7 @@ def pose_vector(world_from_camera: NDArray[Any]) -> NDArray[np.float32]:
     return np.append(world_from_camera[:3, 3], world_from_camera[:3, :3]).astype(np.float32)
 
 
-def _normalised(images: Tensor) -> Tensor:
+def _normalized(images: Tensor) -> Tensor:
     """uint8 to [-1, 1]."""
     return images.float().div_(127.5).sub_(1.0)
 
@@ -187,7 +187,7 @@ def _singles(source: Source, seed: list[int], count: int, patch: int) -> Singles
     singles = [source.single(np.random.default_rng([*seed, index]), patch) for index in range(count)]
     images = torch.from_numpy(np.stack([single.image for single in singles])).permute(0, 3, 1, 2)
     places, cameras = (np.stack([getattr(single, name) for single in singles]) for name in ("places", "camera"))
-    return Singles(_normalised(images), torch.from_numpy(places), torch.from_numpy(cameras))
+    return Singles(_normalized(images), torch.from_numpy(places), torch.from_numpy(cameras))
 
 
 class Prefetch:

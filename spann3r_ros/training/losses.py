@@ -1,4 +1,4 @@
-"""What training minimises: the paper's confidence-weighted pointmap regression, and how the scales are compared.
+"""What training minimizes: the paper's confidence-weighted pointmap regression, and how the scales are compared.
 
 Tensors are batched sequences: B sequences of T frames, maps of H x W pixels. Head 1 answers for frames 0..T-2
 (``left``), head 2 for frames 1..T-1 (``right``). All points are in the optical frame of the first camera of the
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spann3r_ros.errors import ConfigError
 
-NORMALISERS = ("sequence", "upstream", "metric")
+NORMALIZERS = ("sequence", "upstream", "metric")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Truth:
     """What the T frames really show.
 
     Attributes:
-        points: (B, T, H, W, 3) in the first camera of the sequence, metres.
+        points: (B, T, H, W, 3) in the first camera of the sequence, meters.
         valid: (B, T, H, W) bool; the other pixels take no part.
     """
 
@@ -60,34 +60,34 @@ def mean_distance(points: Tensor, valid: Tensor, share_count: bool = False) -> T
     return torch.clamp_min(total / (count + 1e-8), 1e-8)
 
 
-def scales(answers: Answers, truth: Truth, normaliser: str) -> tuple[Tensor, Tensor]:
+def scales(answers: Answers, truth: Truth, normalizer: str) -> tuple[Tensor, Tensor]:
     """(B,) scale of the prediction and (B,) of the truth, by which each is divided before they are compared.
 
     ``sequence``: mean distance of each sequence. ``upstream``: the same with the published code's shared pixel count.
-    ``metric``: the true scale for both, so that the network has to answer in metres.
+    ``metric``: the true scale for both, so that the network has to answer in meters.
     """
-    if normaliser not in NORMALISERS:
-        raise ConfigError("normaliser", got=normaliser, expected=" | ".join(NORMALISERS))
-    share = normaliser == "upstream"
+    if normalizer not in NORMALIZERS:
+        raise ConfigError("normalizer", got=normalizer, expected=" | ".join(NORMALIZERS))
+    share = normalizer == "upstream"
     true = mean_distance(truth.points, truth.valid, share)
-    if normaliser == "metric":
+    if normalizer == "metric":
         return true, true
     final = torch.cat([answers.left, answers.right[:, -1:]], 1)
     return mean_distance(final, truth.valid, share), true
 
 
-def scale_penalty(predicted: Tensor, true: Tensor, normaliser: str) -> Tensor:
+def scale_penalty(predicted: Tensor, true: Tensor, normalizer: str) -> Tensor:
     """Scalar: how much too large the predictions are, which regression after division cannot see.
 
     Over the sequences whose predicted scale exceeds the true one, the mean difference; the published code averages
     over all pairs of sequences of the batch instead (``upstream``).
     """
-    if normaliser == "metric":
+    if normalizer == "metric":
         return predicted.new_zeros(())
     large = predicted > true
     if not bool(large.any()):
         return predicted.new_zeros(())
-    if normaliser == "upstream":
+    if normalizer == "upstream":
         return (predicted[large][:, None] - true[None, :]).abs().mean()
     return (predicted[large] - true[large]).mean()
 
@@ -123,7 +123,7 @@ def no_loss(device: torch.device) -> LossTerms:
 
 
 def pointmap_loss(
-    answers: Answers, truth: Truth, *, alpha: float = 0.4, normaliser: str = "sequence", blend: float = 1.0
+    answers: Answers, truth: Truth, *, alpha: float = 0.4, normalizer: str = "sequence", blend: float = 1.0
 ) -> LossTerms:
     """The training loss of one batch of sequences.
 
@@ -135,11 +135,11 @@ def pointmap_loss(
         answers: what the heads said.
         truth: what is true.
         alpha: reward for confidence.
-        normaliser: see ``scales``.
+        normalizer: see ``scales``.
         blend: 1 is the paper's loss. 0 is plain regression, with confidence learned beside it from detached errors;
             small networks hardly start to learn from the paper's loss. Between, a weighted sum.
     """
-    predicted_scale, true_scale = scales(answers, truth, normaliser)
+    predicted_scale, true_scale = scales(answers, truth, normalizer)
     target = truth.points / true_scale[:, None, None, None, None]
     weighted, plain, heads = [], [], []
     for points, confidence, frames in (
@@ -156,7 +156,7 @@ def pointmap_loss(
         dims = (0, 2, 3)
         heads.append((error.detach() * valid).sum(dims) / valid.sum(dims).clamp_min(1))
     confidence_loss = weighted[0] + weighted[1]
-    penalty = scale_penalty(predicted_scale, true_scale, normaliser)
+    penalty = scale_penalty(predicted_scale, true_scale, normalizer)
     total = confidence_loss + penalty
     if blend < 1:
         total = blend * confidence_loss + (1 - blend) * (plain[0] + plain[1]) + penalty

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import yaml
 
 from spann3r_ros.errors import ConfigError
-from spann3r_ros.models.architecture import Spann3rArchitecture
-from spann3r_ros.training.losses import NORMALISERS
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.training.losses import NORMALIZERS
 from spann3r_ros.training.schedule import Curriculum, Stage
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class Optimizer:
         weight_decay: of matrices, by AdamW.
         betas: of AdamW.
         clip: largest gradient norm.
-        accumulate: batches per optimiser step.
+        accumulate: batches per optimizer step.
         average: decay of the exponential moving average of the weights, which is what is validated and exported.
     """
 
@@ -45,10 +45,10 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Loss:
-    """What is minimised; see ``losses.pointmap_loss``.
+    """What is minimized; see ``losses.pointmap_loss``.
 
     Attributes:
-        normaliser: how scales are compared.
+        normalizer: how scales are compared.
         alpha: reward for confidence.
         place: weight of the auxiliary task of a fixed scene: from one image's features alone, say where in the scene
             each patch is. Its head is not exported.
@@ -56,15 +56,15 @@ class Loss:
         origin: weight of the same for the first camera: from what the memory answered, say where in the scene it stood.
     """
 
-    normaliser: str = "sequence"
+    normalizer: str = "sequence"
     alpha: float = 0.4
     place: float = 0.0
     camera: float = 0.0
     origin: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.normaliser not in NORMALISERS:
-            raise ConfigError("loss.normaliser", got=self.normaliser, expected=" | ".join(NORMALISERS))
+        if self.normalizer not in NORMALIZERS:
+            raise ConfigError("loss.normalizer", got=self.normalizer, expected=" | ".join(NORMALIZERS))
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,15 @@ class Recipe:
     Attributes:
         name: of its folder.
         seed: of every random draw.
-        augmentation: strength of the disturbance of colours, 1 for what cameras and light do; less makes a fixed scene
-            easier to recognise.
+        augmentation: strength of the disturbance of colors, 1 for what cameras and light do; less makes a fixed scene
+            easier to recognize.
         scene: ``apartment``, ``random`` (a new random scene per sequence) or a scene file; unused with recorded data.
-        pool: how many distinct single images are rendered, each shown several times with other colours; 0: every one
+        pool: how many distinct single images are rendered, each shown several times with other colors; 0: every one
             is new. Rendering takes longer than the network needs for an image.
         architecture: of the network; ignored when it begins from existing weights.
         curriculum: what is seen when.
         optimizer: how weights change.
-        loss: what is minimised.
+        loss: what is minimized.
         compute: how fast.
         long_term_tokens: of the memory that walks carry along.
         dropout: of the attention to memory.

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.evaluation.datasets.sequence import DepthImage, Sequence
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import backproject, pixel_grid
 from spann3r_ros.models.preprocess import preprocess
+from spann3r_ros.recordings.sequence import DepthImage, Sequence
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.training.data import Clip, Single
 
@@ -78,7 +78,7 @@ class RecordedSource:
 
 
 def curriculum_indices(rng: np.random.Generator, available: int, frames: int, gap: int) -> list[int]:
-    """Increasing indices with at most ``gap`` between neighbours, as the published training draws them.
+    """Increasing indices with at most ``gap`` between neighbors, as the published training draws them.
 
     The first is uniform in the part that leaves room for the rest; each next one is uniform in what remains possible.
     """

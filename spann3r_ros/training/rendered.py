@@ -12,14 +12,15 @@ from spann3r_ros.errors import ConfigError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.synthetic.augment import Augmentation
-from spann3r_ros.synthetic.camera import synthetic_camera
+from spann3r_ros.synthetic.pinhole import synthetic_camera
 from spann3r_ros.synthetic.renderer import Renderer
+from spann3r_ros.synthetic.rooms import random_scene
 from spann3r_ros.synthetic.scene import Scene
-from spann3r_ros.synthetic.trajectory import EVALUATION_SEED, STYLES, Trajectories
+from spann3r_ros.synthetic.walk import EVALUATION_SEED, STYLES, Trajectories
 from spann3r_ros.training.data import Clip, Single, places_of, pose_vector
 
 STEP_PER_GAP, TURN_PER_GAP = 0.1, 0.1
-"""Metres and radians that a walking camera moves between frames of 5 Hz; a clip's largest are ``gap`` times these."""
+"""Meters and radians that a walking camera moves between frames of 5 Hz; a clip's largest are ``gap`` times these."""
 
 SMOOTH_SHARE = 0.3
 """Share of the sequences that are rendered with several rays per pixel."""
@@ -35,7 +36,7 @@ class RenderedSource:
     Args:
         scene: to walk in, or None for random ones.
         size: (height, width) of the images.
-        augmentation: strength of the disturbance of the colours; 0 shows them as they are.
+        augmentation: strength of the disturbance of the colors; 0 shows them as they are.
         zoom: largest relative deviation of the focal length.
         pool: how many single images are rendered; each is shown again with other disturbances. 0: every one is new.
     """
@@ -103,7 +104,7 @@ class RenderedSource:
     def _scene(self, rng: np.random.Generator) -> tuple[Renderer, Trajectories]:
         if self._fixed is not None:
             return self._fixed
-        scene = Scene.random(int(rng.integers(EVALUATION_SEED)))
+        scene = random_scene(int(rng.integers(EVALUATION_SEED)))
         return Renderer(scene), Trajectories(scene)
 
     def _zoomed(self, rng: np.random.Generator) -> Intrinsics:

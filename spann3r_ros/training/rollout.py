@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from spann3r_ros.memory.spatial import SpatialMemory
-from spann3r_ros.models.dust3r_network import Grid
-from spann3r_ros.models.spann3r_network import Spann3rNetwork
+from spann3r_ros.models.dust3r.network import Grid
+from spann3r_ros.models.spann3r.network import Spann3rNetwork
 from spann3r_ros.training.losses import Answers
 
 PairStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
@@ -41,7 +41,7 @@ class Written:
     """What a window adds to the history, still with gradients.
 
     Attributes:
-        directions, keys, values: (B, P, E) per frame: unit raw keys, normalised keys and values.
+        directions, keys, values: (B, P, E) per frame: unit raw keys, normalized keys and values.
         contents: (B, P, E) what the memory answered, for each frame but the first of a sequence.
         received: (B, tokens) attention that the tokens of the memory and then those of the window received.
         query: (B, P, E) for the next window.
@@ -214,7 +214,7 @@ def _add(total: Tensor | None, attention: Tensor) -> Tensor:
     return attention + functional.pad(total, (0, attention.shape[1] - total.shape[1]))
 
 
-def drifted(points: Tensor, ages: Tensor, metres: float) -> Tensor:
+def drifted(points: Tensor, ages: Tensor, meters: float) -> Tensor:
     """Pointmaps as a memory would hold them that has lost its way, for a window of a walk.
 
     One random rigid displacement per sequence, about the middle of what is seen; it grows with the age of a frame and
@@ -223,11 +223,11 @@ def drifted(points: Tensor, ages: Tensor, metres: float) -> Tensor:
     Args:
         points: (B, T, H, W, 3).
         ages: (T,) frames since the memory began.
-        metres: standard deviation of each coordinate of the shift; that of the rotation vector is 0.3 rad per metre.
+        meters: standard deviation of each coordinate of the shift; that of the rotation vector is 0.3 rad per meter.
     """
     share = (ages.float() / 40).clamp(max=1.0).to(points)
-    turn = 0.3 * metres * torch.randn(len(points), 1, 3).to(points) * share[None, :, None]
-    shift = metres * torch.randn(len(points), 1, 3).to(points) * share[None, :, None]
+    turn = 0.3 * meters * torch.randn(len(points), 1, 3).to(points) * share[None, :, None]
+    shift = meters * torch.randn(len(points), 1, 3).to(points) * share[None, :, None]
     cross = torch.zeros(*turn.shape[:2], 3, 3).to(points)
     cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -turn[..., 2], turn[..., 1], -turn[..., 0]
     rotation = torch.linalg.matrix_exp(cross - cross.transpose(-1, -2))

@@ -11,13 +11,13 @@ import torch
 from spann3r_ros.blocks.linear_head import LinearHead
 from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError, ConfigError
-from spann3r_ros.evaluation.datasets import open_sequence
-from spann3r_ros.evaluation.embedded import clip_errors
-from spann3r_ros.models.architecture import Spann3rArchitecture
+from spann3r_ros.evaluation.shipped_model import clip_errors
 from spann3r_ros.models.base import StreamingModel
-from spann3r_ros.models.checkpoint import load_into, read_checkpoint
-from spann3r_ros.models.spann3r import Spann3r
-from spann3r_ros.models.spann3r_network import Spann3rNetwork
+from spann3r_ros.models.checkpoint.reading import load_into, read_checkpoint
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.spann3r.model import Spann3r
+from spann3r_ros.models.spann3r.network import Spann3rNetwork
+from spann3r_ros.recordings.layouts import open_sequence
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.training.data import Source
 from spann3r_ros.training.recipe import Recipe
@@ -27,7 +27,7 @@ from spann3r_ros.training.trainer import Trainer
 
 
 def new_network(recipe: Recipe) -> Spann3rNetwork:
-    """A network with random weights whose first answers lie two metres ahead."""
+    """A network with random weights whose first answers lie two meters ahead."""
     torch.manual_seed(recipe.seed)
     network = Spann3rNetwork(recipe.architecture)
     trunk = network.dust3r

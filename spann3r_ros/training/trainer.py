@@ -1,4 +1,4 @@
-"""The training loop: optimiser steps, averaged weights, checkpoints that continue exactly, and a log."""
+"""The training loop: optimizer steps, averaged weights, checkpoints that continue exactly, and a log."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from spann3r_ros.errors import CheckpointError
-from spann3r_ros.models.architecture_formats import architecture_to_json
-from spann3r_ros.models.spann3r_network import Spann3rNetwork
+from spann3r_ros.models.dust3r.keywords import architecture_to_json
+from spann3r_ros.models.spann3r.network import Spann3rNetwork
 from spann3r_ros.training.data import PLACES, Prefetch, Sequences, Source
 from spann3r_ros.training.losses import LossTerms, Truth, no_loss, pointmap_loss
 from spann3r_ros.training.recipe import Recipe, recipe_mapping
@@ -37,7 +37,7 @@ class PlaceHead(nn.Module):
         self.proj = nn.Linear(width, 3 * PLACES**2)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (N, P, E) to mean world points (N, P, 3 * PLACES**2) of the parts of each patch, metres."""
+        """Features (N, P, E) to mean world points (N, P, 3 * PLACES**2) of the parts of each patch, meters."""
         points: Tensor = self.proj(self.norm(features.float()))
         return points
 
@@ -50,7 +50,7 @@ class PoseHead(nn.Module):
     """
 
     REACH = 2.0
-    """Metres from a camera at which a wrong rotation is weighed like a wrong position."""
+    """Meters from a camera at which a wrong rotation is weighed like a wrong position."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class PoseHead(nn.Module):
         self.proj = nn.Linear(width, 12)
 
     def forward(self, tokens: Tensor, cameras: Tensor) -> Tensor:
-        """Mean error in metres of all tokens (..., B, P, E) about the poses (B, 12) of cameras."""
+        """Mean error in meters of all tokens (..., B, P, E) about the poses (B, 12) of cameras."""
         difference = self.proj(self.norm(tokens.float())) - cameras[:, None]
         error: Tensor = difference[..., :3].norm(dim=-1) + self.REACH * difference[..., 3:].norm(dim=-1)
         return error.mean()
@@ -140,7 +140,7 @@ class Trainer:
         """One batch: losses, gradients and, when enough batches are accumulated, new weights.
 
         Returns:
-            The losses, and the errors in the tasks beside them, metres.
+            The losses, and the errors in the tasks beside them, meters.
         """
         recipe = self.recipe
         torch.manual_seed(recipe.seed * 1_000_003 + plan.step)
@@ -164,7 +164,7 @@ class Trainer:
                 answers, written = self.rollout.run(features, stored, use_truth, history)
         if len(images):
             terms = pointmap_loss(
-                answers, truth, alpha=recipe.loss.alpha, normaliser=recipe.loss.normaliser, blend=plan.blend
+                answers, truth, alpha=recipe.loss.alpha, normalizer=recipe.loss.normalizer, blend=plan.blend
             )
             if batch.origins is not None and written.contents:
                 asked["origin"] = self.heads["origin"](torch.stack(written.contents), batch.origins.to(self.device))
@@ -181,7 +181,7 @@ class Trainer:
         return terms, {name: float(error.detach()) for name, error in asked.items()}
 
     def _place_error(self, features: Tensor, single_features: Tensor, batch: Sequences, apart: bool) -> Tensor:
-        """Mean distance in metres; of the single images alone where the encoder learns apart."""
+        """Mean distance in meters; of the single images alone where the encoder learns apart."""
         shown, places = [], []
         if batch.places is not None and not apart:
             shown, places = [features.flatten(0, 1)], [batch.places.flatten(0, 1)]
@@ -241,7 +241,7 @@ class Trainer:
         return path
 
     def resume(self, path: Path | None = None) -> None:
-        """Continue from a checkpoint: weights, optimiser, averages, memories of the walks, and place in the data.
+        """Continue from a checkpoint: weights, optimizer, averages, memories of the walks, and place in the data.
 
         Raises:
             CheckpointError: no such file, or one of another network.

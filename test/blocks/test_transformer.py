@@ -15,7 +15,7 @@ def test_an_encoder_block_is_two_residuals() -> None:
     assert block.norm1.eps == 1e-6 and block.mlp.fc1.out_features == 64
 
 
-def test_a_decoder_block_looks_at_the_other_view_once_normalised_by_its_own_layer() -> None:
+def test_a_decoder_block_looks_at_the_other_view_once_normalized_by_its_own_layer() -> None:
     torch.manual_seed(0)
     block = DecoderBlock(16, 2)
     x, other, table = torch.randn(1, 6, 16), torch.randn(1, 6, 16), rotary_table((2, 3), 8, 100.0)

@@ -6,7 +6,7 @@ import pytest
 from miniature_datasets import HEIGHT, MAKERS, WIDTH, picture, pose, with_small_intrinsics
 
 from spann3r_ros.cli.main import main
-from spann3r_ros.evaluation.datasets import open_sequence
+from spann3r_ros.recordings.layouts import open_sequence
 
 
 @pytest.mark.parametrize("layout", MAKERS)
@@ -15,7 +15,7 @@ def test_a_bag_says_what_the_dataset_says(
 ) -> None:
     with_small_intrinsics(layout, monkeypatch)
     dataset = open_sequence(MAKERS[layout](tmp_path))
-    metres = {"m": 1.0, "mm": 1e-3}[dataset.unit]
+    meters = {"m": 1.0, "mm": 1e-3}[dataset.unit]
     assert main(["convert", str(dataset.path), "-o", str(tmp_path / "bag"), "--depth-encoding", "32FC1"]) == 0
     assert f"{layout}: 3 images, 3 poses" in capsys.readouterr().out
     bag = open_sequence(tmp_path / "bag")
@@ -29,18 +29,18 @@ def test_a_bag_says_what_the_dataset_says(
     assert found is not None and found.trajectory is not None
     assert found.origin.startswith("/ground_truth/pose")
     np.testing.assert_array_equal(found.trajectory.stamps, expected.trajectory.stamps)
-    np.testing.assert_allclose(found.trajectory.positions, expected.trajectory.positions * metres, atol=1e-12)
+    np.testing.assert_allclose(found.trajectory.positions, expected.trajectory.positions * meters, atol=1e-12)
     np.testing.assert_allclose(found.trajectory.rotations, expected.trajectory.rotations, atol=1e-12)
     assert len(found.depth_stamps) == len(expected.depth_stamps) == (0 if layout == "euroc" else 3)
     for index, stamp in enumerate(found.depth_stamps):
         original = expected.depth_at(int(stamp), 20_000_000)
         assert original is not None
-        np.testing.assert_allclose(found.read_depth(index).depth, original.depth * metres, rtol=1e-6)
+        np.testing.assert_allclose(found.read_depth(index).depth, original.depth * meters, rtol=1e-6)
 
 
 def test_tf_leads_to_the_camera_too(tmp_path: Path) -> None:
     assert main(["convert", str(MAKERS["folder"](tmp_path)), "-o", str(tmp_path / "bag")]) == 0
-    from spann3r_ros.evaluation.datasets.bag import load
+    from spann3r_ros.recordings.bag_sequence import load
 
     truth = load(tmp_path / "bag", pose_topic="/tf").ground_truth()
     assert truth is not None and truth.trajectory is not None and truth.origin.startswith("tf map -> camera")

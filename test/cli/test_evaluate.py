@@ -7,10 +7,9 @@ from miniature_datasets import plain
 from wall_network import write_wall_checkpoint
 
 from spann3r_ros.cli.main import main
-from spann3r_ros.evaluation.trajectory import CameraPath
-from spann3r_ros.mapping.trajectory import StampedPose
-from spann3r_ros.mapping.tum import write_trajectory
+from spann3r_ros.files.tum import read_camera_path, write_trajectory
 from spann3r_ros.sim3 import Sim3
+from spann3r_ros.trajectory import StampedPose
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_a_recording_is_reconstructed_first(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_trajectory_files(tmp_path: Path, reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = CameraPath.read(reference).transformed(Sim3(0.5))
+    path = read_camera_path(reference).transformed(Sim3(0.5))
     poses = [StampedPose(index, int(path.stamps[index]), "", path.pose(index)) for index in range(FRAMES)]
     write_trajectory(tmp_path / "estimate.txt", poses)
     out = tmp_path / "out"

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from spann3r_ros.cli.main import main
-from spann3r_ros.evaluation.bag import BagReader
-from spann3r_ros.evaluation.bag_truth import read_truth
-from spann3r_ros.synthetic.camera import synthetic_camera
+from spann3r_ros.recordings.bag_reader import BagReader
+from spann3r_ros.recordings.bag_truth import read_truth
+from spann3r_ros.synthetic.pinhole import synthetic_camera
 from spann3r_ros.synthetic.recording import rig
 from spann3r_ros.synthetic.renderer import Renderer
 from spann3r_ros.synthetic.scene import Scene
-from spann3r_ros.synthetic.trajectory import EVALUATION_SEED, Trajectories
+from spann3r_ros.synthetic.walk import EVALUATION_SEED, Trajectories
 
 SMALL = ["--frames", "4", "--rate", "2", "--width", "64", "--height", "48"]
 

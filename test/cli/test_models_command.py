@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from spann3r_ros.cli.main import main
-from spann3r_ros.models import registry, weights
-from spann3r_ros.models.architecture import Dust3rArchitecture, Spann3rArchitecture
-from spann3r_ros.models.checkpoint import write_checkpoint
+from spann3r_ros.models import registry
+from spann3r_ros.models.checkpoint import download
+from spann3r_ros.models.checkpoint.reading import write_checkpoint
+from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 
 TRUNK = Dust3rArchitecture(
     encoder_width=32,
@@ -49,22 +51,22 @@ def published(file, monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=file.parent)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        source = weights.Url(f"http://127.0.0.1:{server.server_port}/{file.name}")
-        row = weights.OfficialFile("tiny", "spann3r", file.name, source, 0.001, weights.CC_BY_NC_SA, "For the test")
-        monkeypatch.setitem(weights.OFFICIAL_FILES, "tiny", row)
+        source = download.Url(f"http://127.0.0.1:{server.server_port}/{file.name}")
+        row = download.OfficialFile("tiny", "spann3r", file.name, source, 0.001, download.CC_BY_NC_SA, "For the test")
+        monkeypatch.setitem(download.OFFICIAL_FILES, "tiny", row)
         yield row
         server.shutdown()
         thread.join()
 
 
-def test_list_shows_families_files_licences_and_places(capsys):
+def test_list_shows_families_files_licenses_and_places(capsys):
     assert main(["models", "list"]) == 0
     out = capsys.readouterr().out
     for name in registry.FAMILIES:
         assert f"\n  {name} " in out
-    for row in weights.OFFICIAL_FILES.values():
+    for row in download.OFFICIAL_FILES.values():
         line = next(line for line in out.splitlines() if line.startswith(f"  {row.name} "))
-        assert row.source.address in line and row.file in line and row.licence in line and row.family in line
+        assert row.source.address in line and row.file in line and row.license in line and row.family in line
     assert "apartment.safetensors" in out
 
 
@@ -102,8 +104,8 @@ def test_check_refuses_missing_tensors(file, capsys):
     assert "does not fit the spann3r network" in capsys.readouterr().err
 
 
-def test_fetch_shows_the_licence_downloads_and_checks(published, tmp_path, capsys):
-    assert main(["models", "fetch", "tiny", "--to", str(tmp_path / "weights"), "--accept-licence"]) == 0
+def test_fetch_shows_the_license_downloads_and_checks(published, tmp_path, capsys):
+    assert main(["models", "fetch", "tiny", "--to", str(tmp_path / "weights"), "--accept-license"]) == 0
     out = capsys.readouterr().out
     assert "NonCommercial" in out and "https://creativecommons.org/licenses/by-nc-sa/4.0/" in out
     path = tmp_path / "weights" / "tiny" / "tiny.safetensors"
@@ -123,7 +125,7 @@ def test_fetch_asks_and_downloads_only_after_a_yes(published, tmp_path, capsys, 
 def test_fetch_without_a_terminal_needs_the_option(published, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     assert main(["models", "fetch", "tiny", "--to", str(tmp_path / "weights")]) == 2
-    assert "--accept-licence" in capsys.readouterr().err
+    assert "--accept-license" in capsys.readouterr().err
     assert not (tmp_path / "weights").exists()
 
 

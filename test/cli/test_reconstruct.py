@@ -13,11 +13,11 @@ from scipy.spatial.transform import Rotation
 from wall_network import HEIGHT, WIDTH, write_wall_checkpoint
 
 from spann3r_ros.cli.main import main
-from spann3r_ros.evaluation.bag import BagReader
-from spann3r_ros.evaluation.run_record import RunRecord
-from spann3r_ros.evaluation.trajectory import CameraPath
+from spann3r_ros.files.ply import read_ply
+from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.geometry.image import decode_depth
-from spann3r_ros.mapping.ply import read_ply
+from spann3r_ros.recordings.bag_reader import BagReader
+from spann3r_ros.runs.record import RunRecord
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,7 +74,7 @@ def test_everything_that_is_asked_for_is_written(
 
     cloud = read_ply(out / "map.ply")
     assert len(cloud) == record.points > 100
-    path = CameraPath.read(out / "trajectory.txt")
+    path = read_camera_path(out / "trajectory.txt")
     assert path.stamps.tolist() == record.frames.stamp
     assert "amera-to-world" in (out / "trajectory.txt").read_text()
 
@@ -108,7 +108,7 @@ def test_everything_that_is_asked_for_is_written(
 def test_results_as_a_bag(images: Path, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(command(images, out, checkpoint, "--bag", "--depth")) == 0
-    path = CameraPath.read(out / "trajectory.txt")
+    path = read_camera_path(out / "trajectory.txt")
     with BagReader(out / "results") as bag:
         assert {name: topic.count for name, topic in bag.topics.items()} == {
             "/spann3r/pose": 6,
@@ -161,7 +161,7 @@ def test_a_damaged_image_keeps_what_came_before(
     assert "image cannot be read" in capsys.readouterr().err
     record = RunRecord.read(out / "run.json")
     assert not record.finished and len(record.frames) == 4
-    assert len(CameraPath.read(out / "trajectory.txt")) == 4
+    assert len(read_camera_path(out / "trajectory.txt")) == 4
     assert len(read_ply(out / "map.ply")) == record.points > 100
 
 
@@ -185,7 +185,7 @@ def test_ctrl_c_keeps_the_finished_part(checkpoint: Path, tmp_path: Path) -> Non
     record = RunRecord.read(out / "run.json")
     assert not record.finished
     assert 4 <= len(record.frames) < 600
-    assert len(CameraPath.read(out / "trajectory.txt")) == sum(record.frames.posed)
+    assert len(read_camera_path(out / "trajectory.txt")) == sum(record.frames.posed)
 
 
 def test_refusals(images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

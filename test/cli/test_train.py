@@ -10,9 +10,10 @@ import torch
 import yaml
 
 from spann3r_ros.cli.main import main
-from spann3r_ros.models.architecture import Dust3rArchitecture, Spann3rArchitecture
-from spann3r_ros.models.checkpoint import read_checkpoint
-from spann3r_ros.models.spann3r_network import Spann3rNetwork
+from spann3r_ros.models.checkpoint.reading import read_checkpoint
+from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.spann3r.network import Spann3rNetwork
 
 ROOT = Path(__file__).parents[2]
 

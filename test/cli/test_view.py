@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from spann3r_ros.cli.main import main
-from spann3r_ros.mapping.ply import write_ply
-from spann3r_ros.mapping.trajectory import StampedPose
-from spann3r_ros.mapping.tum import write_trajectory
+from spann3r_ros.files.ply import write_ply
+from spann3r_ros.files.tum import write_trajectory
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
+from spann3r_ros.trajectory import StampedPose
 
 
 def test_a_page_from_files(tmp_path, capsys) -> None:

@@ -7,10 +7,10 @@ from made_up_run import FRAMES, STEP, true_pose, truth, write_run
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.protocol import PROTOCOLS, protocol
-from spann3r_ros.evaluation.run_folder import RunFolder
 from spann3r_ros.evaluation.scores import evaluate_run, score_files
-from spann3r_ros.mapping.trajectory import StampedPose
-from spann3r_ros.mapping.tum import write_trajectory
+from spann3r_ros.files.tum import write_trajectory
+from spann3r_ros.runs.folder import RunFolder
+from spann3r_ros.trajectory import StampedPose
 
 EXACT = protocol("every", max_points=0)
 
@@ -19,7 +19,7 @@ EXACT = protocol("every", max_points=0)
 def test_a_perfect_prediction_scores_zero_zero_one(name: str, tmp_path: Path) -> None:
     scores = evaluate_run(write_run(tmp_path / "run"), truth(), PROTOCOLS[name])
     assert scores.geometry is not None and scores.sim3 is not None and scores.pointmaps is not None
-    # The pointmaps are float32: 3 metres are known to 2e-7.
+    # The pointmaps are float32: 3 meters are known to 2e-7.
     assert scores.geometry.accuracy_mean < 1e-5 and scores.geometry.completion_mean < 1e-5
     assert scores.geometry.accuracy_normals_mean == pytest.approx(1.0, abs=1e-3)
     assert scores.geometry.completion_normals_mean == pytest.approx(1.0, abs=1e-3)

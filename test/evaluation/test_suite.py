@@ -116,7 +116,7 @@ def test_walks_are_rendered_once(tmp_path: Path) -> None:
 def test_the_suites_that_ship_can_be_read(tmp_path: Path) -> None:
     assert Suite.read(ROOT / "config" / "suites" / "apartment.yaml", tmp_path).jobs(tmp_path, 1)
     pytest.importorskip("numba", reason="the renderer needs numba")
-    from spann3r_ros.evaluation.embedded import Extent
+    from spann3r_ros.evaluation.shipped_model import Extent
 
     extent = Extent(**read_yaml(ROOT / "config" / "suites" / "embedded.yaml")["embedded"])
     assert (extent.clips, extent.walks, extent.frames) == (60, 10, 100)

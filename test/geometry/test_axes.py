@@ -33,7 +33,7 @@ def test_round_trip_of_a_stack_keeps_shape_and_value():
     np.testing.assert_allclose(rotation_from_quaternion(quaternions), rotations, atol=1e-14)
 
 
-def test_rounded_quaternions_are_normalised():
+def test_rounded_quaternions_are_normalized():
     rotation = rotation_from_quaternion(np.array([0.7071, 0.0, 0.0, 0.7071]))
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-15)
 

@@ -1,15 +1,14 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_models import GOLDEN
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry import camera
 from spann3r_ros.sim3 import Sim3
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 CAMERA = Intrinsics(500.0, 510.0, 310.0, 250.0, 640, 480)
 
 
@@ -26,7 +25,7 @@ def test_crop_keeps_every_ray():
 
 def test_resize_keeps_the_rays_of_the_corners():
     resized = camera.resize(CAMERA, 320, 120)
-    # The outer corner of the image is half a pixel beyond the centre of its first and last pixels.
+    # The outer corner of the image is half a pixel beyond the center of its first and last pixels.
     for intrinsics in (CAMERA, resized):
         corner = np.array([[-0.5, -0.5], [intrinsics.width - 0.5, intrinsics.height - 0.5]])
         tangents = (corner - (intrinsics.cx, intrinsics.cy)) / (intrinsics.fx, intrinsics.fy)
@@ -78,8 +77,8 @@ def test_depth_is_nan_behind_the_camera_and_for_invalid_points():
     assert np.isnan(depth[0, 1:]).all()
 
 
-def test_centre_of_the_image_lies_between_the_middle_pixels():
-    intrinsics = camera.centred(100.0, 4, 3)
+def test_center_of_the_image_lies_between_the_middle_pixels():
+    intrinsics = camera.centerd(100.0, 4, 3)
     directions = camera.rays(intrinsics)
     np.testing.assert_allclose(directions, -directions[::-1, ::-1] * [1, 1, -1], atol=1e-15)
 

@@ -23,16 +23,16 @@ def decode(array: np.ndarray, encoding: str, **options: bool) -> np.ndarray:
         ("rgb16", RGB.astype(np.uint16) * 256 + 99),
     ],
 )
-def test_colours_arrive_as_rgb(encoding: str, sent: np.ndarray) -> None:
+def test_colors_arrive_as_rgb(encoding: str, sent: np.ndarray) -> None:
     np.testing.assert_array_equal(decode(sent, encoding), RGB)
 
 
-def test_grey_is_repeated_over_the_channels() -> None:
-    grey = RGB[..., 0].copy()
-    expected = np.repeat(grey[..., None], 3, axis=2)
-    np.testing.assert_array_equal(decode(grey, "mono8"), expected)
+def test_gray_is_repeated_over_the_channels() -> None:
+    gray = RGB[..., 0].copy()
+    expected = np.repeat(gray[..., None], 3, axis=2)
+    np.testing.assert_array_equal(decode(gray, "mono8"), expected)
     np.testing.assert_array_equal(
-        decode((grey.astype(np.uint16) * 256).astype(">u2"), "mono16", big_endian=True), expected
+        decode((gray.astype(np.uint16) * 256).astype(">u2"), "mono16", big_endian=True), expected
     )
 
 
@@ -41,15 +41,15 @@ def test_grey_is_repeated_over_the_channels() -> None:
     [("bayer_rggb8", "rg"), ("bayer_bggr8", "bg"), ("bayer_gbrg8", "gb"), ("bayer_grbg8", "gr")],
 )
 def test_bayer_pattern_starts_with_the_named_pixels(encoding: str, top_left: str) -> None:
-    colour = {"r": 200, "g": 100, "b": 20}
+    color = {"r": 200, "g": 100, "b": 20}
     pattern = encoding.split("_")[1][:4]
     assert pattern.startswith(top_left)
-    tile = np.array([[colour[pattern[0]], colour[pattern[1]]], [colour[pattern[2]], colour[pattern[3]]]], np.uint8)
+    tile = np.array([[color[pattern[0]], color[pattern[1]]], [color[pattern[2]], color[pattern[3]]]], np.uint8)
     image = decode(np.tile(tile, (4, 4)), encoding)
     np.testing.assert_array_equal(image[3, 3], [200, 100, 20])
 
 
-def test_yuv_keeps_grey_grey() -> None:
+def test_yuv_keeps_gray_gray() -> None:
     uyvy = np.full((2, 4, 2), 128, np.uint8)
     uyvy[..., 1] = 126
     image = decode(uyvy, "uyvy")
@@ -65,11 +65,11 @@ def test_rows_may_be_padded() -> None:
     np.testing.assert_array_equal(decode_image(without_last_padding, "rgb8", 4, 6, 32), RGB)
 
 
-def test_depth_is_metres_with_nan_where_unknown() -> None:
-    metres = np.array([[1.5, np.nan], [np.inf, -1.0]], np.float32)
-    np.testing.assert_array_equal(decode_depth(metres.tobytes(), "32FC1", 2, 2, 8), [[1.5, np.nan], [np.nan, np.nan]])
-    millimetres = np.array([[1500, 0]], np.uint16)
-    np.testing.assert_array_equal(decode_depth(millimetres.tobytes(), "16UC1", 1, 2, 4), [[1.5, np.nan]])
+def test_depth_is_meters_with_nan_where_unknown() -> None:
+    meters = np.array([[1.5, np.nan], [np.inf, -1.0]], np.float32)
+    np.testing.assert_array_equal(decode_depth(meters.tobytes(), "32FC1", 2, 2, 8), [[1.5, np.nan], [np.nan, np.nan]])
+    millimeters = np.array([[1500, 0]], np.uint16)
+    np.testing.assert_array_equal(decode_depth(millimeters.tobytes(), "16UC1", 1, 2, 4), [[1.5, np.nan]])
 
 
 def test_png_is_decoded_without_loss() -> None:

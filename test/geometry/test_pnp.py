@@ -1,11 +1,11 @@
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from scipy.spatial.transform import Rotation
+from tiny_models import GOLDEN
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
@@ -14,7 +14,6 @@ from spann3r_ros.geometry.focal import upstream_focal
 from spann3r_ros.geometry.pnp import estimate_pose, upstream_pose
 from spann3r_ros.sim3 import Sim3
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 CAMERA = Intrinsics(105.0, 104.0, 60.0, 50.0, 128, 96)
 
 
@@ -33,7 +32,7 @@ def room(world_from_camera: Sim3, intrinsics: Intrinsics = CAMERA) -> np.ndarray
 
 
 def errors(found: Sim3, true: Sim3) -> tuple[float, float]:
-    """(position in metres, angle in degrees)."""
+    """(position in meters, angle in degrees)."""
     difference = true.inverse() @ found
     return float(np.linalg.norm(difference.translation)), float(np.degrees(difference.rotation_angle()))
 
@@ -114,8 +113,8 @@ def test_confidence_decides_between_two_halves_that_disagree():
     left = np.zeros((96, 128), bool)
     left[:, :64] = True
     mixed = np.where(left[..., None], points, moved)
-    for favoured, pose in ((left, true), (~left, other)):
-        estimate = estimate_pose(mixed, np.where(favoured, 0.9, 0.1), CAMERA)
+    for favored, pose in ((left, true), (~left, other)):
+        estimate = estimate_pose(mixed, np.where(favored, 0.9, 0.1), CAMERA)
         position, angle = errors(estimate.world_from_camera, pose)
         assert position < 1e-3 and angle < 1e-2
 
@@ -185,7 +184,7 @@ def all_nan():
         (one_line, "one line or in one place"),
         (lambda: (np.zeros((96, 128, 3)), np.ones((96, 128))), "one line or in one place"),
         (noise, "points agree within|explains enough"),
-        (a_speck, "leave the position open"),
+        (a_speck, "the position is ambiguous by"),
     ],
 )
 def test_it_says_when_and_why_it_cannot_tell(case, reason):
@@ -195,7 +194,7 @@ def test_it_says_when_and_why_it_cannot_tell(case, reason):
 
 
 def test_points_behind_the_camera_give_no_pose():
-    # Mirrored through the camera's centre, every point still projects onto its pixel, but from behind.
+    # Mirrored through the camera's center, every point still projects onto its pixel, but from behind.
     true = random_pose(5)
     depth = np.random.default_rng(0).uniform(1.0, 5.0, (96, 128, 1))
     seen = true.apply(rays(CAMERA) * depth)

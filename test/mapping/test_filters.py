@@ -35,7 +35,7 @@ def test_without_a_pose_a_range_lets_nothing_pass():
     assert not usable(prediction(None), 0.0, 100.0).any()
 
 
-def test_the_cloud_keeps_each_point_with_its_colour_and_confidence():
+def test_the_cloud_keeps_each_point_with_its_color_and_confidence():
     cloud = cloud_from_prediction(prediction(), 0.4)
     np.testing.assert_array_equal(cloud.points, [[3, 0, 0], [6, 0, 0]])
     np.testing.assert_array_equal(cloud.colors, [[6, 7, 8], [15, 16, 17]])

@@ -7,10 +7,10 @@ from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.filters import cloud_from_prediction
 from spann3r_ros.mapping.map import Map, Submap
-from spann3r_ros.mapping.trajectory import Trajectory
 from spann3r_ros.mapping.voxel_grid import VoxelGrid, voxel_keys
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
+from spann3r_ros.trajectory import Trajectory
 
 
 def prediction(index: int, pose: bool = True, refined: bool = True) -> Prediction:

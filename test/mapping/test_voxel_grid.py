@@ -69,9 +69,9 @@ def test_content_equals_a_dictionary_also_while_old_voxels_make_room(max_points,
     rng = np.random.default_rng(max_points)
     grid, reference = VoxelGrid(0.1, max_points), Reference(0.1, max_points)
     for step in range(60):
-        centre = np.array([0.08 * (step % 37), 0.5, -0.3])
+        center = np.array([0.08 * (step % 37), 0.5, -0.3])
         reach = np.array([0.6, 0.2, 0.2])
-        cloud = random_cloud(rng, frame, centre - reach, centre + reach)
+        cloud = random_cloud(rng, frame, center - reach, center + reach)
         size = len(grid)
         update = grid.insert(cloud)
         reference.insert(cloud)

@@ -24,8 +24,8 @@ def test_every_key_is_found_where_it_was_placed_and_no_other_is():
     np.testing.assert_array_equal(np.sort(table.keys(table.live())), np.sort(keys))
 
 
-def test_neighbouring_keys_fill_it_to_the_brim():
-    # Voxel keys are anything but random: neighbours differ by one.
+def test_neighboring_keys_fill_it_to_the_brim():
+    # Voxel keys are anything but random: neighbors differ by one.
     table = VoxelTable(40_000)
     keys = np.arange(40_000, dtype=np.int64)
     assert (put(table, keys, 1) >= 0).all()

@@ -2,18 +2,17 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from tiny_models import GOLDEN
 
 from spann3r_ros.errors import ConfigError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.models.preprocess import cover, dust3r_plan, preprocess, spann3r_plan
 
-GOLDEN = Path(__file__).parent.parent / "data/golden"
 RECORD = json.loads((GOLDEN / "preprocess_golden.json").read_text())
 PIXELS = load_file(GOLDEN / "preprocess_pixels.safetensors")
 
@@ -76,7 +75,7 @@ def test_pixels_are_the_published_ones_bit_for_bit(name, policy, key, tensor):
         np.testing.assert_array_equal(sized.colors, made.colors)
 
 
-def test_pixels_are_normalised_as_published():
+def test_pixels_are_normalized_as_published():
     image = noise(32, 48)
     image.reshape(-1)[:256] = np.arange(256)
     made = preprocess(make_frame(image), (32, 48))

@@ -11,8 +11,9 @@ from spann3r_ros.config import Config, MemoryConfig
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.frame import Frame
 from spann3r_ros.models import registry
-from spann3r_ros.models.architecture import Dust3rArchitecture, Spann3rArchitecture
-from spann3r_ros.models.checkpoint import read_checkpoint, write_checkpoint
+from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
+from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 
 TRUNK = Dust3rArchitecture(
     encoder_width=32,
@@ -44,7 +45,7 @@ def frames(count):
 @pytest.mark.parametrize("name", registry.FAMILIES)
 def test_every_row_builds_its_official_network_without_memory(name):
     row = registry.family(name)
-    assert row.name == name and row.summary and row.licence
+    assert row.name == name and row.summary and row.license
     network = registry.empty_network(row.architecture)
     assert all(parameter.is_meta for parameter in network.parameters())
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6

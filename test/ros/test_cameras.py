@@ -52,7 +52,7 @@ def test_best_effort_publishers_of_large_images_and_reliable_ones_after_them(
     node = start()
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     camera = robot.publisher(Image, "/camera/image_raw", BEST_EFFORT)
-    robot.synchronise()
+    robot.synchronize()
     assert asked_reliability(robot, "/camera/image_raw") == [ReliabilityPolicy.BEST_EFFORT]
     for count, frame in enumerate(large[:3]):
         camera.publish(image_message(frame))
@@ -77,7 +77,7 @@ def test_compressed_images_are_found_beside_the_topic(start: Start, robot: Robot
     start()
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     camera = robot.publisher(CompressedImage, "/camera/image_raw/compressed")
-    robot.synchronise()
+    robot.synchronize()
     for frame in frames:
         message = CompressedImage(format="rgb8; png compressed bgr8")
         message.header.stamp, message.header.frame_id = stamp(frame.stamp), OPTICAL
@@ -102,7 +102,7 @@ def test_two_cameras_feed_one_memory(start: Start, robot: Robot, checkpoint: Pat
     diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
     transforms = robot.collect(TFMessage, "/tf")
     cameras = [robot.publisher(Image, f"/{side}/image_raw") for side in ("left", "right")]
-    robot.synchronise()
+    robot.synchronize()
     for count, frame in enumerate(both):  # topics have no order among each other: one image at a time
         cameras[count % 2].publish(image_message(frame, frame.camera))
         robot.wait(lambda count=count: statuses and statuses[-1].frames_processed == count + 1, f"image {count}")
@@ -131,7 +131,7 @@ def test_a_distorted_camera_is_rectified_and_its_calibration_is_used(
     infos = robot.collect(CameraInfo, "/spann3r/depth/camera_info")
     calibration = robot.publisher(CameraInfo, "/camera/camera_info")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in frames[:2]:  # before the calibration: they wait for it
         camera.publish(image_message(frame))
     info = CameraInfo(width=96, height=72, distortion_model="plumb_bob", d=[-0.2, 0.05, 0.0, 0.0, 0.0])
@@ -154,7 +154,7 @@ def test_bad_images_are_named_and_the_good_ones_go_on(start: Start, robot: Robot
     statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     camera.publish(image_message(frames[0]))
 
     def bad(offset: int, **changes: object) -> None:
@@ -197,7 +197,7 @@ def test_rate_and_motion_thin_out_the_images_and_change_while_running(start: Sta
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     frames = walk(20)
     for frame in frames[:10]:  # 10 Hz
         camera.publish(image_message(frame))

@@ -50,7 +50,7 @@ def test_a_list_of_points_survives_the_wire_bit_for_bit() -> None:
 PointField_FLOAT32 = 7
 
 
-def test_an_organised_cloud_keeps_its_rows_and_is_not_dense() -> None:
+def test_an_organized_cloud_keeps_its_rows_and_is_not_dense() -> None:
     points, colors, confidence = colored_points(6, 8)
     points[2, 3] = np.nan
     message = through_the_wire(conversions.cloud_message(STAMP, "map", points, colors, confidence))

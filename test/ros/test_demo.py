@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 
 from spann3r_ros.cli.main import main
-from spann3r_ros.mapping.ply import read_ply
+from spann3r_ros.files.ply import read_ply
 
 ROOT = Path(__file__).parents[2]
 

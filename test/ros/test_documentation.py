@@ -26,7 +26,7 @@ def table(heading: str) -> dict[str, str]:
 def test_the_tables_name_exactly_what_the_node_has(start: Start, robot: Robot) -> None:
     start(image_transport="raw", image_qos="reliable")
     robot.wait(lambda: robot.node.count_subscribers("/camera/image_raw"), "the active node")
-    robot.synchronise()
+    robot.synchronize()
     graph = robot.node
     published = dict(graph.get_publisher_names_and_types_by_node("spann3r", "/"))
     subscribed = dict(graph.get_subscriber_names_and_types_by_node("spann3r", "/"))
@@ -46,4 +46,4 @@ def test_two_nodes_live_side_by_side(start: Start, robot: Robot) -> None:
     start(["-r", "__node:=right"], image_topics=["/right/image"])
     for side in ("left", "right"):
         robot.publisher(Image, f"/{side}/image")
-        robot.synchronise(f"/{side}")
+        robot.synchronize(f"/{side}")

@@ -38,14 +38,14 @@ def test_channel_orders_and_padded_rows(encoding: str, order: list[int]) -> None
 
 @pytest.mark.parametrize("big_endian", [0, 1])
 def test_mono16_in_both_byte_orders(big_endian: int) -> None:
-    grey = (RGB[..., 0].astype(np.uint16) << 8) + 7
-    data = grey.astype(">u2" if big_endian else "<u2").tobytes()
+    gray = (RGB[..., 0].astype(np.uint16) << 8) + 7
+    data = gray.astype(">u2" if big_endian else "<u2").tobytes()
     decoded = image_bridge.rgb_from_image(message("mono16", data, 16, big_endian=big_endian))
     np.testing.assert_array_equal(decoded, np.repeat(RGB[..., :1], 3, axis=2))
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
-def test_bayer_patterns_give_back_a_flat_colour(pattern: str) -> None:
+def test_bayer_patterns_give_back_a_flat_color(pattern: str) -> None:
     color = {"r": 200, "g": 120, "b": 40}
     mosaic = np.empty((6, 8), np.uint8)
     for index, letter in enumerate(pattern):
@@ -98,6 +98,6 @@ def test_damaged_files_and_depth_are_refused() -> None:
 
 def test_cv_bridge_decodes_what_we_do_not_know() -> None:
     pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
-    planar = np.full(6 * 8 * 3 // 2, 128, np.uint8)  # luminance, then half as many bytes of colour
+    planar = np.full(6 * 8 * 3 // 2, 128, np.uint8)  # luminance, then half as many bytes of color
     decoded = image_bridge.rgb_from_image(message("nv21", planar.tobytes(), 8))
     assert decoded.shape == (6, 8, 3)

@@ -1,4 +1,4 @@
-"""The launch file run by launch itself where that is installed; the other tests cover the same behaviour."""
+"""The launch file run by launch itself where that is installed; the other tests cover the same behavior."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def description(domain: int, checkpoint: Path) -> LaunchDescription:
 def test_the_launched_node_maps(robot: Robot) -> None:
     clouds = robot.collect(PointCloud2, "/robot1/spann3r/cloud")
     camera = robot.publisher(Image, "/robot1/camera/image_raw")
-    robot.synchronise("/robot1/spann3r")
+    robot.synchronize("/robot1/spann3r")
     for frame in walk(4):
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 3, "three clouds")

@@ -45,7 +45,7 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
     node = start(autostart=False, status_rate=30.0)
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
-    robot.synchronise()
+    robot.synchronize()
     assert state(robot) == "unconfigured"
     refused = robot.call(Trigger, "/spann3r/reset")
     assert not refused.success and "not configured" in refused.message and "ros2 lifecycle set" in refused.message
@@ -85,7 +85,7 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
     assert set_text(robot, "world_frame", "world").successful, "all parameters may change again"
     assert change(robot, Transition.TRANSITION_CONFIGURE) and change(robot, Transition.TRANSITION_ACTIVATE)
     robot.wait(lambda: camera.get_subscription_count() == 1, "the second life")
-    robot.synchronise()
+    robot.synchronize()
     clouds.clear()
     for frame in frames[:3]:
         camera.publish(image_message(frame))
@@ -118,8 +118,8 @@ def test_unknown_and_wrong_parameters_are_named_and_the_node_lives(start: Start,
     line = node.wait_for_log("cannot start: parameter 'map.voxel_size'")
     assert "got -1.0" in line and "0.0001 .. 100" in line
     assert state(robot) == "unconfigured"
-    unknown = set_text(robot, "colour", "red")
-    assert not unknown.successful and "colour" in unknown.reason
+    unknown = set_text(robot, "color", "red")
+    assert not unknown.successful and "color" in unknown.reason
     value = ParameterValue(type=3, double_value=0.05)
     request = SetParameters.Request(parameters=[Parameter(name="map.voxel_size", value=value)])
     assert robot.call(SetParameters, "/spann3r/set_parameters", request).results[0].successful
@@ -131,7 +131,7 @@ def test_signals_end_it_cleanly_in_the_middle_of_its_work(start: Start, robot: R
     node = start()
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in walk(40):
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) > 2, "clouds")

@@ -15,13 +15,13 @@ from node_process import ROOT, NodeProcess
 from wall_network import HEIGHT, WIDTH
 
 from spann3r_ros.config import Config, from_mapping
-from spann3r_ros.evaluation.bag_writer import BagWriter
-from spann3r_ros.evaluation.datasets.bag import load
-from spann3r_ros.evaluation.run_record import RunRecord
-from spann3r_ros.evaluation.trajectory import CameraPath
+from spann3r_ros.files.ply import read_ply
+from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.mapping.ply import read_ply
 from spann3r_ros.reconstruction import Reconstruction
+from spann3r_ros.recordings.bag_sequence import load
+from spann3r_ros.recordings.bag_writer import BagWriter
+from spann3r_ros.runs.record import RunRecord
 
 START, STEP = 1_700_000_000 * 10**9, 100_000_000
 CAMERA = Intrinsics(55.0, 55.0, (WIDTH - 1) / 2, (HEIGHT - 1) / 2, WIDTH, HEIGHT)
@@ -73,7 +73,7 @@ def test_waiting_loses_nothing_and_equals_the_library(
     assert record.parameters["map.min_confidence"] == 0.1 and record.metric
     assert max(record.frames.tokens) > 0
     expected = {answer.frame.stamp: answer.world_from_camera for answer in answers}
-    path = CameraPath.read(out / "trajectory.txt")
+    path = read_camera_path(out / "trajectory.txt")
     assert len(path) == sum(pose is not None for pose in expected.values())
     for index, stamp in enumerate(path.stamps.tolist()):
         pose = expected[stamp]
@@ -113,7 +113,7 @@ def test_ctrl_c_keeps_what_came(start: Callable[..., NodeProcess], domain: int, 
     assert "ended early" in printed
     record = RunRecord.read(out / "run.json")
     assert not record.finished and 0 < record.offered < 300
-    assert len(CameraPath.read(out / "trajectory.txt")) > 0
+    assert len(read_camera_path(out / "trajectory.txt")) > 0
 
 
 def test_without_a_node(domain: int, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkp
     statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in frames:
         camera.publish(image_message(frame))
 
@@ -126,14 +126,14 @@ def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkp
     assert by_name["spann3r: camera camera"].level == DiagnosticStatus.OK
 
 
-def test_both_outputs_and_an_organised_cloud(start: Start, robot: Robot, checkpoint: Path) -> None:
+def test_both_outputs_and_an_organized_cloud(start: Start, robot: Robot, checkpoint: Path) -> None:
     frames = walk(4)
     _, expected = reconstruct(checkpoint, frames, output="both")
-    start(output="both", cloud="organised", map__min_confidence=0.85, world_frame="world")
+    start(output="both", cloud="organized", map__min_confidence=0.85, world_frame="world")
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     transforms = robot.collect(TFMessage, "/tf")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in frames:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) >= len(expected), "all answers")
@@ -155,7 +155,7 @@ def test_who_comes_late_gets_the_map_and_nobody_costs_nothing(start: Start, robo
     start(status_rate=10.0)
     statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in frames:
         camera.publish(image_message(frame))
     robot.wait(lambda: statuses and statuses[-1].frames_processed == 5, "five frames")
@@ -185,7 +185,7 @@ def test_namespaces_and_remaps(start: Start, robot: Robot, namespace: str) -> No
     )
     clouds = robot.collect(PointCloud2, f"{namespace}/points")
     camera = robot.publisher(Image, "/front/rgb")
-    robot.synchronise(f"{namespace}/mapper")
+    robot.synchronize(f"{namespace}/mapper")
     for frame in frames:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 2, "two clouds")

@@ -44,7 +44,7 @@ def test_save_kill_load_continue_in_the_same_world(
     first = start()
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in frames[:6]:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 5, "five clouds")
@@ -64,7 +64,7 @@ def test_save_kill_load_continue_in_the_same_world(
     maps = robot.collect(PointCloud2, "/second/map", LATCHED)
     paths = robot.collect(PathMessage, "/second/path", LATCHED)
     robot.wait(lambda: camera.get_subscription_count() == 2, "the second node")
-    robot.synchronise("/second")
+    robot.synchronize("/second")
     loaded = robot.call(LoadMap, "/second/load_map", LoadMap.Request(path=str(tmp_path / "walk")))
     assert loaded.success, loaded.message
     assert (loaded.points, loaded.frames) == (saved.points, saved.frames)
@@ -89,7 +89,7 @@ def test_reset_begins_a_new_world(start: Start, robot: Robot, checkpoint: Path) 
     maps = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
     statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in frames:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 3 and maps and maps[-1].width, "a map")
@@ -112,7 +112,7 @@ def test_pause_lets_images_pass_and_resume_goes_on(start: Start, robot: Robot, c
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in frames[:3]:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 2, "two clouds")
@@ -135,7 +135,7 @@ def test_requests_that_cannot_be_met_say_why_and_change_nothing(start: Start, ro
     node = start(status_rate=20.0)
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in walk(3):
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 2, "two clouds")
@@ -158,7 +158,7 @@ def test_nothing_waits_for_a_slow_network_and_a_stale_answer_is_discarded(start:
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in walk(20):
         camera.publish(image_message(frame))
     robot.wait(lambda: clouds and statuses and statuses[-1].queue_length > 5, "a busy network", 60.0)
@@ -178,6 +178,6 @@ def test_nothing_waits_for_a_slow_network_and_a_stale_answer_is_discarded(start:
     known = len(clouds)
     robot.wait(lambda: statuses[-1].frames_received == 0 and statuses[-1].queue_length == 0, "the reset")
     robot.wait(lambda: statuses[-1].memory.tokens == 0 and statuses[-1].points == 0, "an empty world", 30.0)
-    robot.synchronise()
+    robot.synchronize()
     assert len(clouds) == known
     assert node.alive

@@ -55,7 +55,7 @@ def test_odometry_mode_publishes_map_to_odom_at_the_stamp_of_the_image(
     odometry = robot.collect(Odometry, "/spann3r/odometry")
     wheels = robot.publisher(TFMessage, "/tf", peers=2)
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for index, frame in enumerate(frames):
         camera.publish(image_message(frame))
         for offset in (-0.02, 0.03):  # never at the stamp itself: it is interpolated
@@ -83,7 +83,7 @@ def test_a_missing_transform_is_named_and_nothing_is_guessed(start: Start, robot
     transforms = robot.collect(TFMessage, "/tf")
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in walk(4):
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 3, "clouds all the same")
@@ -98,7 +98,7 @@ def test_a_camera_with_a_parent_is_not_given_a_second_one(start: Start, robot: R
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     robot.wait(lambda: static.get_subscription_count() == 1, "a listener to /tf_static")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in walk(3):
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 2, "clouds all the same")
@@ -107,13 +107,13 @@ def test_a_camera_with_a_parent_is_not_given_a_second_one(start: Start, robot: R
     assert not ours(transforms)
 
 
-def test_a_map_without_metres_is_not_joined_to_odometry(
+def test_a_map_without_meters_is_not_joined_to_odometry(
     start: Start, robot: Robot, relative_checkpoint: Path, static: Publisher
 ) -> None:
     node = start(checkpoint=str(relative_checkpoint), odom_frame="odom", base_frame="base_link")
     transforms = robot.collect(TFMessage, "/tf")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in walk(3):
         camera.publish(image_message(frame))
     assert "metric model" in node.wait_for_log("the map's unit is unknown")
@@ -125,7 +125,7 @@ def test_broadcasting_can_be_switched_off(start: Start, robot: Robot) -> None:
     transforms = robot.collect(TFMessage, "/tf", RELIABLE)
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in walk(4):
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 3, "three clouds")

@@ -33,7 +33,7 @@ def test_a_looped_bag_begins_a_new_map_each_time(start: Start, robot: Robot, che
     node = start()
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for loop in range(3):
         for frame in frames:
             camera.publish(image_message(frame))
@@ -50,7 +50,7 @@ def test_the_policy_continue_keeps_the_map(start: Start, robot: Robot, checkpoin
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     maps = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for frame in [*frames, *again]:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 7, "seven clouds")
@@ -70,7 +70,7 @@ def test_simulated_time_stamps_the_status_and_its_jump_resets_once(
     statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     clock = robot.publisher(Clock, "/clock")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronise()
+    robot.synchronize()
     for loop in range(2):
         for frame in frames:
             clock.publish(Clock(clock=stamp(frame.stamp)))

@@ -8,7 +8,7 @@ import pytest
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.synthetic.renderer import Renderer
 from spann3r_ros.synthetic.scene import Scene
-from spann3r_ros.synthetic.trajectory import camera_pose
+from spann3r_ros.synthetic.walk import camera_pose
 
 # Where the camera stands, and the mean RGB of the four quarters of what it sees.
 VIEWS = {

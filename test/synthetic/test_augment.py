@@ -1,4 +1,4 @@
-"""Colours change as stated; nothing else does."""
+"""Colors change as stated; nothing else does."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def test_nothing_asked_nothing_done() -> None:
 
 
 def test_exposure_is_of_the_clip_and_flicker_of_the_frame() -> None:
-    grey = np.full((4, 24, 32, 3), 100, np.uint8)
+    gray = np.full((4, 24, 32, 3), 100, np.uint8)
     exposed = Augmentation(exposure=0.5, flicker=0, tint=0, contrast=0, blurred=0, noise=0)(
-        grey, np.random.default_rng(2)
+        gray, np.random.default_rng(2)
     )
     assert len(np.unique(exposed)) == 1
     assert exposed[0, 0, 0, 0] != 100
     flickering = Augmentation(exposure=0, flicker=0.3, tint=0, contrast=0, blurred=0, noise=0)(
-        grey, np.random.default_rng(2)
+        gray, np.random.default_rng(2)
     )
     assert len({int(frame[0, 0, 0]) for frame in flickering}) == 4
     tinted = Augmentation(exposure=0, flicker=0, tint=0.3, contrast=0, blurred=0, noise=0)(
-        grey, np.random.default_rng(2)
+        gray, np.random.default_rng(2)
     )
     assert len(set(tinted[0, 0, 0].tolist())) == 3
 
@@ -47,9 +47,9 @@ def test_motion_blur_smooths_and_keeps_the_mean() -> None:
 
 
 def test_noise_has_the_stated_size() -> None:
-    grey = np.full((1, 100, 100, 3), 128, np.uint8)
+    gray = np.full((1, 100, 100, 3), 128, np.uint8)
     deviations = [
-        Augmentation(0, 0, 0, 0, 0, 0, noise=8)(grey, np.random.default_rng(seed)).std() for seed in range(60)
+        Augmentation(0, 0, 0, 0, 0, 0, noise=8)(gray, np.random.default_rng(seed)).std() for seed in range(60)
     ]
     assert min(deviations) < 1.5
     assert 5 < max(deviations) < 8.2

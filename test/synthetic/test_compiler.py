@@ -22,6 +22,6 @@ def test_without_numba_the_command_names_what_to_install(tmp_path) -> None:
 
 
 def test_scenes_and_trajectories_need_no_numba() -> None:
-    code = "from spann3r_ros.synthetic.scene import Scene; from spann3r_ros.synthetic.trajectory import Trajectories;"
+    code = "from spann3r_ros.synthetic.scene import Scene; from spann3r_ros.synthetic.walk import Trajectories;"
     result = run(BLOCKED.format(arguments=[]) + code + "print(len(Trajectories(Scene.apartment()).walk(0, 5)))")
     assert result.stdout.strip() == "5", result.stderr

@@ -1,4 +1,4 @@
-"""Depth against analytic distances; colours that stay in place."""
+"""Depth against analytic distances; colors that stay in place."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from spann3r_ros.frame import Intrinsics
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.synthetic.renderer import Renderer
 from spann3r_ros.synthetic.scene import PATTERNS, Doorway, Furniture, Look, Room, Scene, Solid
-from spann3r_ros.synthetic.trajectory import camera_pose
+from spann3r_ros.synthetic.walk import camera_pose
 
-GREY = Look("plain", ("#808080",))
+GRAY = Look("plain", ("#808080",))
 CAMERA = Intrinsics(50.0, 52.0, 31.5, 23.0, 64, 48)
 
 
 def room(*solids: Solid, low=(-5.0, -5.0), high=(5.0, 5.0), name="room") -> Room:
-    return Room(name, low, high, 3.0, (GREY,) * 4, GREY, GREY, furniture=(Furniture("things", (0.0, 0.0), solids),))
+    return Room(name, low, high, 3.0, (GRAY,) * 4, GRAY, GRAY, furniture=(Furniture("things", (0.0, 0.0), solids),))
 
 
 def rays(camera: Intrinsics, world_from_camera: Sim3) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_depth_of_planes_is_analytic() -> None:
 
 def test_depth_of_a_sphere_is_analytic() -> None:
     pose, center, radius = camera_pose(-2.0, 0.0, 1.0, 0.1, -0.1), np.array([0.5, 0.2, 0.9]), 0.7
-    rendering = Renderer(Scene("ball", (room(Solid("sphere", (0.5, 0.2, 0.2), (1.4, 1.4, 1.4), GREY)),))).render(
+    rendering = Renderer(Scene("ball", (room(Solid("sphere", (0.5, 0.2, 0.2), (1.4, 1.4, 1.4), GRAY)),))).render(
         pose, CAMERA
     )
     on_ball = rendering.surface == 6
@@ -59,7 +59,7 @@ def test_depth_of_a_sphere_is_analytic() -> None:
 
 def test_depth_of_a_cylinder_is_analytic() -> None:
     pose, radius, height = camera_pose(-2.5, 0.3, 1.4, 0.0, -0.3), 0.6, 0.8
-    rendering = Renderer(Scene("can", (room(Solid("cylinder", (0, 0, 0), (1.2, 1.2, height), GREY)),))).render(
+    rendering = Renderer(Scene("can", (room(Solid("cylinder", (0, 0, 0), (1.2, 1.2, height), GRAY)),))).render(
         pose, CAMERA
     )
     points = rendering.points[rendering.surface == 6].astype(np.float64)
@@ -77,7 +77,7 @@ def test_depth_of_a_cylinder_is_analytic() -> None:
 
 def test_depth_of_a_turned_box_is_analytic() -> None:
     pose, size = camera_pose(-2.0, 0.5, 1.5, -0.1, -0.35), np.array([0.9, 0.5, 0.7])
-    scene = Scene("chest", (room(Solid("box", (0.2, 0.1, 0.3), (0.9, 0.5, 0.7), GREY, yaw=30.0)),))
+    scene = Scene("chest", (room(Solid("box", (0.2, 0.1, 0.3), (0.9, 0.5, 0.7), GRAY, yaw=30.0)),))
     rendering = Renderer(scene).render(pose, CAMERA)
     turn = np.array([[math.cos(math.pi / 6), -0.5, 0], [0.5, math.cos(math.pi / 6), 0], [0, 0, 1]])
     o = (pose.translation - np.array([0.2, 0.1, 0.65])) @ turn
@@ -95,7 +95,7 @@ def test_a_doorway_shows_the_next_room_and_its_wall_does_not() -> None:
         room(name="west", low=(-5.0, -5.0), high=(0.0, 5.0)),
         room(name="east", low=(0.2, -5.0), high=(5.0, 5.0)),
     )
-    scene = Scene("two", (west, east), (Doorway(("east", "west"), 0.0, 1.0, 2.0, GREY),))
+    scene = Scene("two", (west, east), (Doorway(("east", "west"), 0.0, 1.0, 2.0, GRAY),))
     pose = camera_pose(-2.0, 0.0, 1.0, 0.0)
     depth = Renderer(scene).render(pose, CAMERA).depth
     d = rays(CAMERA, pose)
@@ -108,7 +108,7 @@ def test_a_doorway_shows_the_next_room_and_its_wall_does_not() -> None:
     assert (depth[through] > 2.0).all()
 
 
-def test_the_same_place_has_the_same_colour_from_elsewhere() -> None:
+def test_the_same_place_has_the_same_color_from_elsewhere() -> None:
     """What makes a pointmap learnable: patterns belong to surfaces, not to views."""
     renderer, camera = Renderer(Scene.apartment()), Intrinsics(200, 200, 127.5, 95.5, 256, 192)
     first = renderer.render(camera_pose(2.6, 2.0, 1.3, math.pi, -0.1), camera, supersample=2)
@@ -161,7 +161,7 @@ def test_supersampling_smooths_outlines_and_leaves_the_rest() -> None:
     np.testing.assert_array_equal(plain.depth, fine.depth)
     quarter = Intrinsics(200, 208, 4 * 31.5 + 1.5, 4 * 23.0 + 1.5, 256, 192)
     large = renderer.render(pose, quarter).image.reshape(48, 4, 64, 4, 3)
-    unclipped = large.max((1, 3, 4)) < 255  # a mean of clipped colours is not the clipped mean
+    unclipped = large.max((1, 3, 4)) < 255  # a mean of clipped colors is not the clipped mean
     changed = (fine.image != plain.image).any(-1)
     assert 0.05 < changed.mean() < 0.5
     assert np.abs(fine.image - large.mean((1, 3)))[unclipped & changed].max() <= 1.0
@@ -170,7 +170,7 @@ def test_supersampling_smooths_outlines_and_leaves_the_rest() -> None:
 
 
 def test_other_threads_run_while_it_renders() -> None:
-    """Training renders in the background: a kernel that held the interpreter's lock would stop the optimiser."""
+    """Training renders in the background: a kernel that held the interpreter's lock would stop the optimizer."""
     renderer, pose = Renderer(Scene.apartment()), camera_pose(2.0, 2.5, 1.0, 0.0)
     renderer.render(pose, CAMERA)  # compile or load
     worker = threading.Thread(target=renderer.render, args=(pose, Intrinsics(1000, 1000, 799.5, 599.5, 1600, 1200)))

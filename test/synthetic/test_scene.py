@@ -9,22 +9,23 @@ import pytest
 import yaml
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.synthetic.rooms import random_scene
 from spann3r_ros.synthetic.scene import Look, Scene, rgb_of
 
 TINY = """
 name: tiny
-looks: {grey: {pattern: plain, colors: ["#808080"]}}
+looks: {gray: {pattern: plain, colors: ["#808080"]}}
 rooms:
   - name: a
     low: [0, 0]
     high: [3, 3]
     height: 2.5
-    walls: {west: grey, east: grey, south: grey, north: grey}
-    floor: grey
-    ceiling: grey
-    boards: [{wall: east, along: 1.0, height: 1.5, size: [0.8, 0.4], look: grey}]
+    walls: {west: gray, east: gray, south: gray, north: gray}
+    floor: gray
+    ceiling: gray
+    boards: [{wall: east, along: 1.0, height: 1.5, size: [0.8, 0.4], look: gray}]
     furniture:
-      - {name: cube, at: [1, 2], yaw: 90, parts: [{box: [0.4, 0.2, 0.6], at: [0.1, 0, 0], look: grey}]}
+      - {name: cube, at: [1, 2], yaw: 90, parts: [{box: [0.4, 0.2, 0.6], at: [0.1, 0, 0], look: gray}]}
 doorways: []
 """
 
@@ -39,7 +40,7 @@ def test_every_surface_of_the_apartment_looks_different() -> None:
 
 
 def test_furniture_stays_inside_its_room_and_out_of_the_doorways() -> None:
-    for scene in (Scene.apartment(), *(Scene.random(seed) for seed in range(5))):
+    for scene in (Scene.apartment(), *(random_scene(seed) for seed in range(5))):
         for room in scene.rooms:
             for solid in room.solids():
                 corners = np.array(solid.corners())
@@ -72,17 +73,17 @@ def test_the_scene_file_says_where_things_are(tmp_path) -> None:
     ("old", "new", "message"),
     [
         ("height: 2.5", "heigth: 2.5", r"missing \['height'\], unknown \['heigth'\]"),
-        ("floor: grey", "floor: gray", "got gray; expected one of grey"),
+        ("floor: gray", "floor: grey", "got grey; expected one of gray"),
         ("pattern: plain", "pattern: plane", "got plane; expected one of plain, stripes"),
         ("#808080", "#80808", "got #80808; expected '#rrggbb'"),
         ("box: [0.4, 0.2, 0.6]", "cone: [0.4, 0.2, 0.6]", "exactly one of box, cylinder, sphere"),
         ("box: [0.4, 0.2, 0.6]", "box: [0.4, 0.2]", "expected three numbers"),
-        ("box: [0.4, 0.2, 0.6]", "box: [0.4, 0.2, 0]", "metres > 0"),
+        ("box: [0.4, 0.2, 0.6]", "box: [0.4, 0.2, 0]", "meters > 0"),
         ("wall: east", "wall: top", "expected one of west, east, south, north"),
         ("high: [3, 3]", "high: [0, 3]", "extent of room 'a'"),
         (
             "doorways: []",
-            "doorways: [{between: [a, b], along: 1, width: 1, height: 2, look: grey}]",
+            "doorways: [{between: [a, b], along: 1, width: 1, height: 2, look: gray}]",
             "room of a doorway: got \\['b'\\]",
         ),
     ],
@@ -111,12 +112,12 @@ def test_a_doorway_must_fit_its_wall(tmp_path) -> None:
 
 
 def test_random_scenes_depend_on_the_seed_only() -> None:
-    assert Scene.random(3) == Scene.random(3)
-    assert Scene.random(3) != Scene.random(4)
-    assert {len(Scene.random(seed).rooms) for seed in range(12)} == {2, 3, 4}
+    assert random_scene(3) == random_scene(3)
+    assert random_scene(3) != random_scene(4)
+    assert {len(random_scene(seed).rooms) for seed in range(12)} == {2, 3, 4}
 
 
-def test_colours() -> None:
+def test_colors() -> None:
     assert rgb_of("#ff8000") == (255, 128, 0)
     with pytest.raises(DataError, match="one to four"):
         Look("plain", ())

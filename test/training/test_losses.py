@@ -1,18 +1,16 @@
-"""The losses equal the published model's numbers, and the default normaliser is the right one."""
+"""The losses equal the published model's numbers, and the default normalizer is the right one."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_models import GOLDEN
 
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.training.losses import Answers, Truth, aligned_error, mean_distance, pointmap_loss, scales
-
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 
 
 def golden(case: str) -> tuple[Answers, Truth, dict]:
@@ -39,7 +37,7 @@ def test_upstream_loss_equals_the_published_numbers(case: str) -> None:
     predicted, true = scales(answers, truth, "upstream")
     assert predicted.tolist() == pytest.approx(expected["pr_factor"], rel=1e-4, abs=1e-5)
     assert true.tolist() == pytest.approx(expected["gt_factor"], rel=1e-4, abs=1e-5)
-    loss = pointmap_loss(answers, truth, normaliser="upstream")
+    loss = pointmap_loss(answers, truth, normalizer="upstream")
     assert float(loss.confidence) == pytest.approx(expected["train_conf_loss"], rel=1e-4, abs=1e-5)
     assert float(loss.penalty) == pytest.approx(expected["factor_loss"], rel=1e-4, abs=1e-5)
     assert float(loss.total) == pytest.approx(expected["total"], rel=1e-4, abs=1e-5)
@@ -53,7 +51,7 @@ def test_validation_error_equals_the_published_numbers(case: str) -> None:
     )
 
 
-def test_sequence_normaliser_does_not_depend_on_the_batch() -> None:
+def test_sequence_normalizer_does_not_depend_on_the_batch() -> None:
     answers, truth, _ = golden("b2")
     both = scales(answers, truth, "sequence")[1]
     alone = mean_distance(truth.points[:1], truth.valid[:1])
@@ -61,12 +59,12 @@ def test_sequence_normaliser_does_not_depend_on_the_batch() -> None:
     assert float(both[0]) == pytest.approx(float(truth.points[0][truth.valid[0]].norm(dim=-1).mean()), rel=1e-5)
 
 
-def test_sequence_normaliser_forgives_scale_and_metric_does_not() -> None:
+def test_sequence_normalizer_forgives_scale_and_metric_does_not() -> None:
     _, truth, _ = golden("b2")
     ones = torch.ones_like(truth.valid[:, 1:], dtype=torch.float32)
     half = Answers(0.5 * truth.points[:, :-1], ones, 0.5 * truth.points[:, 1:], ones)
-    assert float(pointmap_loss(half, truth, normaliser="sequence").total) == pytest.approx(0.0, abs=1e-5)
-    assert float(pointmap_loss(half, truth, normaliser="metric").total) == pytest.approx(1.0, abs=0.3)
+    assert float(pointmap_loss(half, truth, normalizer="sequence").total) == pytest.approx(0.0, abs=1e-5)
+    assert float(pointmap_loss(half, truth, normalizer="metric").total) == pytest.approx(1.0, abs=0.3)
 
 
 def test_plain_regression_keeps_confidence_out_of_the_points_gradient() -> None:
@@ -76,7 +74,7 @@ def test_plain_regression_keeps_confidence_out_of_the_points_gradient() -> None:
         left = answers.left.clone().requires_grad_()
         sure = torch.full_like(answers.left_confidence, confidence, requires_grad=True)
         loss = pointmap_loss(
-            Answers(left, sure, answers.right, answers.right_confidence), truth, normaliser="metric", blend=0.0
+            Answers(left, sure, answers.right, answers.right_confidence), truth, normalizer="metric", blend=0.0
         )
         loss.total.backward()
         assert left.grad is not None and sure.grad is not None and float(sure.grad.abs().sum()) > 0
@@ -84,7 +82,7 @@ def test_plain_regression_keeps_confidence_out_of_the_points_gradient() -> None:
     assert torch.equal(*gradients)
 
 
-def test_unknown_normaliser_is_refused_with_the_allowed_ones() -> None:
+def test_unknown_normalizer_is_refused_with_the_allowed_ones() -> None:
     answers, truth, _ = golden("b1")
     with pytest.raises(ConfigError, match="sequence"):
-        pointmap_loss(answers, truth, normaliser="none")
+        pointmap_loss(answers, truth, normalizer="none")

@@ -20,7 +20,7 @@ def test_shipped_recipes_are_valid_and_survive_a_round_trip(path: Path) -> None:
 
 
 def test_house_is_metric_and_small_enough_to_ship() -> None:
-    from spann3r_ros.models.spann3r_network import Spann3rNetwork
+    from spann3r_ros.models.spann3r.network import Spann3rNetwork
 
     recipe = read_recipe(next(path for path in RECIPES if path.stem == "house"))
     network = Spann3rNetwork(recipe.architecture)
@@ -39,7 +39,7 @@ def test_numbers_without_a_point_are_numbers() -> None:
         ({"seed": 1.5}, "recipe.seed"),
         ({"optimizer": {"betas": [0.9]}}, "recipe.optimizer.betas"),
         ({"curriculum": {"stages": [{"name": "a", "steps": 1, "batch": 1, "frames": 0}]}}, ">= 1"),
-        ({"loss": {"normaliser": "none"}}, "sequence"),
+        ({"loss": {"normalizer": "none"}}, "sequence"),
     ],
 )
 def test_mistakes_are_named(content: dict, message: str) -> None:

@@ -10,16 +10,16 @@ import pytest
 from tiny_training import ARCHITECTURE, recipe
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.evaluation.datasets.sequence import DepthImage, GroundTruth
-from spann3r_ros.evaluation.trajectory import CameraPath
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import project
-from spann3r_ros.models.checkpoint import write_checkpoint
+from spann3r_ros.models.checkpoint.reading import write_checkpoint
+from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.training.recorded import RecordedSource, curriculum_indices
 from spann3r_ros.training.schedule import Stage
 from spann3r_ros.training.session import existing_network, new_network
 from spann3r_ros.training.trainer import Trainer
+from spann3r_ros.trajectory import CameraPath
 
 CAMERA = Intrinsics(60.0, 60.0, 31.5, 23.5, 64, 48)
 

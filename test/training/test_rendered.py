@@ -80,7 +80,7 @@ def test_single_images_know_their_places(source: RenderedSource) -> None:
     assert (seen[:, 2] > 0).all() and (np.abs(seen[:, 0] / seen[:, 2]) < 1).all()
 
 
-def test_a_pool_of_single_images_is_rendered_once_and_shown_with_other_colours() -> None:
+def test_a_pool_of_single_images_is_rendered_once_and_shown_with_other_colors() -> None:
     pooled = RenderedSource(Scene.apartment(), (24, 32), pool=1)
     shown = [pooled.single(np.random.default_rng(seed), 8) for seed in range(3)]
     assert shown[0].places is shown[1].places is shown[2].places

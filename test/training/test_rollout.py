@@ -10,8 +10,8 @@ from tiny_training import ARCHITECTURE, SlantedWalls
 
 from spann3r_ros.config import Config
 from spann3r_ros.frame import Frame
-from spann3r_ros.models.spann3r import Spann3r
-from spann3r_ros.models.spann3r_network import Spann3rNetwork
+from spann3r_ros.models.spann3r.model import Spann3r
+from spann3r_ros.models.spann3r.network import Spann3rNetwork
 from spann3r_ros.training.data import sequences_from
 from spann3r_ros.training.rollout import Rollout, drifted
 

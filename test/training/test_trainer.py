@@ -12,7 +12,7 @@ import torch
 from tiny_training import SlantedWalls, recipe
 
 from spann3r_ros.errors import CheckpointError
-from spann3r_ros.models.checkpoint import read_checkpoint
+from spann3r_ros.models.checkpoint.reading import read_checkpoint
 from spann3r_ros.training.data import Clip
 from spann3r_ros.training.export import export
 from spann3r_ros.training.recipe import Optimizer, Recipe

@@ -1,0 +1,230 @@
+"""Files of tensors: PyTorch's .pth and .safetensors, opened without running anything that is in them.
+
+Tensors are mapped, not read: a file costs memory only as far as its tensors are looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from spann3r_ros.errors import CheckpointError
+
+FETCH = "Fetch it again: `python -m spann3r_ros models fetch NAME` (`models list` shows the names)"
+
+# What official files hold besides tensors and plain values: the training command's arguments.
+_CLASSES = [argparse.Namespace]
+
+
+@dataclass(frozen=True, eq=False)
+class TensorFile:
+    """The content of a file of weights.
+
+    Attributes:
+        path: where it is.
+        tensors: by name, mapped from the file.
+        model: the constructor string of the network in the training arguments of a .pth, or None.
+        metadata: the text entries of a .safetensors; empty for a .pth.
+    """
+
+    path: Path
+    tensors: dict[str, torch.Tensor]
+    model: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def read_tensor_file(path: Path) -> TensorFile:
+    """Open a .pth or .safetensors file; which of them it is, its content tells, not its name.
+
+    Raises:
+        CheckpointError: a missing file, a folder, a truncated or damaged file, a Git LFS pointer, a web page, a pickle
+            that wants more than tensors and plain values, or no tensors at all.
+    """
+    head = _first_bytes(path)
+    # A .safetensors begins with the length of its header (8 bytes, of any value), then the header's opening brace.
+    if head[8:9] == b"{":
+        return _read_safetensors(path)
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        return _read_pytorch(path, zipped=head[:2] == b"PK")
+    text = head.lstrip().lower()
+    if text.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            f"{path} is a Git LFS pointer, not the weights themselves",
+            next_step="Run `git lfs pull` in the folder that it was cloned into",
+        )
+    if text.startswith(b"<"):
+        raise CheckpointError(
+            f"{path} is a web page, not weights",
+            got=repr(head[:40].decode(errors="replace")),
+            next_step=f"The download link led to a page (a login, a quota, a virus warning?). {FETCH}",
+        )
+    raise CheckpointError(
+        f"{path} is neither a .pth nor a .safetensors file",
+        got=f"first bytes {head[:8]!r}",
+        next_step=FETCH,
+    )
+
+
+def _first_bytes(path: Path) -> bytes:
+    if not path.exists():
+        raise CheckpointError(
+            f"there is no file {path}",
+            next_step="Check the parameter `checkpoint`, or fetch weights: `python -m spann3r_ros models fetch NAME`",
+        )
+    if path.is_dir():
+        names = sorted(entry.name for entry in path.iterdir() if entry.suffix in (".pth", ".safetensors"))
+        holds = f"It holds {', '.join(names)}" if names else "It holds no such file"
+        raise CheckpointError(f"{path} is a folder", expected="a .pth or .safetensors file", next_step=holds)
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read", got=error, next_step="Check its permissions") from error
+    if len(head) < 16:
+        raise CheckpointError(f"{path} is cut short", got=f"{len(head)} bytes", next_step=FETCH)
+    return head
+
+
+@contextlib.contextmanager
+def _allowed_classes() -> Iterator[None]:
+    """Let torch.load accept _CLASSES; PyTorch before 2.4 cannot be told, and refuses files that hold them."""
+    serialization: Any = torch.serialization
+    if hasattr(serialization, "safe_globals"):
+        with serialization.safe_globals(_CLASSES):
+            yield
+    elif hasattr(serialization, "add_safe_globals"):  # PyTorch 2.4: until the process ends
+        serialization.add_safe_globals(_CLASSES)
+        yield
+    else:
+        yield
+
+
+def _read_pytorch(path: Path, zipped: bool) -> TensorFile:
+    if zipped and not zipfile.is_zipfile(path):
+        size = path.stat().st_size
+        raise CheckpointError(f"{path} is cut short", got=f"{size:,} bytes without an end", next_step=FETCH)
+    try:
+        with _allowed_classes():
+            # Only the zipped layout (since PyTorch 1.6) can be mapped; older files are small enough to read.
+            content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipped or None)
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        raise _pytorch_refusal(path, error) from error
+    return TensorFile(path, *_tensors_and_model(path, content))
+
+
+def _pytorch_refusal(path: Path, error: Exception) -> CheckpointError:
+    wanted = re.search(r"(?:GLOBAL|[Uu]nsupported class) ([\w.]+)", str(error))
+    if wanted is None:
+        reason = str(error).strip().splitlines()
+        return CheckpointError(
+            f"{path} is damaged", got=f"{type(error).__name__}: {reason[0][:200] if reason else ''}", next_step=FETCH
+        )
+    if wanted.group(1) in {f"{kind.__module__}.{kind.__qualname__}" for kind in _CLASSES}:
+        return CheckpointError(
+            f"{path} needs a newer PyTorch to be opened safely",
+            got=f"PyTorch {torch.__version__}",
+            expected="2.4 or newer",
+            next_step="`pip install 'torch>=2.4'`, or convert the file to .safetensors on another machine",
+        )
+    return CheckpointError(
+        f"{path} wants to run code when it is opened; nothing was run",
+        got=f"a use of {wanted.group(1)}",
+        expected="tensors, numbers, texts and argparse.Namespace only",
+        next_step="Do not trust this file. Take the weights from their authors (`python -m spann3r_ros models list`)",
+    )
+
+
+def _tensors_and_model(path: Path, content: Any) -> tuple[dict[str, torch.Tensor], str | None]:
+    """The state dict of what was in a .pth, and the constructor string in its training arguments."""
+    model = None
+    state = content
+    if isinstance(content, dict):
+        # Beside `model` lie the optimizer's tensors; they stay untouched in the file.
+        state = next((content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)), content)
+        model = getattr(content.get("args"), "model", None)
+    tensors = state if isinstance(state, dict) else {}
+    odd = [name for name, value in tensors.items() if not isinstance(value, torch.Tensor) or not isinstance(name, str)]
+    if odd or not tensors:
+        what = f"entries {', '.join(map(str, odd[:5]))}" if odd else f"{type(state).__name__} without tensors"
+        raise CheckpointError(
+            f"{path} holds no network's weights",
+            got=what,
+            expected="tensors by name, at the top or under 'model'",
+            next_step=FETCH,
+        )
+    return dict(tensors), model if isinstance(model, str) else None
+
+
+def _read_safetensors(path: Path) -> TensorFile:
+    size = path.stat().st_size
+    header = int.from_bytes(_first_bytes(path)[:8], "little")
+    if header + 8 > size:
+        raise CheckpointError(
+            f"{path} is cut short", got=f"{size:,} bytes, {header + 8:,} of them its header", next_step=FETCH
+        )
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        problem = "cut short" if "not fully covered" in str(error) else "damaged"
+        raise CheckpointError(f"{path} is {problem}", got=f"{size:,} bytes, {error}", next_step=FETCH) from error
+    if not tensors:
+        raise CheckpointError(f"{path} holds no tensors", next_step=FETCH)
+    return TensorFile(path, tensors, None, metadata)
+
+
+def write_tensor_file(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any], dtype: torch.dtype | None = None
+) -> None:
+    """Write a .safetensors file, whole or not at all.
+
+    Args:
+        path: its folder must exist; an existing file is replaced in one step.
+        tensors: on any device; those that share storage are written apart.
+        metadata: texts as they are, anything else as JSON.
+        dtype: convert floating point tensors to this, or keep them.
+
+    Raises:
+        CheckpointError: a value that becomes infinite or NaN in ``dtype``, or was so before.
+    """
+    stored: dict[str, torch.Tensor] = {}
+    addresses: set[int] = set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu()
+        if value.is_floating_point():
+            value = value.to(dtype or value.dtype)
+            if not bool(torch.isfinite(value).all()):
+                raise CheckpointError(
+                    f"tensor {name} cannot be written", got=f"values that are not finite as {value.dtype}"
+                )
+        value = value.contiguous()
+        stored[name] = value.clone() if value.untyped_storage().data_ptr() in addresses else value
+        addresses.add(value.untyped_storage().data_ptr())
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        part = Path(folder) / path.name
+        save_file(stored, part, texts)
+        part.replace(path)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""DUSt3R (Wang et al. 2024)."""

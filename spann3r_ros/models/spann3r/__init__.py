@@ -1,0 +1,1 @@
+"""Spann3R (Wang and Agapito 2024)."""

@@ -1,0 +1,126 @@
+"""What Spann3R carries from frame to frame: the spatial memory and the frame whose final answer is still owed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spann3r_ros.errors import MemoryMismatchError
+from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.spatial import SpatialMemory
+from spann3r_ros.memory_status import MemoryStatistics
+from spann3r_ros.models.dust3r.network import Grid, Layers
+from spann3r_ros.models.pointmap import View
+
+
+@dataclass(eq=False)
+class Pending:
+    """The newest frame, in the middle of its way through the network.
+
+    Attributes:
+        features: (B, P, E) encoder features.
+        query: (B, P, E) memory query, or None for the very first frame.
+        layers: decoder layers of branch 2 that head 2 reads, or None for the very first frame.
+        view: the frame itself; None when the network is driven with bare tensors.
+    """
+
+    features: Tensor
+    query: Tensor | None
+    layers: Layers | None
+    view: View | None
+
+
+@dataclass(eq=False)
+class Spann3rMemory:
+    """A world in the making; owned by the caller, changed only by ``Spann3r.step``.
+
+    Attributes:
+        owner: fingerprint of the network that made it.
+        grid: rows and columns of tokens, fixed by the first frame; None before.
+        spatial: the tokens; None before the first frame.
+        pending: the newest frame; None before the first.
+    """
+
+    owner: str
+    grid: Grid | None = None
+    spatial: SpatialMemory | None = None
+    pending: Pending | None = None
+
+    def statistics(self) -> MemoryStatistics:
+        """Counters for a status message."""
+        return self.spatial.statistics() if self.spatial else MemoryStatistics()
+
+    def save(self, path: Path) -> None:
+        """Write everything as safetensors; a run resumed from the file continues bit for bit."""
+        tensors: dict[str, Tensor] = {}
+        state: dict[str, Any] = {"grid": self.grid}
+        if self.spatial is not None:
+            state["counters"] = self.spatial.counters()
+            state["sizes"] = {
+                "batch": self.spatial.batch,
+                "working_frames": self.spatial.max_working_frames,
+                "long_term_tokens": self.spatial.max_long_term_tokens,
+                "protected_frames": self.spatial.protected_frames,
+            }
+            tensors |= {f"spatial.{name}": tensor for name, tensor in self.spatial.tensors().items()}
+        if self.pending is not None:
+            tensors["pending.features"] = self.pending.features
+            if self.pending.query is not None:
+                tensors["pending.query"] = self.pending.query
+            for number, tokens in (self.pending.layers or {}).items():
+                tensors[f"pending.layers.{number}"] = tokens
+            if self.pending.view is not None:
+                state["view"] = self.pending.view.save(tensors)
+        write_snapshot(path, self.owner, tensors, state)
+
+    @classmethod
+    def load(cls, path: Path, owner: str, device: torch.device) -> Spann3rMemory:
+        """Read what ``save`` wrote.
+
+        Args:
+            path: the file.
+            owner: fingerprint of the network that will use it.
+            device: where the memory shall live.
+
+        Raises:
+            MemoryMismatchError: no such file, a damaged one, another format, or a memory of another network.
+        """
+        tensors, state = read_snapshot(path, owner)
+        memory = cls(owner)
+        try:
+            if state["grid"] is None:
+                return memory
+            memory.grid = (state["grid"][0], state["grid"][1])
+            memory.pending = _load_pending(tensors, state, device)
+            memory.spatial = _load_spatial(tensors, state, memory.pending.features)
+        except KeyError as error:
+            raise MemoryMismatchError(
+                f"memory file {path} lacks an entry", got=error, expected="what save() wrote"
+            ) from error
+        return memory
+
+
+def _load_spatial(tensors: dict[str, Tensor], state: dict[str, Any], features: Tensor) -> SpatialMemory:
+    spatial = SpatialMemory(
+        tokens_per_frame=features.shape[1],
+        width=features.shape[2],
+        dtype=features.dtype,
+        device=features.device,
+        **state["sizes"],
+    )
+    saved = {name.removeprefix("spatial."): tensor for name, tensor in tensors.items() if name.startswith("spatial.")}
+    spatial.restore(saved, state["counters"])
+    return spatial
+
+
+def _load_pending(tensors: dict[str, Tensor], state: dict[str, Any], device: torch.device) -> Pending:
+    here = {name: tensor.to(device) for name, tensor in tensors.items() if name.startswith("pending.")}
+    layers = {
+        int(name.rsplit(".", 1)[1]): tensor for name, tensor in here.items() if name.startswith("pending.layers.")
+    }
+    view = View.load(tensors, state["view"]) if "view" in state else None
+    return Pending(here["pending.features"], here.get("pending.query"), layers or None, view)

@@ -1,0 +1,1 @@
+"""Reading and writing what cameras recorded: bags, dataset folders, videos, folders of images."""

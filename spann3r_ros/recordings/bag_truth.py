@@ -1,0 +1,247 @@
+"""Ground truth in a bag: camera poses from a pose topic or TF, and depth images."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from os.path import commonpath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.errors import DataError, FrameError, GeometryError
+from spann3r_ros.geometry.axes import rotation_from_quaternion
+from spann3r_ros.geometry.image import decode_depth
+from spann3r_ros.geometry.transform_tree import TransformTree
+from spann3r_ros.recordings.bag_reader import IMAGE, BagReader, RawMessage, header_stamp
+from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
+from spann3r_ros.sim3 import Sim3
+from spann3r_ros.trajectory import CameraPath
+
+POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
+ODOMETRY = "nav_msgs/msg/Odometry"
+TRANSFORM_STAMPED = "geometry_msgs/msg/TransformStamped"
+TF_TOPICS = ("/tf", "/tf_static")
+FOREVER = 2**62
+"""Nanoseconds of history that the transform tree keeps: all of any bag."""
+TRUE_NAMES = ("ground_truth", "groundtruth", "/gt", "vicon", "vrpn", "mocap", "optitrack")
+"""What a pose topic that carries the truth is called; other odometry is an estimate."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Content:
+    """What one pass over the bag collects."""
+
+    image_stamps: list[int] = field(default_factory=list)
+    poses: list[tuple[int, str, Sim3]] = field(default_factory=list)
+    tree: TransformTree = field(default_factory=lambda: TransformTree(FOREVER))
+    moving: set[str] = field(default_factory=set)
+    depth_stamps: list[int] = field(default_factory=list)
+    depth_times: list[int] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def read_truth(
+    reader: BagReader,
+    image_topic: str,
+    camera: str,
+    pose_topic: str | None = None,
+    depth_topic: str | None = None,
+) -> GroundTruth | None:
+    """Ground truth about the camera of an image topic, or None when the bag has none.
+
+    A PoseStamped is taken as the pose of the camera's optical frame; Odometry and TransformStamped as that of their
+    child frame, from which static and moving transforms lead to the camera. Poses are kept at their own stamps; TF is
+    interpolated at the stamps of the images.
+
+    Args:
+        reader: an open bag.
+        image_topic, camera: topic of the images and their frame id.
+        pose_topic: topic of the true poses, or ``/tf``. None: a pose topic that is named like ground truth, else
+            ``/tf`` when it leads from a moving frame to the camera.
+        depth_topic: 32FC1 or 16UC1 images seen by the same camera. None: the image topic with "depth" in its name
+            that resembles the image topic most, if there is one.
+
+    Raises:
+        DataError: a topic that was asked for but does not exist, is of the wrong type, or leads to no camera pose.
+    """
+    poses = pose_topic or _find_pose_topic(reader)
+    depth = depth_topic or _find_depth_topic(reader, image_topic)
+    if poses is not None and poses not in TF_TOPICS:
+        reader.topic(poses, POSE_STAMPED, ODOMETRY, TRANSFORM_STAMPED)
+    if depth is not None:
+        reader.topic(depth, IMAGE)
+    content = _scan(reader, image_topic, poses, depth)
+    trajectory, origin = None, ""
+    if poses is not None and poses not in TF_TOPICS:
+        trajectory, origin = _from_poses(content, camera), poses
+    elif any(topic in reader.topics for topic in TF_TOPICS):
+        trajectory, origin = _from_tree(content, camera)
+    for reason, count in content.skipped.items():
+        _log.warning("ground truth: %d x %s", count, reason)
+    if pose_topic and trajectory is None:
+        raise DataError(f"{pose_topic} holds no pose that leads to '{camera}'", got=dict(content.skipped) or "none")
+    if depth is not None:
+        depth = _checked_depth(reader, depth, camera, content)
+    if trajectory is None and depth is None:
+        return None
+    return _assemble(reader, image_topic, trajectory, origin, depth, content)
+
+
+def _assemble(
+    reader: BagReader, image_topic: str, trajectory: CameraPath | None, origin: str, depth: str | None, found: _Content
+) -> GroundTruth:
+    """The found poses and depth images, which are read when they are asked for."""
+    stamps = np.array(found.depth_stamps if depth else [], dtype=np.int64)
+    order = np.argsort(stamps, kind="stable")
+    intrinsics = None
+    if depth is not None:
+        intrinsics = reader.calibration(depth)[0] or reader.calibration(image_topic)[0]
+
+    def read_depth(index: int) -> DepthImage:
+        time = found.depth_times[int(order[index])]
+        assert depth is not None
+        values = _decode_depth(reader, next(reader.raw([depth], time, time + 1)))
+        fits = intrinsics is not None and (intrinsics.height, intrinsics.width) == values.shape
+        return DepthImage(values, intrinsics if fits else None)
+
+    origin = " and ".join(filter(None, [origin, depth]))
+    return GroundTruth(trajectory, stamps[order], read_depth, origin)
+
+
+def _find_pose_topic(reader: BagReader) -> str | None:
+    """The first topic of poses that is named like ground truth, PoseStamped before the others."""
+    for kind in (POSE_STAMPED, TRANSFORM_STAMPED, ODOMETRY):
+        for name in sorted(reader.topics):
+            topic = reader.topics[name]
+            if topic.type == kind and topic.count and any(word in name.lower() for word in TRUE_NAMES):
+                return name
+    return None
+
+
+def _find_depth_topic(reader: BagReader, image_topic: str) -> str | None:
+    """The depth topic whose name shares the longest beginning with the image topic's."""
+    named = [topic.name for topic in reader.topics.values() if topic.type == IMAGE and topic.count]
+    named = sorted(name for name in named if "depth" in name.lower() and name != image_topic)
+    return max(named, key=lambda name: len(commonpath([name, image_topic])), default=None)
+
+
+def _scan(reader: BagReader, image_topic: str, pose_topic: str | None, depth_topic: str | None) -> _Content:
+    """One pass over the bag; images and depth images are not decoded."""
+    content = _Content()
+    wanted = {image_topic, *TF_TOPICS} | {topic for topic in (pose_topic, depth_topic) if topic}
+    for message in reader.raw(wanted):
+        name = message.topic.name
+        if name == image_topic:
+            content.image_stamps.append(header_stamp(message))
+        elif name == depth_topic:
+            content.depth_stamps.append(header_stamp(message))
+            content.depth_times.append(message.time)
+        elif name in TF_TOPICS:
+            for transform in reader.decode(message).transforms:
+                _insert(content, transform, static=name == "/tf_static")
+        else:
+            _add_pose(content, reader.decode(message), message)
+    return content
+
+
+def _insert(content: _Content, transform: Any, static: bool) -> None:
+    """One transform into the tree; a leading slash (tf1's habit) does not count."""
+    try:
+        pose = _pose(transform.transform.translation, transform.transform.rotation)
+    except GeometryError:
+        content.skipped["transform that is none"] += 1
+        return
+    child = transform.child_frame_id.lstrip("/")
+    content.tree.insert(_stamp(transform), transform.header.frame_id.lstrip("/"), child, pose, static)
+    if not static:
+        content.moving.add(child)
+
+
+def _add_pose(content: _Content, decoded: Any, message: RawMessage) -> None:
+    """One true pose with the frame it is about; empty for the camera's own."""
+    try:
+        if message.topic.type == TRANSFORM_STAMPED:
+            pose = _pose(decoded.transform.translation, decoded.transform.rotation)
+        else:
+            part = decoded.pose.pose if message.topic.type == ODOMETRY else decoded.pose
+            pose = _pose(part.position, part.orientation)
+    except GeometryError:
+        content.skipped["pose that is not finite or has no orientation"] += 1
+        return
+    child = getattr(decoded, "child_frame_id", "").lstrip("/")
+    content.poses.append((header_stamp(message), child, pose))
+
+
+def _pose(position: Any, orientation: Any) -> Sim3:
+    """Rigid transform of a message's parts; raises GeometryError for NaN or a quaternion of norm 0."""
+    q = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
+    return Sim3(1.0, rotation_from_quaternion(q), np.array([position.x, position.y, position.z]))
+
+
+def _stamp(transform: Any) -> int:
+    """Header stamp in nanoseconds."""
+    return int(transform.header.stamp.sec) * 1_000_000_000 + int(transform.header.stamp.nanosec)
+
+
+def _from_poses(content: _Content, camera: str) -> CameraPath | None:
+    """Camera poses at the stamps of the pose messages, sorted, the last one of each stamp."""
+    camera = camera.lstrip("/")
+    found: dict[int, Sim3] = {}
+    for stamp, child, pose in content.poses:
+        if child and child != camera:
+            try:
+                pose = pose @ content.tree.lookup(child, camera, stamp)
+            except GeometryError:
+                content.skipped[f"pose of '{child}' from which no transform leads to '{camera}'"] += 1
+                continue
+        found[stamp] = pose
+    return _trajectory(found)
+
+
+def _from_tree(content: _Content, camera: str) -> tuple[CameraPath | None, str]:
+    """Camera poses in the root frame at the stamps of the images, and the way; None when nothing in it moves."""
+    camera = camera.lstrip("/")
+    chain = [camera]
+    while (parent := content.tree.parent(chain[-1])) is not None and parent not in chain:
+        chain.append(parent)
+    if not content.moving.intersection(chain):
+        return None, ""
+    found: dict[int, Sim3] = {}
+    for stamp in content.image_stamps:
+        try:
+            found[stamp] = content.tree.lookup(chain[-1], camera, stamp)
+        except GeometryError:
+            content.skipped["image outside the time that TF covers"] += 1
+    return _trajectory(found), f"tf {chain[-1]} -> {camera}"
+
+
+def _trajectory(poses: dict[int, Sim3]) -> CameraPath | None:
+    """By stamp; None when there are no poses."""
+    stamps = sorted(poses)
+    return CameraPath.from_poses(stamps, [poses[stamp] for stamp in stamps]) if stamps else None
+
+
+def _checked_depth(reader: BagReader, topic: str, camera: str, content: _Content) -> str | None:
+    """The topic when its images are depth seen by this camera; else None, with a warning."""
+    first = next(reader.raw([topic]))
+    frame = reader.decode(first).header.frame_id
+    try:
+        _decode_depth(reader, first)
+    except FrameError as error:
+        _log.warning("depth topic %s is ignored: %s", topic, error)
+        return None
+    if frame.lstrip("/") != camera.lstrip("/"):
+        _log.warning("depth topic %s is ignored: it is seen from '%s', the images from '%s'", topic, frame, camera)
+        return None
+    return topic
+
+
+def _decode_depth(reader: BagReader, message: RawMessage) -> NDArray[np.float32]:
+    """(H, W) meters, NaN where unknown."""
+    image = reader.decode(message)
+    return decode_depth(image.data, image.encoding, image.height, image.width, image.step, bool(image.is_bigendian))

@@ -1,0 +1,238 @@
+"""What every source of frames looks like, and the one that is made of image files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from spann3r_ros.errors import DataError
+from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.geometry.rectification import Rectification
+from spann3r_ros.sim3 import Sim3
+from spann3r_ros.trajectory import CameraPath
+
+FRAME_PERIOD = 33_333_333
+"""Nanoseconds between the frames of a dataset that has no stamps (30 frames/s)."""
+
+FIRST_STAMP = 1_000_000_000
+"""Its first stamp: one second, because zero means "not stamped" in ROS."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
+
+
+@dataclass(frozen=True, eq=False)
+class DepthImage:
+    """True depth of one moment.
+
+    Attributes:
+        depth: (H, W) float32 along the optical axis, in the unit of the sequence; NaN where unknown.
+        intrinsics: of this depth image, or None when unknown.
+    """
+
+    depth: NDArray[np.float32]
+    intrinsics: Intrinsics | None
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """What is known of the true world.
+
+    Attributes:
+        trajectory: true camera poses, or None.
+        depth_stamps: (M,) int64 nanoseconds of the depth images, increasing; M = 0 when there are none.
+        read_depth: gives the depth image of an index in ``depth_stamps``; each call reads the disk.
+        origin: where it came from, for reports.
+    """
+
+    trajectory: CameraPath | None
+    depth_stamps: NDArray[np.int64]
+    read_depth: Callable[[int], DepthImage]
+    origin: str
+
+    def depth_at(self, stamp: int, max_gap: int) -> DepthImage | None:
+        """The depth image nearest to a stamp, or None when it is more than ``max_gap`` nanoseconds away."""
+        if len(self.depth_stamps) == 0:
+            return None
+        index = int(np.abs(self.depth_stamps - stamp).argmin())
+        return self.read_depth(index) if abs(int(self.depth_stamps[index]) - stamp) <= max_gap else None
+
+
+class Sequence(Protocol):
+    """Frames in the order of their stamps, with or without ground truth.
+
+    Attributes:
+        name: short name for reports.
+        layout: name of the format it was read from.
+        path: the file or folder.
+        unit: unit of its true lengths.
+    """
+
+    name: str
+    layout: str
+    path: Path
+    unit: str
+
+    def count(self) -> int | None:
+        """Number of frames, or None when it is not known beforehand."""
+        ...
+
+    def frames(self, every: int = 1) -> Iterator[Frame]:
+        """Every ``every``-th frame; ``Frame.index`` counts those given out. Frames left out are not decoded."""
+        ...
+
+    def ground_truth(self) -> GroundTruth | None:
+        """None when the source has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class View:
+    """One image file and what belongs to it."""
+
+    stamp: int
+    image: Path
+    intrinsics: Intrinsics | None = None
+    depth: Path | None = None
+    mask: Path | None = None
+
+
+@dataclass
+class FileSequence:
+    """A sequence of image files.
+
+    Attributes:
+        views: in the order of their stamps.
+        trajectory: true poses, or None.
+        read_depth: reads the depth of one view, in ``unit``, NaN where unknown; None when there is no depth.
+        rectification: applied to every image, or None.
+        camera: name of the camera's optical frame.
+    """
+
+    name: str
+    layout: str
+    path: Path
+    views: list[View]
+    trajectory: CameraPath | None = None
+    read_depth: Callable[[View], NDArray[np.float32]] | None = None
+    rectification: Rectification | None = None
+    unit: str = "m"
+    camera: str = "camera_optical_frame"
+
+    def count(self) -> int:
+        """Number of images."""
+        return len(self.views)
+
+    def frames(self, every: int = 1) -> Iterator[Frame]:
+        """Every ``every``-th image; raises DataError for one that cannot be decoded."""
+        for index, view in enumerate(self.views[::every]):
+            image = read_image(view.image)
+            intrinsics = view.intrinsics
+            if self.rectification is not None:
+                image, intrinsics = self.rectification.apply(image), self.rectification.intrinsics
+            yield Frame(index, view.stamp, self.camera, image, intrinsics)
+
+    def ground_truth(self) -> GroundTruth | None:
+        """Poses and depth of the dataset; None when it has neither."""
+        views = [view for view in self.views if view.depth is not None] if self.read_depth else []
+        if self.trajectory is None and not views:
+            return None
+
+        def read(index: int) -> DepthImage:
+            assert self.read_depth is not None
+            return DepthImage(self.read_depth(views[index]), views[index].intrinsics)
+
+        stamps = np.array([view.stamp for view in views], dtype=np.int64)
+        return GroundTruth(self.trajectory, stamps, read, self.layout)
+
+
+def invented_stamp(index: int) -> int:
+    """Nanoseconds of the ``index``-th frame of a dataset that has no stamps."""
+    return FIRST_STAMP + index * FRAME_PERIOD
+
+
+def require(path: Path, layout: str, what: str) -> Path:
+    """The path when it exists; raises DataError that tells which file of which layout was expected there."""
+    if not path.exists():
+        raise DataError(
+            f"incomplete {layout} folder",
+            got=f"no {path}",
+            expected=what,
+            next_step="Check that the path is the sequence's own folder and that it was unpacked completely",
+        )
+    return path
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB, turned as its EXIF tag says; raises DataError for a missing or damaged file."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError("image cannot be read", got=str(path), expected="an image file that cv2 can decode")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, from the file's header; raises DataError for a missing or damaged file."""
+    try:
+        with Image.open(path) as image:
+            return int(image.width), int(image.height)
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError("image cannot be read", got=str(path), expected="an image file") from error
+
+
+def read_png_depth(path: Path, per_unit: float, largest: float = np.inf) -> NDArray[np.float32]:
+    """16-bit depth image.
+
+    Args:
+        path: the file.
+        per_unit: file values per unit of length (1000 for millimeters).
+        largest: depths beyond this are unknown, in units of length; so are 0 and 65535.
+
+    Returns:
+        (H, W) float32, NaN where unknown; raises DataError for a file that is no 16-bit image.
+    """
+    raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
+        got = "unreadable" if raw is None else f"{raw.dtype} {raw.shape}"
+        raise DataError(f"depth image {path}", got=got, expected="a 16-bit gray PNG")
+    depth: NDArray[np.float32] = raw.astype(np.float32) / np.float32(per_unit)
+    depth[(raw == 0) | (raw == 65535) | (depth > largest)] = np.nan
+    return depth
+
+
+def read_matrix(path: Path, rows: int, columns: int) -> NDArray[np.float64]:
+    """Numbers of a text file as (rows, columns); raises DataError for another amount of numbers or other text."""
+    try:
+        numbers = np.array(path.read_text().split(), dtype=np.float64)
+    except ValueError as error:
+        raise DataError(f"text in {path}", got=error, expected=f"{rows} x {columns} numbers") from error
+    if rows < 0 and len(numbers) and len(numbers) % columns == 0:
+        return numbers.reshape(-1, columns)
+    if len(numbers) != rows * columns:
+        raise DataError(f"numbers in {path}", got=len(numbers), expected=f"{rows} x {columns}")
+    return numbers.reshape(rows, columns)
+
+
+def path_of(stamps: list[int], matrices: list[NDArray[np.float64]]) -> CameraPath:
+    """Path of (4, 4) camera-to-world matrices; those with NaN or infinity are left out, as datasets mean it."""
+    known = [(stamp, matrix) for stamp, matrix in zip(stamps, matrices, strict=True) if np.isfinite(matrix).all()]
+    return CameraPath.from_poses([stamp for stamp, _ in known], [_rigid(matrix) for _, matrix in known])
+
+
+def _rigid(matrix: NDArray[np.float64]) -> Sim3:
+    """Pose whose rotation, rounded in a text file, is made orthonormal again."""
+    left, _, right = np.linalg.svd(matrix[:3, :3])
+    return Sim3(1.0, left @ right, matrix[:3, 3])
+
+
+def natural_order(path: Path) -> tuple[object, ...]:
+    """Sorting key of file names in which numbers count by value: 2 before 10."""
+    parts = re.split(r"(\d+)", path.name)
+    return tuple(int(part) if part.isdigit() else part for part in parts)

@@ -1,0 +1,1 @@
+"""What a pass over a recording leaves on disk, and the pass without ROS."""

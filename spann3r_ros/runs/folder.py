@@ -1,0 +1,208 @@
+"""What a run leaves on disk, and where.
+
+map.ply                 the cloud in the world frame (x forward, y left, z up)
+trajectory.txt          camera poses, TUM's format
+run.json                everything needed to repeat and judge it
+depth/000000.tiff       (optional) 32-bit float depth along the optical axis; NaN unknown
+pointmaps/000000.npz    (optional) final pointmap with confidence and colors, for evaluation
+images/000000.png       (with either export) the images as the network saw them
+colmap/, transforms.json (optional) the cameras for other programs
+results/                (optional) a rosbag2: poses, depth and TF on the topics of the node
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.errors import DataError
+from spann3r_ros.files.tum import read_camera_path
+from spann3r_ros.frame import Intrinsics
+from spann3r_ros.geometry.camera import depth_from_pointmap
+from spann3r_ros.mapping.storage import WORLD_AXES, read_ply, write_ply, write_trajectory
+from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.prediction import Prediction
+from spann3r_ros.recordings.bag_writer import BagWriter
+from spann3r_ros.runs.posed_image import PosedImage, write_colmap, write_transforms
+from spann3r_ros.runs.record import RunRecord
+from spann3r_ros.sim3 import Sim3
+from spann3r_ros.trajectory import CameraPath, StampedPose
+
+CLOUD, TRAJECTORY, RECORD, POINTMAPS = "map.ply", "trajectory.txt", "run.json", "pointmaps"
+NODE, WORLD = "/spann3r", "map"
+"""Names of the node and its world frame, in bags of results."""
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Which optional files are written."""
+
+    depth: bool = False
+    pointmaps: bool = False
+    colmap: bool = False
+    transforms: bool = False
+    bag: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPointmap:
+    """The final pointmap of one frame.
+
+    Attributes:
+        index, stamp: of the frame.
+        points: (h, w, 3) float32 in the world frame.
+        confidence: (h, w) float32.
+        colors: (h, w, 3) uint8 RGB.
+        size: (width, height) of the camera image it came from.
+        intrinsics: of that image, or None.
+    """
+
+    index: int
+    stamp: int
+    points: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    colors: NDArray[np.uint8]
+    size: tuple[int, int]
+    intrinsics: Intrinsics | None
+
+
+class RunFolder:
+    """A folder that a run writes to and an evaluation reads from.
+
+    Args:
+        path: the folder.
+        artifacts: what to write besides map, trajectory and record.
+    """
+
+    def __init__(self, path: Path, artifacts: Artifacts | None = None) -> None:
+        self.path = path
+        self.artifacts = artifacts or Artifacts()
+        self._images: dict[int, PosedImage] = {}
+        self._bag: BagWriter | None = None
+
+    def create(self) -> None:
+        """Make it; raises DataError when it holds another run already, so that no two runs are mixed."""
+        if (self.path / RECORD).exists() or (self.path / POINTMAPS).exists():
+            raise DataError(
+                "output folder holds a run already", got=str(self.path), next_step="Choose another, or delete it first"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.artifacts.bag:
+            self._bag = BagWriter(self.path / "results")
+
+    def add(self, prediction: Prediction) -> None:
+        """The files of one answer; a later answer about the same frame takes their place."""
+        index, wanted = prediction.frame.index, self.artifacts
+        pose, intrinsics = prediction.world_from_camera, prediction.intrinsics
+        if wanted.pointmaps:
+            frame, (height, width) = prediction.frame, prediction.frame.image.shape[:2]
+            points, confidence, colors = prediction.points, prediction.confidence, prediction.colors
+            self.add_pointmap(
+                StoredPointmap(index, frame.stamp, points, confidence, colors, (width, height), frame.intrinsics)
+            )
+        if self._bag is not None and pose is not None:
+            _write_messages(self._bag, prediction, pose)
+        if wanted.depth and pose is not None:
+            file = self._file("depth", index, "tiff")
+            if not cv2.imwrite(str(file), depth_from_pointmap(prediction.points, pose)):
+                raise DataError("depth image cannot be written", got=str(file))
+        if (wanted.colmap or wanted.transforms) and pose is not None and intrinsics is not None:
+            file = self._file("images", index, "png")
+            if not cv2.imwrite(str(file), cv2.cvtColor(prediction.colors, cv2.COLOR_RGB2BGR)):
+                raise DataError("image cannot be written", got=str(file))
+            name = str(file.relative_to(self.path))
+            self._images[index] = PosedImage(name, prediction.frame.stamp, pose, intrinsics)
+
+    def finish(self, cloud: PointCloud, poses: Iterable[StampedPose], record: RunRecord) -> None:
+        """Map, trajectory, exports and record, as far as they have come."""
+        unit = "meters" if record.metric else "the model's own, not meters"
+        write_ply(self.path / CLOUD, cloud, [WORLD_AXES, f"unit: {unit}"])
+        write_trajectory(self.path / TRAJECTORY, poses)
+        images = [self._images[index] for index in sorted(self._images)]
+        if self.artifacts.colmap:
+            write_colmap(self.path / "colmap", images, cloud)
+        if self.artifacts.transforms:
+            write_transforms(self.path / "transforms.json", images, CLOUD)
+        if self._bag is not None:
+            self._bag.close()
+        record.points = len(cloud)
+        record.write(self.path / RECORD)
+
+    def record(self) -> RunRecord:
+        """The record; raises DataError when there is none."""
+        return RunRecord.read(self.path / RECORD)
+
+    def cloud(self) -> PointCloud:
+        """The map."""
+        return read_ply(self.path / CLOUD)
+
+    def camera_path(self) -> CameraPath:
+        """The estimated trajectory; raises DataError when no pose was recovered."""
+        return read_camera_path(self.path / TRAJECTORY)
+
+    def pointmaps(self) -> Iterator[StoredPointmap]:
+        """The stored pointmaps in the order of the frames, none when they were not written; DataError for damage."""
+        for file in sorted((self.path / POINTMAPS).glob("*.npz")):
+            try:
+                yield _read_pointmap(file)
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                raise DataError(
+                    f"pointmap {file} cannot be read",
+                    got=error,
+                    expected="a file of this version of the package",
+                    next_step="Make the run again",
+                ) from error
+
+    def add_pointmap(self, pointmap: StoredPointmap) -> None:
+        """Everything that a comparison with true depth needs of a frame; ``pointmaps`` reads it back."""
+        k = pointmap.intrinsics
+        np.savez(
+            self._file(POINTMAPS, pointmap.index, "npz"),
+            stamp=np.int64(pointmap.stamp),
+            points=pointmap.points,
+            confidence=pointmap.confidence,
+            colors=pointmap.colors,
+            size=np.array(pointmap.size),
+            intrinsics=np.array([k.fx, k.fy, k.cx, k.cy] if k else []),
+        )
+
+    def _file(self, folder: str, index: int, suffix: str) -> Path:
+        """Name of a frame's file; its folder is made."""
+        (self.path / folder).mkdir(exist_ok=True)
+        return self.path / folder / f"{index:06d}.{suffix}"
+
+
+def _write_messages(bag: BagWriter, prediction: Prediction, world_from_camera: Sim3) -> None:
+    """One answer as the node would publish it."""
+    stamp, camera = prediction.frame.stamp, prediction.frame.camera
+    bag.pose(f"{NODE}/pose", stamp, WORLD, world_from_camera)
+    bag.transforms(stamp, [(WORLD, camera, world_from_camera)])
+    depth = depth_from_pointmap(prediction.points, world_from_camera)
+    bag.depth(f"{NODE}/depth", stamp, camera, depth)
+    if prediction.intrinsics is not None:
+        bag.camera_info(f"{NODE}/depth/camera_info", stamp, camera, prediction.intrinsics)
+
+
+def _read_pointmap(file: Path) -> StoredPointmap:
+    """What ``add_pointmap`` wrote."""
+    with np.load(file) as content:
+        width, height = map(int, content["size"])
+        intrinsics = None
+        if len(content["intrinsics"]):
+            fx, fy, cx, cy = map(float, content["intrinsics"])
+            intrinsics = Intrinsics(fx, fy, cx, cy, width, height)
+        return StoredPointmap(
+            int(file.stem),
+            int(content["stamp"]),
+            content["points"],
+            content["confidence"],
+            content["colors"],
+            (width, height),
+            intrinsics,
+        )

@@ -1,0 +1,165 @@
+"""run.json: what was reconstructed from what, with which parameters, weights and versions, where, and how fast."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from spann3r_ros.errors import DataError
+
+FORMAT = 1
+
+
+@dataclass
+class FrameLog:
+    """One entry for each frame that was given to the model, in order.
+
+    Attributes:
+        stamp: nanoseconds.
+        seconds: time that the frame took (offline), or from its stamp to the publication of its result (replay).
+        confidence: mean confidence of the frame's last pointmap; None when there is none.
+        posed: whether a camera pose was recovered.
+        rejected: frames so far that the memory refused as too similar.
+        tokens: tokens in the memory afterwards.
+        memory_bytes: resident size of the process afterwards; None where it is another process.
+    """
+
+    stamp: list[int] = field(default_factory=list)
+    seconds: list[float | None] = field(default_factory=list)
+    confidence: list[float | None] = field(default_factory=list)
+    posed: list[bool] = field(default_factory=list)
+    rejected: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    memory_bytes: list[int | None] = field(default_factory=list)
+
+    def add(self, stamp: int, seconds: float | None, rejected: int, tokens: int, memory_bytes: int | None) -> None:
+        """A frame whose pointmap may come later."""
+        self.stamp.append(stamp)
+        self.seconds.append(seconds)
+        self.confidence.append(None)
+        self.posed.append(False)
+        self.rejected.append(rejected)
+        self.tokens.append(tokens)
+        self.memory_bytes.append(memory_bytes)
+
+    def __len__(self) -> int:
+        return len(self.stamp)
+
+
+@dataclass
+class RunRecord:
+    """Everything that must be known to repeat or to judge a run.
+
+    Attributes:
+        name: for reports.
+        mode: ``offline`` (every frame, in order) or ``replay`` (through a running node).
+        source: path, layout, name and unit of what was read, and its options.
+        every: which frames were used.
+        parameters: dotted names and values of the configuration.
+        weights: where the weights came from, their file and its SHA-256.
+        metric: whether the model's unit is the meter.
+        versions: of this package and of what it stands on.
+        machine: processor, cores, memory, GPU, system.
+        frames: log of each frame.
+        offered: frames that the source gave.
+        skipped: frames that the source left out or the model refused, by reason.
+        dropped: frames that the node's queue let go (replay).
+        resets: how often a new world was begun.
+        seconds: from the first frame to the last result.
+        peak_memory_bytes, peak_gpu_bytes: of the process, and of the GPU when there is one.
+        points: in the map at the end.
+        finished: False when it was interrupted.
+        started: UTC, ISO 8601.
+    """
+
+    name: str
+    mode: str
+    source: dict[str, Any]
+    every: int
+    parameters: dict[str, Any]
+    weights: dict[str, Any]
+    metric: bool
+    versions: dict[str, str] = field(default_factory=lambda: versions())
+    machine: dict[str, Any] = field(default_factory=lambda: machine())
+    frames: FrameLog = field(default_factory=FrameLog)
+    offered: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    resets: int = 0
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    peak_gpu_bytes: int | None = None
+    points: int = 0
+    finished: bool = False
+    started: str = ""
+
+    def write(self, path: Path) -> None:
+        """As JSON; an older file stays whole until the new one is."""
+        content = {"format": FORMAT, **dataclasses.asdict(self)}
+        partial = path.with_suffix(".json.part")
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord:
+        """Raises DataError for a missing or damaged file, or one of another format."""
+        try:
+            content = json.loads(path.read_text())
+            if content.pop("format") != FORMAT:
+                raise ValueError("another format")
+            return cls(**{**content, "frames": FrameLog(**content["frames"])})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                "run record cannot be read", got=f"{path}: {error}", expected=f"run.json, format {FORMAT}"
+            ) from error
+
+
+def versions() -> dict[str, str]:
+    """Of Python, this package and the libraries that can change a result; those that are not installed are left out."""
+    found = {"python": platform.python_version()}
+    try:
+        found["spann3r_ros"] = metadata.version("spann3r_ros")
+    except metadata.PackageNotFoundError:
+        found["spann3r_ros"] = "from source"
+    for module in ("numpy", "scipy", "torch", "cv2", "PIL", "rosbags"):
+        loaded = sys.modules.get(module) or import_module(module)
+        version = getattr(loaded, "__version__", None)
+        found[module] = str(version) if version else metadata.version(module)
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory, GPU and system."""
+    import torch
+
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        cpu = names[0] if names else cpu
+    cuda = torch.cuda.is_available()
+    return {
+        "system": platform.platform(),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpu": torch.cuda.get_device_name() if cuda else None,
+    }
+
+
+def resident_bytes() -> int:
+    """Resident size of this process now (Linux), else 0."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return 0
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

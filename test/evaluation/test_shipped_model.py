@@ -1,0 +1,123 @@
+"""The table of the model that ships: right figures for a perfect model, bad ones for a bad model."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="the renderer needs numba")
+
+from wall_network import write_wall_checkpoint
+
+from spann3r_ros.cli.main import main
+from spann3r_ros.config import Config
+from spann3r_ros.evaluation.shipped_model import Extent, clip_errors, evaluate, walk_errors
+from spann3r_ros.frame import Frame
+from spann3r_ros.models.preprocess import preprocess
+from spann3r_ros.prediction import Prediction
+from spann3r_ros.sim3 import Sim3
+from spann3r_ros.synthetic.renderer import Renderer
+from spann3r_ros.synthetic.scene import Scene
+from spann3r_ros.synthetic.walk import EVALUATION_SEED, Trajectories
+
+
+class Oracle:
+    """Knows the apartment and the motion; answers with the truth, scaled, one frame late like Spann3R."""
+
+    name, metric, weights = "oracle", True, "none"
+
+    def __init__(self, motion: list[Sim3], scale: float) -> None:
+        self.renderer, self.motion, self.scale = Renderer(Scene.apartment()), motion, scale
+
+    def new_memory(self) -> list[Frame]:
+        return []
+
+    def step(self, frame: Frame, memory: list[Frame]) -> list[Prediction]:
+        memory.append(frame)
+        return [self._answer(memory[-2])] if len(memory) > 1 else []
+
+    def flush(self, memory: list[Frame]) -> list[Prediction]:
+        return [self._answer(memory[-1])]
+
+    def _answer(self, frame: Frame) -> Prediction:
+        image = preprocess(frame, (24, 32))
+        assert image.intrinsics is not None
+        points = self.renderer.render(self.motion[frame.index], image.intrinsics).points
+        points = self.motion[0].inverse().apply(points) * np.float32(self.scale)
+        return Prediction(
+            frame, points, np.ones((24, 32), np.float32), image.colors, intrinsics=image.intrinsics, metric=True
+        )
+
+
+def test_true_points_have_no_error() -> None:
+    motion = Trajectories(Scene.apartment()).walk(EVALUATION_SEED, 8, style="handheld")
+    (error,) = walk_errors(Oracle(motion, 1.0), Scene.apartment(), 1, 8).errors  # type: ignore[arg-type]
+    assert error.raw < 1e-5 and error.aligned < 1e-5 and error.depth < 1e-5
+    assert error.poses == 1.0 and error.ate < 1e-3
+
+
+def test_wrong_scale_is_an_error_that_a_similarity_removes() -> None:
+    scene = Scene.apartment()
+    motion = Trajectories(scene).sample_clip(np.random.default_rng(EVALUATION_SEED + 3), 5)
+    (error,) = clip_errors(Oracle(motion, 1.2), scene, 1, first=3).errors  # type: ignore[arg-type]
+    assert error.raw == pytest.approx(0.2, abs=1e-4) and error.depth == pytest.approx(0.2, abs=1e-4)
+    assert error.aligned < 1e-5
+
+
+def test_table_of_an_untrained_network_is_complete_and_bad(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+    from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+    from spann3r_ros.models.spann3r.model import Spann3r
+    from spann3r_ros.models.spann3r.network import Spann3rNetwork
+
+    torch.manual_seed(0)
+    trunk = Dust3rArchitecture(
+        encoder_width=32,
+        encoder_depth=1,
+        encoder_heads=2,
+        decoder_width=32,
+        decoder_depth=1,
+        decoder_heads=2,
+        head="linear",
+        image_size=(48, 64),
+    )
+    network = Spann3rNetwork(Spann3rArchitecture(trunk, value_depth=1, value_heads=2)).eval()
+    seen = []
+
+    def make(config: Config) -> Spann3r:
+        seen.append(copy.deepcopy(config))
+        return Spann3r(network, config, "test")
+
+    report = evaluate(make, Config(), Extent(clips=1, walks=1, frames=4))
+    assert report.clips.median("raw") > 0.2 and report.walks.median("aligned") > 0.1
+    assert [config.memory.long_term_tokens for config in seen] == [4000, 0, 4000]
+    rows = report.rows()
+    assert len(rows) == 18 and all(row.count("|") == 4 for row in rows)
+
+
+def test_table_is_a_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_wall_checkpoint(tmp_path / "wall.safetensors")
+    (tmp_path / "small.yaml").write_text("embedded: {clips: 1, walks: 1, frames: 3}\n")
+    command = ["evaluate", "--suite", str(tmp_path / "small.yaml"), "-o", str(tmp_path / "out")]
+    assert main([*command, "--set", f"checkpoint={tmp_path / 'wall.safetensors'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "apartment, 1 unseen walks" in printed
+    assert (tmp_path / "out" / "table.md").read_text() in printed
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert len(figures["walks"]["errors"]) == 1 and figures["walks"]["errors"][0]["aligned"] > 0.05
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"), [("{clips: 0}", "clips, walks and frames"), ("{rooms: 3}", "unknown entry"), ("[1]", "list")]
+)
+def test_table_of_a_wrong_extent_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], entry: str, message: str
+) -> None:
+    (tmp_path / "wrong.yaml").write_text(f"embedded: {entry}\n")
+    assert main(["evaluate", "--suite", str(tmp_path / "wrong.yaml")]) == 2
+    assert message in capsys.readouterr().err

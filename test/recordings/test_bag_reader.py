@@ -1,0 +1,257 @@
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import CompressionMode
+from rosbags.typesys import Stores
+
+from spann3r_ros.errors import DataError
+from spann3r_ros.recordings.bag_reader import BagReader, camera_info_topic, header_stamp
+
+TOPIC = "/camera/image_raw"
+START = 1_700_000_000_123_456_789
+STEP = 100_000_000
+
+Make = Callable[..., Any]
+Picture = Callable[[int], np.ndarray]
+
+
+@pytest.fixture
+def recording(messages: Make, tiny_picture: Picture) -> Any:
+    content = messages()
+    for number in range(5):
+        content.camera_info("/camera/camera_info", START + number * STEP)
+        content.image(TOPIC, START + number * STEP, tiny_picture(number))
+    return content
+
+
+def check_frames(path: Path, picture: Picture) -> None:
+    with BagReader(path) as reader:
+        frames = list(reader.frames(TOPIC))
+    assert [frame.stamp for frame in frames] == [START + number * STEP for number in range(5)]
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame.image, picture(number))
+        assert frame.camera == "camera_optical_frame"
+        assert frame.intrinsics is not None and (frame.intrinsics.fx, frame.intrinsics.cx) == (20.0, 7.5)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("compression", [CompressionMode.NONE, CompressionMode.MESSAGE, CompressionMode.FILE])
+def test_frames_of_every_storage(
+    tmp_path: Path, recording: Any, tiny_picture: Picture, storage: str, compression: CompressionMode
+) -> None:
+    if storage == "mcap" and compression != CompressionMode.NONE:
+        compression = CompressionMode.STORAGE  # mcap compresses its own chunks
+    check_frames(recording.write(tmp_path / "bag", storage, compression), tiny_picture)
+
+
+@pytest.mark.parametrize("store", [Stores.ROS2_HUMBLE, Stores.ROS2_JAZZY, Stores.ROS2_KILTED, Stores.ROS2_LYRICAL])
+def test_bags_of_several_distributions(tmp_path: Path, messages: Make, tiny_picture: Picture, store: Stores) -> None:
+    content = messages(store)
+    for number in range(5):
+        content.camera_info("/camera/camera_info", START + number * STEP)
+        content.image(TOPIC, START + number * STEP, tiny_picture(number))
+    check_frames(content.write(tmp_path / "bag"), tiny_picture)
+
+
+def test_split_bag_without_metadata(
+    tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "split"
+    folder.mkdir()
+    for part, numbers in enumerate([range(3), range(3, 5)]):
+        content = messages()
+        for number in numbers:
+            content.camera_info("/camera/camera_info", START + number * STEP)
+            content.image(TOPIC, START + number * STEP, tiny_picture(number))
+        written = content.write(tmp_path / f"part{part}")
+        next(written.glob("*.mcap")).rename(folder / f"split_{part}.mcap")
+    with caplog.at_level(logging.WARNING):
+        check_frames(folder, tiny_picture)
+    assert "no metadata.yaml: its 2 storage files" in caplog.text
+    with BagReader(folder) as reader:
+        assert reader.topics[TOPIC].count == 5
+        assert reader.duration == 4 * STEP
+
+
+def test_one_storage_file(tmp_path: Path, recording: Any, tiny_picture: Picture) -> None:
+    check_frames(next(recording.write(tmp_path / "bag").glob("*.mcap")), tiny_picture)
+
+
+def test_every_second_frame(tmp_path: Path, recording: Any, tiny_picture: Picture) -> None:
+    with BagReader(recording.write(tmp_path / "bag")) as reader:
+        frames = list(reader.frames(TOPIC, every=2))
+    assert [(frame.index, frame.stamp) for frame in frames] == [(i, START + 2 * i * STEP) for i in range(3)]
+    np.testing.assert_array_equal(frames[1].image, tiny_picture(2))
+
+
+def test_compressed_images(tmp_path: Path, messages: Make, tiny_picture: Picture) -> None:
+    content = messages()
+    content.camera_info("/camera/camera_info", START)
+    content.compressed(TOPIC + "/compressed", START, tiny_picture(3))
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        (frame,) = reader.frames(TOPIC + "/compressed")
+    np.testing.assert_array_equal(frame.image, tiny_picture(3))
+    assert frame.intrinsics is not None and frame.intrinsics.fx == 20.0
+
+
+def test_distorted_images_are_rectified(tmp_path: Path, messages: Make, tiny_picture: Picture) -> None:
+    content = messages()
+    content.camera_info("/camera/camera_info", START, distortion=[-0.3, 0.1, 0.0, 0.0, 0.0])
+    content.image(TOPIC, START, tiny_picture(1))
+    content.image("/camera/image_rect", START, tiny_picture(1))
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        (raw,) = reader.frames(TOPIC)
+        (rectified,) = reader.frames("/camera/image_rect")
+        _, maps = reader.calibration(TOPIC)
+    assert maps is not None
+    np.testing.assert_array_equal(raw.image, maps.apply(tiny_picture(1)))
+    assert raw.intrinsics == maps.intrinsics
+    np.testing.assert_array_equal(rectified.image, tiny_picture(1))
+    assert rectified.intrinsics is not None and rectified.intrinsics.fx == 18.0  # P, not K
+
+
+def test_calibration_of_another_size_is_left_aside(
+    tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = messages()
+    content.camera_info("/camera/camera_info", START, width=32)
+    content.image(TOPIC, START, tiny_picture(1))
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        (frame,) = reader.frames(TOPIC)
+    assert frame.intrinsics is None
+    assert "another image size" in caplog.text
+
+
+def test_a_calibration_that_changes_is_followed(tmp_path: Path, messages: Make, tiny_picture: Picture) -> None:
+    content = messages()
+    for number, distortion in enumerate([[], [], [-0.3, 0.1, 0.0, 0.0, 0.0], []]):
+        content.camera_info("/camera/camera_info", START + number * STEP, distortion)
+        content.image(TOPIC, START + number * STEP, tiny_picture(number))
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        focal = [frame.intrinsics.fx for frame in reader.frames(TOPIC) if frame.intrinsics]
+    assert focal[0] == focal[1] == focal[3] == 20.0 != focal[2]
+
+
+def test_a_calibration_of_no_camera_is_left_aside(
+    tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = messages()
+    content.camera_info("/camera/camera_info", START, distortion=[1e9, 1e9, 0.0, 0.0, 0.0])
+    content.image(TOPIC, START, tiny_picture(0))
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        (frame,) = reader.frames(TOPIC)
+        assert reader.skipped["unusable calibration"] == 1
+    assert frame.intrinsics is None and "unusable calibration" in caplog.text
+
+
+def test_unusable_images_are_skipped_and_counted(
+    tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = messages()
+    content.image(TOPIC, START, tiny_picture(0))
+    content.image(TOPIC, START + 2 * STEP, tiny_picture(2))
+    content.image(TOPIC, START + STEP, tiny_picture(1))
+    content.image(TOPIC, START + 3 * STEP, np.zeros((4, 4), np.float32), encoding="32FC1")
+    content.image(TOPIC, START + 4 * STEP, tiny_picture(4))
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        frames = list(reader.frames(TOPIC))
+        skipped = dict(reader.skipped)
+    # mcap keeps the order in which messages were recorded in a chunk by time, so the late one is in its place.
+    assert [frame.stamp - START for frame in frames] in ([0, 2 * STEP, 4 * STEP], [0, STEP, 2 * STEP, 4 * STEP])
+    assert skipped["image cannot be used"] == 1
+    assert "32FC1" in caplog.text
+
+
+def test_unordered_stamps_are_skipped_and_counted(tmp_path: Path, messages: Make, tiny_picture: Picture) -> None:
+    content = messages()
+    for number, late in enumerate([0, 2, 1, 2, 3]):
+        content.image(TOPIC, START + late * STEP, tiny_picture(late))
+        topic, kind, _, data = content.entries[-1]
+        content.entries[-1] = (topic, kind, START + number * STEP, data)
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        frames = list(reader.frames(TOPIC))
+        assert dict(reader.skipped) == {"stamp not later than the one before": 2}
+    assert [frame.stamp for frame in frames] == [START, START + 2 * STEP, START + 3 * STEP]
+
+
+def test_missing_stamp_is_the_time_of_recording(tmp_path: Path, messages: Make, tiny_picture: Picture) -> None:
+    content = messages()
+    content.image(TOPIC, 0, tiny_picture(1))
+    topic, kind, _, data = content.entries[0]
+    content.entries[0] = (topic, kind, START, data)
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        assert header_stamp(next(reader.raw([TOPIC]))) == START
+        assert reader.stamps(TOPIC).tolist() == [START]
+
+
+def test_unknown_topic_lists_those_that_exist(tmp_path: Path, recording: Any) -> None:
+    with BagReader(recording.write(tmp_path / "bag", empty_topics=[("/silent", "sensor_msgs/msg/Image")])) as reader:
+        with pytest.raises(DataError, match=r"/nothing.*\n.*camera_info \[sensor_msgs/msg/CameraInfo\] 5\n.*Image\] 5"):
+            next(reader.frames("/nothing"))
+        with pytest.raises(DataError, match="no such topic"):
+            next(reader.frames("/silent"))
+        with pytest.raises(DataError, match=r"type of topic /camera/camera_info.*Image"):
+            next(reader.frames("/camera/camera_info"))
+
+
+def test_images_that_are_all_unusable(tmp_path: Path, messages: Make) -> None:
+    content = messages()
+    content.image(TOPIC, START, np.zeros((4, 4), np.float32), encoding="32FC1")
+    with BagReader(content.write(tmp_path / "bag")) as reader, pytest.raises(DataError, match=r"1 x image cannot"):
+        list(reader.frames(TOPIC))
+
+
+def test_empty_bag(tmp_path: Path, messages: Make) -> None:
+    path = messages().write(tmp_path / "bag", empty_topics=[(TOPIC, "sensor_msgs/msg/Image")])
+    with pytest.raises(DataError, match="without messages"):
+        BagReader(path)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.001, 0.5, 0.99])
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_truncated_file(tmp_path: Path, recording: Any, keep: float, storage: str) -> None:
+    path = recording.write(tmp_path / "bag", storage)
+    file = next(entry for entry in path.iterdir() if entry.suffix in (".mcap", ".db3"))
+    content = file.read_bytes()
+    file.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(DataError, match=r"cannot be read.*complete rosbag2"), BagReader(path) as reader:
+        list(reader.frames(TOPIC))
+
+
+def test_damage_in_the_middle_keeps_what_came_before(tmp_path: Path, messages: Make) -> None:
+    rng = np.random.default_rng(0)
+    content = messages()
+    for number in range(40):
+        content.image(TOPIC, START + number * STEP, rng.integers(0, 255, (200, 200, 3), dtype=np.uint8))
+    path = content.write(tmp_path / "bag", compression=CompressionMode.STORAGE)
+    file = next(path.glob("*.mcap"))
+    damaged = bytearray(file.read_bytes())
+    middle, end = len(damaged) // 2, len(damaged) * 9 // 10
+    damaged[middle:end] = bytes(end - middle)
+    file.write_bytes(damaged)
+    taken = []
+    with BagReader(path) as reader, pytest.raises(DataError, match="cannot be read"):
+        taken.extend(reader.frames(TOPIC))
+    assert 0 < len(taken) < 40
+
+
+def test_what_is_no_bag(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such bag"):
+        BagReader(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"not a bag.*metadata\.yaml"):
+        BagReader(tmp_path / "empty")
+    (tmp_path / "empty" / "metadata.yaml").write_text("rosbag2_bagfile_information: [")
+    with pytest.raises(DataError, match="cannot be read"):
+        BagReader(tmp_path / "empty")
+
+
+def test_where_the_calibration_is_looked_for() -> None:
+    assert camera_info_topic("/a/b/image_raw") == "/a/b/camera_info"
+    assert camera_info_topic("/a/b/image_raw/compressed") == "/a/b/camera_info"
+    assert camera_info_topic("/image") == "/camera_info"

@@ -1,0 +1,63 @@
+"""Networks small enough to build in milliseconds, and the recordings that prove equality."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spann3r_ros.config import Config
+from spann3r_ros.frame import Frame
+from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.spann3r.network import Spann3rNetwork
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+
+
+def read_json(name: str) -> dict[str, Any]:
+    """A JSON of the folder of recordings."""
+    content: dict[str, Any] = json.loads((GOLDEN / name).read_text())
+    return content
+
+
+TINY_TRUNK = Dust3rArchitecture(
+    encoder_width=32,
+    encoder_depth=2,
+    encoder_heads=2,
+    decoder_width=24,
+    decoder_depth=3,
+    decoder_heads=2,
+    head="linear",
+    image_size=(48, 64),
+)
+
+
+def tiny_network(seed: int = 0, **trunk: Any) -> Spann3rNetwork:
+    """A random Spann3R network with linear heads; keyword arguments change its trunk."""
+    architecture = Spann3rArchitecture(
+        trunk=Dust3rArchitecture(**{**TINY_TRUNK.__dict__, **trunk}), value_depth=2, value_heads=2
+    )
+    torch.manual_seed(seed)
+    return Spann3rNetwork(architecture).eval().requires_grad_(False)
+
+
+def tiny_config(**memory: Any) -> Config:
+    """Small memory sizes: 3 working frames and 60 tokens of 12 per frame; keyword arguments change them."""
+    config = Config()
+    for name, value in {"working_frames": 3, "long_term_tokens": 60, "protected_frames": 1, **memory}.items():
+        setattr(config.memory, name, value)
+    return config
+
+
+def random_frames(count: int, size: tuple[int, int] = (64, 48), seed: int = 0) -> list[Frame]:
+    """Frames of noise of (width, height)."""
+    generator = np.random.default_rng(seed)
+    width, height = size
+    return [
+        Frame(index, index * 10**8, "camera", generator.integers(0, 256, (height, width, 3), np.uint8))
+        for index in range(count)
+    ]

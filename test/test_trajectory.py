@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from spann3r_ros.errors import GeometryError
+from spann3r_ros.frame import Frame
+from spann3r_ros.prediction import Prediction
+from spann3r_ros.sim3 import Sim3
+from spann3r_ros.trajectory import StampedPose, Trajectory
+
+
+def pose(index: int, x: float = 0.0, refined: bool = True, stamp: int | None = None) -> StampedPose:
+    return StampedPose(
+        index, index * 100 if stamp is None else stamp, "camera", Sim3(translation=np.array([x, 0, 0])), refined
+    )
+
+
+def xs(trajectory: Trajectory) -> list[float]:
+    return [entry.world_from_camera.translation[0] for entry in trajectory]
+
+
+def test_refined_replaces_immediate_in_its_place_and_never_the_other_way():
+    trajectory = Trajectory([pose(0, 1.0, False), pose(1, 2.0, False), pose(0, 10.0, True)])
+    assert xs(trajectory) == [10.0, 2.0]
+    trajectory.insert(pose(0, 99.0, False))
+    assert xs(trajectory) == [10.0, 2.0]
+    trajectory.insert(pose(0, 11.0, True))
+    assert xs(trajectory) == [11.0, 2.0]
+
+
+def test_indices_that_begin_anew_are_other_frames():
+    trajectory = Trajectory([pose(0, 1.0), pose(1, 2.0), pose(0, 3.0, stamp=10_000)])
+    assert xs(trajectory) == [1.0, 2.0, 3.0]
+
+
+def test_it_is_a_sequence():
+    trajectory = Trajectory([pose(index, float(index)) for index in range(10)])
+    assert len(trajectory) == 10
+    assert trajectory[-1].index == 9
+    assert [entry.index for entry in trajectory[-3:]] == [7, 8, 9]
+    trajectory.clear()
+    assert len(trajectory) == 0 and not trajectory
+
+
+def test_a_full_one_forgets_its_oldest_part(caplog):
+    trajectory = Trajectory(max_poses=50)
+    for index in range(1000):
+        trajectory.insert(pose(index))
+        assert len(trajectory) <= 50
+    indices = [entry.index for entry in trajectory]
+    assert indices == list(range(indices[0], 1000)) and len(indices) >= 45
+    assert len(trajectory._places) == len(trajectory)
+    assert "the oldest 5 dropped" in caplog.text
+
+
+def test_after_forgetting_a_refined_pose_still_finds_its_frame():
+    trajectory = Trajectory(max_poses=10)
+    for index in range(11):
+        trajectory.insert(pose(index, float(index), False))
+    trajectory.insert(pose(10, 80.0))
+    trajectory.insert(pose(3, 70.0))
+    assert xs(trajectory) == [1.0, 2.0, 70.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 80.0]
+
+
+def test_from_a_prediction():
+    image = np.zeros((2, 2, 3), np.uint8)
+    arguments = (np.zeros((2, 2, 3), np.float32), np.zeros((2, 2), np.float32), image)
+    frame = Frame(3, 12345678901, "left", image)
+    known = StampedPose.of(Prediction(frame, *arguments, Sim3(), refined=False))
+    assert (known.index, known.stamp, known.camera, known.refined) == (3, 12345678901, "left", False)
+    with pytest.raises(GeometryError, match="pose"):
+        StampedPose.of(Prediction(frame, *arguments, None))
