@@ -1,20 +1,28 @@
 """Every parameter of the system, once: type, default, unit, range and meaning.
 
 The ROS parameter descriptors, ``config/spann3r.yaml`` and ``docs/parameters.md`` are generated from these dataclasses.
-Nested names are joined by dots: ``memory.working_frames``.
+Nested names are joined by dots: ``map.voxel_size``. A family of networks brings a group of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
 from spann3r_ros.errors import ConfigError
 
 T = TypeVar("T")
+C = TypeVar("C", bound="Config")
+
+DEMO_WEIGHTS = "demo weights"
+"""How ``Model.weights`` begins for the model that ships: it knows one synthetic apartment and nothing else."""
+
+RENAMED_VALUES = {("cloud", "organised"): "organized"}
+"""Values that are called something else now."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,13 @@ class Parameter:
         expected = " ".join(filter(None, [self.kind.__name__, self.range_text(), self.unit]))
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
+        if isinstance(value, str) and (self.name, value) in RENAMED_VALUES:
+            raise ConfigError(
+                f"parameter '{self.name}'",
+                got=repr(value),
+                expected=expected,
+                next_step=f"It is called '{RENAMED_VALUES[self.name, value]}' now",
+            )
         if self.kind is list and isinstance(value, tuple):
             value = list(value)
         wrong_type = type(value) is not self.kind
@@ -118,55 +133,6 @@ class ModelConfig:
 
 
 @dataclass
-class MemoryConfig:
-    """Size and thresholds of the spatial memory (section 6 of the Spann3R specification; the paper's values)."""
-
-    working_frames: int = parameter(5, "Frames of the working memory.", unit="frames", low=1, high=64)
-    long_term_tokens: int = parameter(
-        4000,
-        "Tokens kept when the long-term memory is pruned; 0 forgets all but the working memory.",
-        unit="tokens",
-        low=0,
-        high=200000,
-    )
-    attention_threshold: float = parameter(
-        5e-4, "Attention weights below this are set to zero.", low=0.0, high=1.0, live=True
-    )
-    similarity_threshold: float = parameter(
-        0.95,
-        "A frame more similar than this to one in working memory is not stored; 1 stores all.",
-        low=-1.0,
-        high=1.0,
-        live=True,
-    )
-    protected_frames: int = parameter(
-        5,
-        "Frames beyond the working memory that a prune spares (the paper's code: 5; smaller suits small memories).",
-        unit="frames",
-        low=0,
-        high=64,
-    )
-
-
-@dataclass
-class Dust3rConfig:
-    """How DUSt3R, which knows pairs only, follows a stream."""
-
-    reference: str = parameter(
-        "first",
-        "Frame that each new one is matched against: the first, or the last keyframe.",
-        choices=("first", "keyframe"),
-    )
-    keyframe_confidence: float = parameter(
-        0.5,
-        "A frame of a lower mean confidence becomes the next keyframe.",
-        low=0.0,
-        high=1.0,
-        live=True,
-    )
-
-
-@dataclass
 class MapConfig:
     """The accumulated map and what may enter it."""
 
@@ -221,12 +187,25 @@ class PoseConfig:
 
 @dataclass
 class Config(ModelConfig):
-    """All parameters of a reconstruction; NodeConfig adds those of the ROS node."""
+    """All parameters of a reconstruction; NodeConfig adds those of the ROS node.
 
-    memory: MemoryConfig = field(default_factory=MemoryConfig)
-    dust3r: Dust3rConfig = field(default_factory=Dust3rConfig)
+    Attributes:
+        groups: parameters that belong to a family of networks, by the name of their group; see ``of``.
+    """
+
+    groups: dict[str, object] = field(default_factory=dict)
     map: MapConfig = field(default_factory=MapConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
+
+    def of(self, kind: type[T]) -> T:
+        """The parameters of a family's own group, with their defaults when nobody set them.
+
+        Args:
+            kind: a dataclass of parameters whose ``GROUP`` names it.
+        """
+        found = self.groups.setdefault(group_name(kind), kind())
+        assert isinstance(found, kind), f"two groups of parameters are called {group_name(kind)}"
+        return found
 
 
 @dataclass
@@ -355,52 +334,72 @@ class NodeConfig(Config):
             raise ConfigError("world_frame, odom_frame, base_frame", got=frames, expected="different names, none empty")
 
 
-def parameters(config_type: type, prefix: str = "") -> Iterator[Parameter]:
-    """Every parameter of a configuration class, depth first, in the order of definition."""
+def group_name(kind: type) -> str:
+    """What the names of a family's own parameters begin with."""
+    name: str = vars(kind)["GROUP"]
+    return name
+
+
+def parameters(config_type: type, groups: Sequence[type] = (), prefix: str = "") -> Iterator[Parameter]:
+    """Every parameter of a configuration class, depth first, in the order of definition.
+
+    Args:
+        config_type: the class.
+        groups: families' own parameters, which a ``Config`` holds in ``groups``.
+        prefix: what the names begin with.
+    """
     hints = get_type_hints(config_type)
     for entry in dataclasses.fields(config_type):
         kind = hints[entry.name]
         name = prefix + entry.name
+        if entry.name == "groups":
+            for group in groups:
+                yield from parameters(group, prefix=group_name(group) + ".")
+            continue
         if dataclasses.is_dataclass(kind):
             assert isinstance(kind, type)
-            yield from parameters(kind, name + ".")
+            yield from parameters(kind, prefix=name + ".")
             continue
         default = entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()
         yield Parameter(name, getattr(kind, "__origin__", kind), default, **entry.metadata)
 
 
-def from_mapping(config_type: type[T], values: Mapping[str, Any]) -> T:
+def from_mapping(config_type: type[C], values: Mapping[str, Any], groups: Sequence[type] = ()) -> C:
     """A configuration from dotted names; what is not named keeps its default.
 
     Raises:
         ConfigError: an unknown name (the nearest known ones are listed), a wrong type, or a value out of range.
     """
-    known = {entry.name: entry for entry in parameters(config_type)}
+    known = {entry.name: entry for entry in parameters(config_type, groups)}
     config = config_type()
+    for group in groups:
+        config.of(group)
     for name, value in values.items():
         if name not in known:
-            import difflib
-
             near = difflib.get_close_matches(name, known, n=3)
             raise ConfigError(
                 "unknown parameter",
                 got=name,
                 expected="one of " + ", ".join(near) if near else "a name of docs/parameters.md",
             )
-        target: Any = config
-        *groups, leaf = name.split(".")
-        for group in groups:
-            target = getattr(target, group)
-        setattr(target, leaf, known[name].check(value))
+        assign(config, name, known[name].check(value))
     return config
 
 
-def to_mapping(config: Any) -> dict[str, Any]:
+def to_mapping(config: Config) -> dict[str, Any]:
     """Dotted names and values of a configuration."""
-    values: dict[str, Any] = {}
-    for entry in parameters(type(config)):
-        value = config
-        for part in entry.name.split("."):
-            value = getattr(value, part)
-        values[entry.name] = value
-    return values
+    groups = [type(group) for group in config.groups.values()]
+    return {entry.name: getattr(*_place(config, entry.name)) for entry in parameters(type(config), groups)}
+
+
+def assign(config: Config, name: str, value: Any) -> None:
+    """Set one parameter by its dotted name; the value is not checked."""
+    setattr(*_place(config, name), value)
+
+
+def _place(config: Config, name: str) -> tuple[Any, str]:
+    """The object that holds a parameter, and the parameter's name there."""
+    group, dot, leaf = name.rpartition(".")
+    if not dot:
+        return config, leaf
+    return config.groups.get(group) or getattr(config, group), leaf

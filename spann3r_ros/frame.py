@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import FrameError
+from spann3r_ros.sim3 import Sim3
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ class Frame:
         camera: name of the camera's optical frame (x right, y down, z forward).
         image: (H, W, 3) uint8, RGB.
         intrinsics: calibration of this very image, or None when unknown.
+        prior: odom_from_camera at the stamp, rigid, where the robot has odometry; read by correctors only.
 
     Raises:
-        FrameError: wrong dtype or shape, an empty image, or intrinsics of another image size.
+        FrameError: wrong dtype or shape, an empty image, intrinsics of another size, or a prior that is not rigid.
     """
 
     index: int
@@ -64,6 +66,7 @@ class Frame:
     camera: str
     image: NDArray[np.uint8]
     intrinsics: Intrinsics | None = None
+    prior: Sim3 | None = None
 
     def __post_init__(self) -> None:
         image = self.image
@@ -87,3 +90,5 @@ class Frame:
                 expected=f"the size of the image, {size} (width, height)",
                 next_step="Scale them with geometry.camera first",
             )
+        if self.prior is not None and self.prior.scale != 1.0:
+            raise FrameError("prior pose of a frame", got=f"scale {self.prior.scale}", expected="a rigid pose, scale 1")

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class MemoryStatistics:
+class MemoryStatus:
     """Counters since the memory was made. Reading them copies nothing from the device.
 
     Attributes:
-        offered: frames whose key was offered to the memory.
-        inserted: frames taken up.
-        rejected: frames refused because they resemble a frame in the similarity window.
-        working_frames: frames that count as working memory now.
-        long_term_tokens: tokens that count as long-term memory now.
-        tokens: all tokens held, working and long-term.
+        tokens: all tokens held.
         capacity: the most tokens that the buffers can hold.
-        prunes: how often the long-term memory was cut back.
-        similarity: highest cosine similarity of the last offered frame to the window; NaN before the second frame.
         bytes: size of the memory on its device.
+        offered: frames offered to the memory.
+        inserted: of these, frames taken up.
+        rejected: of these, frames refused because they resemble one that is held.
+        counters: what else the family counts, by name.
     """
 
+    tokens: int = 0
+    capacity: int = 0
+    bytes: int = 0
     offered: int = 0
     inserted: int = 0
     rejected: int = 0
-    working_frames: int = 0
-    long_term_tokens: int = 0
-    tokens: int = 0
-    capacity: int = 0
-    prunes: int = 0
-    similarity: float = float("nan")
-    bytes: int = 0
+    counters: Mapping[str, float] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,19 @@ class PointCloud:
     def empty(cls) -> PointCloud:
         """A cloud of no points."""
         return cls(np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8), np.empty(0, np.float32))
+
+    @classmethod
+    def joined(cls, clouds: Sequence[PointCloud]) -> PointCloud:
+        """The points of several clouds of one frame, one after the other."""
+        if len(clouds) == 1:
+            return clouds[0]
+        if not clouds:
+            return cls.empty()
+        return cls(
+            np.concatenate([cloud.points for cloud in clouds]),
+            np.concatenate([cloud.colors for cloud in clouds]),
+            np.concatenate([cloud.confidence for cloud in clouds]),
+        )
 
     def transformed(self, target_from_source: Sim3) -> PointCloud:
         """The same points in another frame."""

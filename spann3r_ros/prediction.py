@@ -1,4 +1,4 @@
-"""What a model says about one frame."""
+"""What a model says about one frame, in the model's frame and in the world."""
 
 from __future__ import annotations
 
@@ -13,16 +13,47 @@ from spann3r_ros.sim3 import Sim3
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The pointmap of one frame, in the world frame.
+    """The pointmap of one frame in its submap's frame: optical axes of some camera, the model's own unit.
 
     Attributes:
         frame: the image it is about.
-        points: (h, w, 3) float32 pointmap in the world frame; meters if ``metric``, else in the model's own unit.
+        points: (h, w, 3) float32 pointmap in the submap's frame.
         confidence: (h, w) float32 in [0, 1]; (c - 1) / c of the network's c >= 1.
         colors: (h, w, 3) uint8 RGB on the same grid.
-        world_from_camera: rigid pose of the camera (optical axes), or None while unknown or not recoverable.
+        submap_from_camera: rigid pose of the camera (optical axes), or None while unknown or not recoverable.
+        pose_source: where the pose came from: ``model`` or ``pnp``; empty without one.
+        pose_covariance: (6, 6) float64 of the pose's error, translation before rotation vector, both along the submap's
+            axes, in its unit and radians; None when nobody knows it.
         intrinsics: of the (h, w) grid, or None while unknown.
-        refined: True for the final pointmap of a past frame (head 1), False for the immediate one (head 2).
+        intrinsics_source: ``camera_info``, ``model`` or ``estimated``; empty without intrinsics.
+        final: whether no other answer about this frame will come.
+        submap: which of the model's frames it speaks in; a model that opens a new one counts up.
+        descriptor: (D,) float32 of unit length that recognizes the place, or None where the model has none.
+    """
+
+    frame: Frame
+    points: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    colors: NDArray[np.uint8]
+    submap_from_camera: Sim3 | None = None
+    pose_source: str = ""
+    pose_covariance: NDArray[np.float64] | None = None
+    intrinsics: Intrinsics | None = None
+    intrinsics_source: str = ""
+    final: bool = True
+    submap: int = 0
+    descriptor: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class WorldPrediction:
+    """A prediction as everyone outside sees it: in the world (x forward, y left, z up), corrected as far as is known.
+
+    Attributes:
+        frame, confidence, colors, pose_source, intrinsics, intrinsics_source, final: as of the ``Prediction``.
+        points: (h, w, 3) float32 pointmap in the world; meters if ``metric``, else in a unit that nobody knows.
+        world_from_camera: rigid pose of the camera (optical axes), or None while unknown or not recoverable.
+        pose_covariance: (6, 6) float64 along the world's axes, in its unit and radians, or None.
         metric: whether the unit is the meter.
     """
 
@@ -31,6 +62,9 @@ class Prediction:
     confidence: NDArray[np.float32]
     colors: NDArray[np.uint8]
     world_from_camera: Sim3 | None = None
+    pose_source: str = ""
+    pose_covariance: NDArray[np.float64] | None = None
     intrinsics: Intrinsics | None = None
-    refined: bool = True
+    intrinsics_source: str = ""
+    final: bool = True
     metric: bool = False

@@ -53,6 +53,11 @@ class Sim3:
         object.__setattr__(self, "translation", translation)
 
     @classmethod
+    def rigid(cls, rotation: NDArray[Any], translation: NDArray[Any]) -> Sim3:
+        """A rigid transform: (3, 3) rotation and (3,) translation, scale 1."""
+        return cls(1.0, rotation, translation)
+
+    @classmethod
     def from_matrix(cls, matrix: NDArray[Any]) -> Sim3:
         """From a (4, 4) matrix whose upper left block is ``scale * rotation``."""
         matrix = np.asarray(matrix, dtype=np.float64)
@@ -90,6 +95,15 @@ class Sim3:
         matrix = (self.scale * self.rotation).astype(dtype)
         moved: NDArray[Any] = points @ matrix.T + self.translation.astype(dtype)
         return moved
+
+    def carry(self, source_from_camera: Sim3) -> Sim3:
+        """``target_from_camera`` of a camera in the source frame; it stays rigid whatever the scale between them."""
+        moved = self @ source_from_camera
+        return Sim3(1.0, moved.rotation, moved.translation)
+
+    def is_identity(self) -> bool:
+        """Whether it changes nothing, exactly."""
+        return self.scale == 1.0 and not self.translation.any() and bool((self.rotation == np.eye(3)).all())
 
     def rotation_angle(self) -> float:
         """Angle of the rotation in radians, in [0, pi]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,29 +32,33 @@ class StampedPose:
         index: the frame's running number.
         stamp: time of the image in integer nanoseconds.
         camera: name of the camera's optical frame.
-        world_from_camera: rigid pose (optical axes).
-        refined: whether it comes from the final pointmap of the frame.
+        target_from_camera: rigid pose (optical axes) in the frame that the trajectory's owner states.
+        final: whether no better one of this frame will come.
     """
 
     index: int
     stamp: int
     camera: str
-    world_from_camera: Sim3
-    refined: bool = True
+    target_from_camera: Sim3
+    final: bool = True
 
     @classmethod
     def of(cls, prediction: Prediction) -> StampedPose:
-        """The pose of a prediction that has one."""
-        if prediction.world_from_camera is None:
+        """The pose of a prediction that has one, in its submap."""
+        if prediction.submap_from_camera is None:
             raise GeometryError("pose of a prediction", got="None", expected="a prediction whose pose is known")
         frame = prediction.frame
-        return cls(frame.index, frame.stamp, frame.camera, prediction.world_from_camera, prediction.refined)
+        return cls(frame.index, frame.stamp, frame.camera, prediction.submap_from_camera, prediction.final)
+
+    def seen_from(self, target_from_source: Sim3) -> StampedPose:
+        """The same camera in another frame; its pose stays rigid, whatever the scale between the frames."""
+        return dataclasses.replace(self, target_from_camera=target_from_source.carry(self.target_from_camera))
 
 
 class Trajectory(Sequence[StampedPose]):
     """Poses in the order in which their frames first came.
 
-    A frame has one pose: a refined one replaces the immediate one, never the other way. When ``max_poses`` is
+    A frame has one pose: a final one replaces an early one, never the other way. When ``max_poses`` is
     reached, the oldest tenth is dropped.
 
     Raises:
@@ -74,7 +79,7 @@ class Trajectory(Sequence[StampedPose]):
         """Add the pose of a frame, or replace the one it has when that is not better."""
         place = self._places.get((pose.index, pose.stamp))
         if place is not None:
-            if pose.refined or not self._poses[place].refined:
+            if pose.final or not self._poses[place].final:
                 self._poses[place] = pose
             return
         if len(self._poses) >= self.max_poses:
@@ -160,7 +165,7 @@ class CameraPath:
 
     def pose(self, index: int) -> Sim3:
         """``world_from_camera`` of one pose."""
-        return Sim3(1.0, self.rotations[index], self.positions[index])
+        return Sim3.rigid(self.rotations[index], self.positions[index])
 
     def at(self, stamp: int, max_gap: int) -> Sim3 | None:
         """``world_from_camera`` nearest to a stamp, or None when it is more than ``max_gap`` nanoseconds away."""

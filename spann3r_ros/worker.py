@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from spann3r_ros.errors import ConfigError, Spann3rError
 from spann3r_ros.frame import Frame
-from spann3r_ros.prediction import Prediction
+from spann3r_ros.prediction import WorldPrediction
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ POLICIES = ("latest", "all")
 class FrameProcessor(Protocol):
     """What a worker drives: a ``Reconstruction``."""
 
-    def process(self, frame: Frame) -> list[Prediction]:
+    def process(self, frame: Frame) -> list[WorldPrediction]:
         """Take one frame, return what is now known."""
         ...
 
@@ -160,7 +160,7 @@ class Worker:
     def __init__(
         self,
         reconstruction: FrameProcessor,
-        deliver: Callable[[Frame, list[Prediction]], None],
+        deliver: Callable[[Frame, list[WorldPrediction]], None],
         fail: Callable[[Frame, Exception], None],
         policy: str = "latest",
         size: int = 32,

@@ -6,10 +6,12 @@ import pytest
 
 from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters, to_mapping
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.models.registry import parameter_groups
+from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 
 
 def test_every_parameter_is_described_and_its_default_allowed() -> None:
-    entries = list(parameters(NodeConfig))
+    entries = list(parameters(NodeConfig, parameter_groups()))
     assert len({entry.name for entry in entries}) == len(entries) > 40
     for entry in entries:
         assert entry.help.endswith("."), entry.name
@@ -17,9 +19,10 @@ def test_every_parameter_is_described_and_its_default_allowed() -> None:
 
 
 def test_names_and_values_go_both_ways() -> None:
-    config = from_mapping(NodeConfig, {"memory.working_frames": 3, "device": "cpu", "image_topics": ["a", "b"]})
-    assert (config.memory.working_frames, config.device, config.image_topics) == (3, "cpu", ["a", "b"])
-    assert from_mapping(NodeConfig, to_mapping(config)) == config
+    values = {"memory.working_frames": 3, "device": "cpu", "image_topics": ["a", "b"]}
+    config = from_mapping(NodeConfig, values, parameter_groups())
+    assert (config.of(Spann3rParameters).working_frames, config.device, config.image_topics) == (3, "cpu", ["a", "b"])
+    assert from_mapping(NodeConfig, to_mapping(config), parameter_groups()) == config
     assert NodeConfig().image_topics is not NodeConfig().image_topics
 
 
@@ -41,7 +44,7 @@ def test_names_and_values_go_both_ways() -> None:
 )
 def test_wrong_values_are_refused_with_the_range(name: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        from_mapping(Config, {name: value})
+        from_mapping(Config, {name: value}, parameter_groups())
 
 
 def test_whole_numbers_pass_for_real_ones() -> None:
@@ -49,6 +52,20 @@ def test_whole_numbers_pass_for_real_ones() -> None:
 
 
 def test_the_node_has_all_parameters_of_a_reconstruction() -> None:
-    node = {entry.name: entry for entry in parameters(NodeConfig)}
-    for entry in parameters(Config):
+    node = {entry.name: entry for entry in parameters(NodeConfig, parameter_groups())}
+    for entry in parameters(Config, parameter_groups()):
         assert dataclasses.replace(node[entry.name]) == entry
+
+
+def test_a_family_brings_a_group_of_its_own() -> None:
+    groups = {entry.name.partition(".")[0] for entry in parameters(Config, parameter_groups())}
+    assert {"memory", "dust3r", "map", "pose"} <= groups
+    assert "memory.working_frames" not in {entry.name for entry in parameters(Config)}
+    config = Config()
+    config.of(Spann3rParameters).working_frames = 7
+    assert config.of(Spann3rParameters).working_frames == 7 and to_mapping(config)["memory.working_frames"] == 7
+
+
+def test_a_value_that_is_called_otherwise_now_is_refused_with_its_name() -> None:
+    with pytest.raises(ConfigError, match=r"got 'organised'; expected str filtered .*It is called 'organized' now"):
+        from_mapping(NodeConfig, {"cloud": "organised"})

@@ -4,29 +4,37 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
 from tiny_models import random_frames, tiny_config, tiny_network
+from wall_network import write_wall_checkpoint
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import DataError, FrameError, MemoryMismatchError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
+from spann3r_ros.geometry.camera import depth_from_pointmap
+from spann3r_ros.mapping.corrections import Correction
+from spann3r_ros.mapping.map import Map
+from spann3r_ros.models.base import ModelStream
 from spann3r_ros.models.pointmap import Pointmap
 from spann3r_ros.models.spann3r.model import Spann3r
+from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.sim3 import Sim3
+from spann3r_ros.streaming.loading import load_stream
 
 
 def make(output: str = "refined", **network: object) -> Reconstruction:
     config = tiny_config()
     config.output = output
     config.map.min_confidence = 0.0
-    return Reconstruction(Spann3r(tiny_network(**network), config, "random"), config)  # type: ignore[arg-type]
+    return Reconstruction(ModelStream(Spann3r(tiny_network(**network), config, "random")), config)  # type: ignore[arg-type]
 
 
 def test_points_are_the_model_s_in_ros_axes() -> None:
     frames, reconstruction = random_frames(4), make()
-    model, memory = reconstruction.model, reconstruction.model.new_memory()
-    expected = [answer for frame in frames for answer in model.step(frame, memory)] + model.flush(memory)
+    stream = ModelStream(reconstruction.model)
+    expected = [answer for frame in frames for answer in stream.step(frame)] + stream.flush()
     found = [answer for frame in frames for answer in reconstruction.process(frame)] + reconstruction.flush()
     assert [answer.frame for answer in found] == frames
     for ours, theirs in zip(found, expected, strict=True):
@@ -52,7 +60,7 @@ class Corridor:
     def pose(self, number: int) -> Sim3:
         angle = 0.05 * number
         turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
-        return Sim3(1.0, turn, np.array([0.2 * number, 0.0, 0.1 * number]))
+        return Sim3.rigid(turn, np.array([0.2 * number, 0.0, 0.1 * number]))
 
     def pointmap(self, branch: int, layers: dict, grid: tuple[int, int]) -> Pointmap:  # type: ignore[type-arg]
         real = self._original(branch, layers, grid)
@@ -116,7 +124,7 @@ def test_a_reset_begins_a_new_world() -> None:
     revision = reconstruction.map.revision
     reconstruction.reset()
     assert len(reconstruction.map) == 0 and len(reconstruction.trajectory) == 0
-    assert reconstruction.map.revision > revision and reconstruction.statistics().offered == 0
+    assert reconstruction.map.revision > revision and reconstruction.status().offered == 0
     again = [answer.points for frame in frames for answer in reconstruction.process(frame)]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
@@ -149,22 +157,22 @@ def test_what_cannot_be_continued_leaves_everything_as_it_was(tmp_path: Path) ->
         reconstruction.process(frame)
         stranger.process(frame)
     stranger.save(tmp_path / "other")
-    points, memory = len(reconstruction.map), reconstruction.memory
+    points, stream = len(reconstruction.map), reconstruction._stream
     with pytest.raises(MemoryMismatchError, match="another network"):
         reconstruction.load(tmp_path / "other")
     with pytest.raises(DataError, match="no saved map"):
         reconstruction.load(tmp_path / "nowhere")
-    assert len(reconstruction.map) == points and reconstruction.memory is memory
+    assert len(reconstruction.map) == points and reconstruction._stream is stream
 
 
 def test_a_refused_frame_changes_nothing() -> None:
     reconstruction, frames = make(), random_frames(3)
     for frame in frames:
         reconstruction.process(frame)
-    revision, statistics = reconstruction.map.revision, repr(reconstruction.statistics())
+    revision, statistics = reconstruction.map.revision, repr(reconstruction.status())
     with pytest.raises(FrameError):
         reconstruction.process(Frame(9, 9, "camera", np.zeros((1, 5000, 3), np.uint8)))
-    assert reconstruction.map.revision == revision and repr(reconstruction.statistics()) == statistics
+    assert reconstruction.map.revision == revision and repr(reconstruction.status()) == statistics
 
 
 def test_closing_releases_the_model() -> None:
@@ -177,3 +185,124 @@ def test_closing_releases_the_model() -> None:
 def test_a_missing_checkpoint_is_reported_when_making_one_from_parameters(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"nothing\.pth"):
         Reconstruction.from_config(Config(checkpoint=str(tmp_path / "nothing.pth")))
+
+
+class Once:
+    """A corrector that moves submap 0 when it sees a certain frame."""
+
+    def __init__(self, frame: int, world_from_submap: Sim3) -> None:
+        self.frame, self.place = frame, world_from_submap
+
+    def observe(self, prediction: Prediction, world: Map) -> list[Correction]:
+        assert world.submap(prediction.submap).poses[-1].index == prediction.frame.index
+        if prediction.frame.index != self.frame:
+            return []
+        return [Correction(prediction.submap, self.place, "a test")]
+
+    def clear(self) -> None:
+        self.frame = -1
+
+
+TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "correction",
+    [
+        Sim3(translation=np.array([0.0, 10.0, 0.0])),
+        Sim3.rigid(TURN, np.zeros(3)),
+        Sim3(2.0),
+        Sim3(0.5, TURN, np.array([1.0, -2.0, 3.0])),
+    ],
+    ids=["translation", "rotation", "scale", "all"],
+)
+def test_a_correction_carries_what_was_and_what_comes(correction: Sim3, tmp_path: Path) -> None:
+    camera = Intrinsics(60.0, 60.0, 31.5, 23.5, 64, 48)
+    plain, corrected = make(), make()
+    for reconstruction in (plain, corrected):
+        Corridor(reconstruction, camera)
+        reconstruction.config.map.voxel_size = 1e-3  # so fine that every point is its own voxel
+    corrected.correctors.append(Once(2, correction @ ROS_FROM_OPTICAL))
+    frames = [Frame(f.index, f.stamp, "camera", f.image, camera) for f in random_frames(6)]
+    before = [answer for frame in frames for answer in plain.process(frame)]
+    after = [answer for frame in frames for answer in corrected.process(frame)]
+
+    # What is published: frames before the correction as they were, that one and all later ones moved.
+    for number, (one, other) in enumerate(zip(before, after, strict=True)):
+        assert one.world_from_camera is not None and other.world_from_camera is not None
+        moved = correction if number >= 2 else Sim3()
+        np.testing.assert_allclose(other.points, moved.apply(one.points), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            other.world_from_camera.matrix(), moved.carry(one.world_from_camera).matrix(), atol=1e-6
+        )
+        assert one.pose_covariance is not None and other.pose_covariance is not None
+        np.testing.assert_allclose(
+            np.trace(other.pose_covariance[:3, :3]),
+            moved.scale**2 * np.trace(one.pose_covariance[:3, :3]),
+            rtol=1e-6,
+        )
+    # The path: all of it.
+    for mine, theirs in zip(plain.trajectory, corrected.trajectory, strict=True):
+        np.testing.assert_allclose(
+            theirs.target_from_camera.matrix(), correction.carry(mine.target_from_camera).matrix(), atol=1e-6
+        )
+    # The map: all of it, and it agrees with what is published of a later frame.
+    assert_same_points(correction.apply(plain.map.cloud().points), corrected.map.cloud().points)
+    assert_contains(corrected.map.cloud().points, after[-1].points.reshape(-1, 3))
+    # Depth of a frame follows the scale.
+    assert after[-1].world_from_camera is not None and before[-1].world_from_camera is not None
+    depths = [depth_from_pointmap(a.points, a.world_from_camera) for a in (before[-1], after[-1])]
+    np.testing.assert_allclose(depths[1], correction.scale * depths[0], rtol=1e-4)
+    # A saved map, loaded elsewhere, goes on in the corrected world.
+    corrected.save(tmp_path / "map")
+    resumed = make()
+    resumed.config.map.voxel_size = 1e-3
+    resumed.load(tmp_path / "map")
+    assert_same_points(resumed.map.cloud().points, corrected.map.cloud().points)
+    assert [p.target_from_camera.translation.tolist() for p in resumed.trajectory] == [
+        p.target_from_camera.translation.tolist() for p in corrected.trajectory
+    ]
+    np.testing.assert_array_equal(
+        resumed.map.submap(0).world_from_submap.matrix(), corrected.map.submap(0).world_from_submap.matrix()
+    )
+
+
+def assert_same_points(one: np.ndarray, other: np.ndarray) -> None:
+    assert abs(len(one) - len(other)) <= len(one) // 100  # voxels of a moved grid are cut elsewhere
+    assert_contains(one, other)
+    assert_contains(other, one)
+
+
+def assert_contains(cloud: np.ndarray, points: np.ndarray) -> None:
+    distances, _ = KDTree(cloud).query(points)
+    assert distances.max() < 5e-3
+
+
+def test_a_reset_forgets_corrections() -> None:
+    reconstruction = make()
+    corrector = Once(0, Sim3(2.0))
+    reconstruction.correctors.append(corrector)
+    reconstruction.map.move(0, Sim3(2.0))
+    reconstruction.reset()
+    assert corrector.frame == -1
+    np.testing.assert_array_equal(reconstruction.map.submap(0).world_from_submap.matrix(), ROS_FROM_OPTICAL.matrix())
+
+
+def test_a_world_saved_by_the_version_before_goes_on(tmp_path: Path, golden: Path) -> None:
+    """The recording holds what that version answered, and its map and path, when it went on itself."""
+    write_wall_checkpoint(tmp_path / "wall.safetensors")
+    config = tiny_config()
+    config.map.voxel_size, config.map.max_points = 0.2, 2000
+    config.checkpoint, config.device = str(tmp_path / "wall.safetensors"), "cpu"
+    reconstruction = Reconstruction(load_stream(config), config)
+    saved = golden.parent / "saved_map_1"
+    reconstruction.load(saved / "map")
+    answers = [answer for frame in random_frames(9)[6:] for answer in reconstruction.process(frame)]
+    with np.load(saved / "continued.npz") as recorded:
+        # The weights are made anew by least squares, to a few digits.
+        np.testing.assert_allclose(
+            np.stack([answer.points[::6, ::6] for answer in answers]), recorded["points"], atol=2e-2
+        )
+        path = np.array([pose.target_from_camera.translation for pose in reconstruction.trajectory])
+        np.testing.assert_allclose(path, recorded["path"], atol=2e-2)
+        assert abs(len(reconstruction.map) - len(recorded["cloud"])) < 10

@@ -8,17 +8,17 @@ from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import StampedPose, Trajectory
 
 
-def pose(index: int, x: float = 0.0, refined: bool = True, stamp: int | None = None) -> StampedPose:
+def pose(index: int, x: float = 0.0, final: bool = True, stamp: int | None = None) -> StampedPose:
     return StampedPose(
-        index, index * 100 if stamp is None else stamp, "camera", Sim3(translation=np.array([x, 0, 0])), refined
+        index, index * 100 if stamp is None else stamp, "camera", Sim3(translation=np.array([x, 0, 0])), final
     )
 
 
 def xs(trajectory: Trajectory) -> list[float]:
-    return [entry.world_from_camera.translation[0] for entry in trajectory]
+    return [entry.target_from_camera.translation[0] for entry in trajectory]
 
 
-def test_refined_replaces_immediate_in_its_place_and_never_the_other_way():
+def test_final_replaces_early_in_its_place_and_never_the_other_way():
     trajectory = Trajectory([pose(0, 1.0, False), pose(1, 2.0, False), pose(0, 10.0, True)])
     assert xs(trajectory) == [10.0, 2.0]
     trajectory.insert(pose(0, 99.0, False))
@@ -52,7 +52,7 @@ def test_a_full_one_forgets_its_oldest_part(caplog):
     assert "the oldest 5 dropped" in caplog.text
 
 
-def test_after_forgetting_a_refined_pose_still_finds_its_frame():
+def test_after_forgetting_a_final_pose_still_finds_its_frame():
     trajectory = Trajectory(max_poses=10)
     for index in range(11):
         trajectory.insert(pose(index, float(index), False))
@@ -65,7 +65,14 @@ def test_from_a_prediction():
     image = np.zeros((2, 2, 3), np.uint8)
     arguments = (np.zeros((2, 2, 3), np.float32), np.zeros((2, 2), np.float32), image)
     frame = Frame(3, 12345678901, "left", image)
-    known = StampedPose.of(Prediction(frame, *arguments, Sim3(), refined=False))
-    assert (known.index, known.stamp, known.camera, known.refined) == (3, 12345678901, "left", False)
+    known = StampedPose.of(Prediction(frame, *arguments, Sim3(), final=False))
+    assert (known.index, known.stamp, known.camera, known.final) == (3, 12345678901, "left", False)
     with pytest.raises(GeometryError, match="pose"):
         StampedPose.of(Prediction(frame, *arguments, None))
+
+
+def test_a_pose_seen_from_elsewhere_stays_rigid():
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    moved = pose(1, 2.0).seen_from(Sim3(3.0, turn, np.array([1.0, 0.0, 0.0])))
+    np.testing.assert_allclose(moved.target_from_camera.matrix(), Sim3.rigid(turn, np.array([1.0, 6.0, 0.0])).matrix())
+    assert (moved.index, moved.stamp, moved.camera, moved.final) == (1, 100, "camera", True)

@@ -11,6 +11,7 @@ from tiny_models import random_frames, tiny_config, tiny_network
 
 from spann3r_ros.errors import ConfigError, FrameError, Spann3rError
 from spann3r_ros.frame import Frame
+from spann3r_ros.models.base import ModelStream
 from spann3r_ros.models.spann3r.model import Spann3r
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
@@ -22,7 +23,7 @@ class Gated(Reconstruction):
 
     def __init__(self) -> None:
         config = tiny_config()
-        super().__init__(Spann3r(tiny_network(), config, "random"), config)
+        super().__init__(ModelStream(Spann3r(tiny_network(), config, "random")), config)
         self.gate, self.entered = threading.Semaphore(0), threading.Semaphore(0)
 
     def process(self, frame: Frame) -> list[Prediction]:
@@ -85,7 +86,7 @@ def test_the_policy_all_gives_what_the_library_gives(running: Running) -> None:
     assert running.offer(*frames) == [True] * 6
     running.wait_idle()
     config = tiny_config()
-    library = Reconstruction(Spann3r(tiny_network(), config, "random"), config)
+    library = Reconstruction(ModelStream(Spann3r(tiny_network(), config, "random")), config)
     assert [index for index, _ in running.delivered] == list(range(6))
     for frame, (_, predictions) in zip(frames, running.delivered, strict=True):
         expected = library.process(frame)
@@ -139,7 +140,7 @@ def test_a_reset_during_inference_discards_its_answer_and_what_waits(running: Ru
     running.open(1)
     done.result(20.0)
     assert len(running.delivered) == 2
-    assert running.reconstruction.statistics().offered == 0 and len(running.reconstruction.map) == 0
+    assert running.reconstruction.status().offered == 0 and len(running.reconstruction.map) == 0
     running.open(1)
     running.offer(frames[5])
     running.wait(lambda: len(running.delivered) == 3)

@@ -27,9 +27,9 @@ from spann3r_ros.mapping.map import Map
 from spann3r_ros.memory.spatial import SpatialMemory
 from spann3r_ros.models.checkpoint.reading import read_checkpoint
 from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
-from spann3r_ros.models.dust3r.keywords import architecture_from_config
-from spann3r_ros.models.registry import load_network
+from spann3r_ros.models.loading import load_network
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.spann3r.files import architecture_from_config
 from spann3r_ros.models.spann3r.model import Spann3r
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
 from spann3r_ros.prediction import Prediction
@@ -151,7 +151,7 @@ def _compare_on_recording() -> None:
         model = Spann3r(network, memory_config(config, 48, 80), "recording")
         memory = model.new_memory()
         frames = [Frame(i, i, "camera", image) for i, image in enumerate(recording["images_u8"].numpy())]
-        answers = [answer for frame in frames for answer in model.step(frame, memory) if answer.refined]
+        answers = [answer for frame in frames for answer in model.step(frame, memory) if answer.final]
         maps.append(np.stack([answer.points for answer in answers]))
     error = np.linalg.norm(maps[1] - maps[0], axis=-1) / np.linalg.norm(maps[0], axis=-1)
     print(f"bf16 against fp32 on the recorded sequence: median relative difference {np.median(error):.2e}")
@@ -188,7 +188,9 @@ def _prediction() -> Prediction:
     depth = 1.5 / np.abs(rays).max(axis=-1)
     points = (rays * depth[..., None]).astype(np.float32)
     image = np.zeros((224, 224, 3), np.uint8)
-    return Prediction(Frame(0, 0, "camera", image), points, np.full((224, 224), 0.8, np.float32), image, None, camera)
+    return Prediction(
+        Frame(0, 0, "camera", image), points, np.full((224, 224), 0.8, np.float32), image, intrinsics=camera
+    )
 
 
 def _pose() -> Callable[[], object]:

@@ -11,6 +11,7 @@ import yaml
 
 from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.models.registry import parameter_groups
 
 
 def add_parameter_options(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +30,12 @@ def add_parameter_options(parser: argparse.ArgumentParser) -> None:
 def read_config(arguments: argparse.Namespace) -> Config:
     """The configuration of file and options, the options last; raises ConfigError for what is unknown or wrong."""
     values = read_parameter_file(arguments.config) if arguments.config else {}
-    return from_mapping(Config, {**values, **parse_settings(arguments.set)})
+    return from_mapping(Config, {**values, **parse_settings(arguments.set)}, parameter_groups())
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
     """``NAME=VALUE`` texts as values of the parameters' types."""
-    known = {entry.name: entry for entry in parameters(Config)}
+    known = {entry.name: entry for entry in parameters(Config, parameter_groups())}
     values: dict[str, Any] = {}
     for setting in settings:
         name, separator, text = setting.partition("=")

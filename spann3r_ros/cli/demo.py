@@ -36,7 +36,6 @@ from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.recordings.bag_sequence import load as load_bag
 from spann3r_ros.recordings.sequence import GroundTruth, Sequence
 from spann3r_ros.runs.folder import RunFolder, StoredPointmap
-from spann3r_ros.sim3 import Sim3
 from spann3r_ros.synthetic.recording import Recording
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.walk import EVALUATION_SEED
@@ -188,7 +187,7 @@ def _draw(out: Path, folder: RunFolder, sequence: Sequence) -> None:
     true_cloud = _true_cloud(sequence, truth)
     true_path = [truth.trajectory.pose(index) for index in range(len(truth.trajectory))]
     estimate = folder.camera_path()
-    path = [_moved(true_from_found, estimate.pose(index)) for index in range(len(estimate))]
+    path = [true_from_found.carry(estimate.pose(index)) for index in range(len(estimate))]
     found = folder.cloud().transformed(true_from_found)
     picture = beside(found, true_cloud, path, true_path, ("reconstructed", "true"))
     if not cv2.imwrite(str(out / "demo.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
@@ -219,12 +218,6 @@ def _confident(pointmap: StoredPointmap, min_confidence: float) -> PointCloud:
     """The points of a pointmap that may enter a map."""
     keep = np.isfinite(pointmap.points).all(axis=-1) & (pointmap.confidence >= min_confidence)
     return PointCloud(pointmap.points[keep], pointmap.colors[keep], pointmap.confidence[keep])
-
-
-def _moved(target_from_world: Sim3, world_from_camera: Sim3) -> Sim3:
-    """A camera in another world; its pose stays rigid."""
-    moved = target_from_world @ world_from_camera
-    return Sim3(1.0, moved.rotation, moved.translation)
 
 
 def _metrics(scores: Scores, folder: RunFolder) -> dict[str, Any]:

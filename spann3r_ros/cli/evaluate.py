@@ -112,13 +112,13 @@ def _run_suite(arguments: argparse.Namespace) -> int:
 def _run_embedded(content: dict[str, Any], arguments: argparse.Namespace) -> int:
     """Print the table of the model that ships, or of ``--set checkpoint=FILE``, and keep all its figures."""
     from spann3r_ros.evaluation.shipped_model import Extent, evaluate
-    from spann3r_ros.models.registry import load_model
+    from spann3r_ros.streaming.loading import load_stream
 
     check_keys("suite", content, {"title", "embedded"})
     extent = content["embedded"] or {}
     check_keys("embedded", extent, {field.name for field in dataclasses.fields(Extent)})
     report = evaluate(
-        load_model, read_config(arguments), Extent(**{name: int(value) for name, value in extent.items()})
+        load_stream, read_config(arguments), Extent(**{name: int(value) for name, value in extent.items()})
     )
     table = "\n".join(report.rows()) + "\n"
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,7 @@ from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models import registry
 from spann3r_ros.models.checkpoint import download
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
-from spann3r_ros.models.dust3r.keywords import Architecture
-from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.loading import empty_network, shipped_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,12 +57,12 @@ def list_models() -> int:
         [
             ("NAME", "FAMILY", "FILE", "SIZE", "LICENSE", "WHERE"),
             *(
-                (row.name, row.family, row.file, f"{row.gigabytes} GB", row.license, row.source.address)
-                for row in download.OFFICIAL_FILES.values()
+                (file.name, row.name, file.file, f"{file.gigabytes} GB", file.license, file.source.address)
+                for row, file in registry.official_files().values()
             ),
         ]
     )
-    shipped = registry.shipped_model()
+    shipped = shipped_model()
     print("\nThe model that ships (parameter `checkpoint` empty), Apache-2.0; knows one synthetic apartment only:")
     print(f"  {shipped}" + ("" if shipped.is_file() else " (not in this installation)"))
     return 0
@@ -71,7 +70,7 @@ def list_models() -> int:
 
 def fetch_weights(name: str, folder: Path | None, accepted: bool, sha256: str) -> int:
     """Show the license, ask, download, check."""
-    official = download.official_file(name)
+    official = registry.official_file(name)
     print(f"{official.file} of {official.source.address}, about {official.gigabytes} GB. {official.note}.")
     print(f"License: {download.LICENSES[official.license]}")
     if not accepted:
@@ -101,7 +100,10 @@ def check_file(path: Path, sha256: str | None) -> int:
     rows = [
         ("file", f"{path} ({path.stat().st_size / 1e6:,.1f} MB)"),
         ("family", checkpoint.family),
-        ("architecture", f"{_described(architecture)} (known from {checkpoint.origin})"),
+        (
+            "architecture",
+            f"{registry.family_of(architecture).described(architecture)} (known from {checkpoint.origin})",
+        ),
         ("tensors", f"{len(checkpoint.state)}{left_out}"),
         ("parameters", f"{checkpoint.parameters / 1e6:.2f} M"),
         ("type", ", ".join(f"{name} ({count} tensors)" for name, count in dtypes.items())),
@@ -110,7 +112,7 @@ def check_file(path: Path, sha256: str | None) -> int:
     if sha256 is not None:
         rows.append(("sha256", _checked_hash(checkpoint, sha256)))
     _print_table(rows)
-    load_into(registry.empty_network(architecture), checkpoint)
+    load_into(empty_network(architecture), checkpoint)
     print("Good: every tensor is there, has its shape and finite values.")
     print(f"Use it with the parameters model: {checkpoint.family}, checkpoint: {path.absolute()}")
     return 0
@@ -123,22 +125,6 @@ def _checked_hash(checkpoint: Checkpoint, expected: str) -> str:
         return f"{checkpoint.sha256} (nothing to compare with)"
     source = "the one given" if expected else f"that in {record.name}"
     return f"{download.verify(checkpoint.path, expected or record.read_text().split()[0])} (equals {source})"
-
-
-def _described(architecture: Architecture) -> str:
-    trunk = architecture.trunk if isinstance(architecture, Spann3rArchitecture) else architecture
-    height, width = trunk.image_size
-    parts = [
-        f"encoder {trunk.encoder_depth} x {trunk.encoder_width} ({trunk.encoder_heads} heads)",
-        f"decoders 2 x {trunk.decoder_depth} x {trunk.decoder_width} ({trunk.decoder_heads} heads)",
-        f"{trunk.head} heads",
-        f"patch {trunk.patch_size}",
-        f"images {width} x {height}",
-        "metric" if trunk.metric else "unit unknown",
-    ]
-    if isinstance(architecture, Spann3rArchitecture):
-        parts.insert(2, f"value encoder {architecture.value_depth} x {trunk.encoder_width}")
-    return ", ".join(parts)
 
 
 def _print_table(rows: Sequence[tuple[str, ...]] | Iterator[tuple[str, ...]]) -> None:

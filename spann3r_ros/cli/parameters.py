@@ -12,6 +12,7 @@ import yaml
 
 from spann3r_ros.config import NodeConfig, Parameter, parameters
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.models.registry import parameter_groups
 
 YAML_FILE = Path("config/spann3r.yaml")
 MARKDOWN_FILE = Path("docs/parameters.md")
@@ -48,7 +49,7 @@ def as_yaml() -> str:
     """A parameter file for `--params-file`, every parameter at its default and explained."""
     lines = [f"# {ORIGIN}", "/**:", "  ros__parameters:"]
     group = ""
-    for parameter in parameters(NodeConfig):
+    for parameter in parameters(NodeConfig, parameter_groups()):
         *path, leaf = parameter.name.split(".")
         if path and path[0] != group:
             lines.append(f"    {path[0]}:")
@@ -74,7 +75,7 @@ def as_markdown() -> str:
         "| parameter | type | default | allowed | unit | live | meaning |",
         "|---|---|---|---|---|---|---|",
     ]
-    for parameter in parameters(NodeConfig):
+    for parameter in parameters(NodeConfig, parameter_groups()):
         cells = [
             f"`{parameter.name}`",
             _type_name(parameter),
@@ -96,7 +97,7 @@ def as_markdown() -> str:
 def as_text() -> str:
     """One paragraph per parameter, for the terminal."""
     paragraphs = []
-    for parameter in parameters(NodeConfig):
+    for parameter in parameters(NodeConfig, parameter_groups()):
         head = f"{parameter.name} = {_scalar(parameter.default)}"
         paragraphs.append("\n".join([head, *(f"    {line}" for line in _explanation(parameter))]))
     return "\n".join(paragraphs) + "\n"

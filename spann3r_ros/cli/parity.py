@@ -17,9 +17,9 @@ from spann3r_ros.evaluation.parity import ParityReport, replay_pairs, replay_seq
 from spann3r_ros.models.checkpoint.reading import load_into, read_checkpoint
 from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
 from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
-from spann3r_ros.models.dust3r.keywords import architecture_from_config
 from spann3r_ros.models.dust3r.network import Dust3rNetwork
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.spann3r.files import architecture_from_config
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
 
 

@@ -25,6 +25,7 @@ from spann3r_ros.models.pointmap import View
 from spann3r_ros.models.spann3r.memory import Spann3rMemory
 from spann3r_ros.models.spann3r.model import Spann3r, Step
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
+from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 from spann3r_ros.models.spann3r.unordered import reconstruct_unordered
 from spann3r_ros.prediction import Prediction
 
@@ -107,7 +108,7 @@ def memory_config(config: Mapping[str, Any], height: int, width: int) -> Config:
     settings = Config(output="both", image_height=height, image_width=width)
     for name, value in config.get("memory", {}).items() if isinstance(config.get("memory"), Mapping) else ():
         if name in MEMORY_KEYS:
-            setattr(settings.memory, MEMORY_KEYS[name], value)
+            setattr(settings.of(Spann3rParameters), MEMORY_KEYS[name], value)
     return settings
 
 

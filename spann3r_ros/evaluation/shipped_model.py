@@ -1,6 +1,6 @@
 """How good the model that ships is, on motions it never saw, in the apartment it knows and in rooms it does not.
 
-Every frame goes through ``StreamingModel.step`` as on a robot. Motions come from seeds that training never uses.
+Every frame goes through ``Stream.step`` as on a robot. Motions come from seeds that training never uses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from spann3r_ros.errors import ConfigError, GeometryError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.geometry.pnp import estimate_pose
-from spann3r_ros.models.base import StreamingModel
+from spann3r_ros.models.base import Stream
+from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.synthetic.pinhole import synthetic_camera
@@ -28,7 +29,7 @@ from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.walk import EVALUATION_SEED, STYLES, Trajectories
 
 Array = NDArray[np.float64]
-MakeModel = Callable[[Config], StreamingModel]
+MakeStream = Callable[[Config], Stream]
 
 IMAGE_SIZE = (256, 192)
 """(width, height) of the rendered camera images; the model scales them down itself."""
@@ -154,47 +155,48 @@ class Report:
         return rows
 
 
-def evaluate(make_model: MakeModel, config: Config, extent: Extent) -> Report:
+def evaluate(make_stream: MakeStream, config: Config, extent: Extent) -> Report:
     """Everything that the table of the model that ships says.
 
     Args:
-        make_model: loads the model for a configuration.
+        make_stream: loads the model for a configuration.
         config: which model, and its memory.
         extent: how many sequences, and how long the walks are.
     """
     clips, walks, walk_frames = extent.clips, extent.walks, extent.frames
-    model = make_model(config)
+    stream = make_stream(config)
     apartment = Scene.apartment()
     short = copy.deepcopy(config)
-    short.memory.working_frames, short.memory.long_term_tokens = 1, 0
+    forgetful = short.of(Spann3rParameters)
+    forgetful.working_frames, forgetful.long_term_tokens = 1, 0
     wide = copy.deepcopy(config)
     wide.image_width = wide.image_height = 224
-    random_clips = [clip_errors(model, random_scene(EVALUATION_SEED + i), 1, i) for i in range(max(1, clips // 3))]
+    random_clips = [clip_errors(stream, random_scene(EVALUATION_SEED + i), 1, i) for i in range(max(1, clips // 3))]
     random_walks = [
-        walk_errors(model, random_scene(EVALUATION_SEED + i), 1, walk_frames, i) for i in range(max(1, walks // 3))
+        walk_errors(stream, random_scene(EVALUATION_SEED + i), 1, walk_frames, i) for i in range(max(1, walks // 3))
     ]
     return Report(
-        clips=clip_errors(model, apartment, clips),
-        walks=walk_errors(model, apartment, walks, walk_frames),
-        forgetful=walk_errors(make_model(short), apartment, walks, walk_frames),
+        clips=clip_errors(stream, apartment, clips),
+        walks=walk_errors(stream, apartment, walks, walk_frames),
+        forgetful=walk_errors(make_stream(short), apartment, walks, walk_frames),
         random_clips=Figures(tuple(error for figures in random_clips for error in figures.errors)),
         random_walks=Figures(tuple(error for figures in random_walks for error in figures.errors)),
-        seconds=seconds_per_frame(model, apartment),
-        seconds_224=seconds_per_frame(make_model(wide), apartment),
+        seconds=seconds_per_frame(stream, apartment),
+        seconds_224=seconds_per_frame(make_stream(wide), apartment),
     )
 
 
-def clip_errors(model: StreamingModel, scene: Scene, count: int, first: int = 0, frames: int = 5) -> Figures:
+def clip_errors(stream: Stream, scene: Scene, count: int, first: int = 0, frames: int = 5) -> Figures:
     """Short clips first..first+count of a scene."""
     renderer, trajectories = Renderer(scene), Trajectories(scene)
     motions = [
         trajectories.sample_clip(np.random.default_rng(EVALUATION_SEED + i), frames)
         for i in range(first, first + count)
     ]
-    return Figures(tuple(sequence_errors(model, renderer, motion) for motion in motions))
+    return Figures(tuple(sequence_errors(stream, renderer, motion) for motion in motions))
 
 
-def walk_errors(model: StreamingModel, scene: Scene, count: int, frames: int, first: int = 0) -> Figures:
+def walk_errors(stream: Stream, scene: Scene, count: int, frames: int, first: int = 0) -> Figures:
     """Walks first..first+count of a scene, by a robot and by hand in turn, five frames per second."""
     renderer, trajectories = Renderer(scene), Trajectories(scene)
     styles = sorted(STYLES)
@@ -202,12 +204,12 @@ def walk_errors(model: StreamingModel, scene: Scene, count: int, frames: int, fi
         trajectories.walk(EVALUATION_SEED + i, frames, style=styles[i % len(styles)])
         for i in range(first, first + count)
     ]
-    return Figures(tuple(sequence_errors(model, renderer, motion) for motion in motions))
+    return Figures(tuple(sequence_errors(stream, renderer, motion) for motion in motions))
 
 
-def sequence_errors(model: StreamingModel, renderer: Renderer, motion: Sequence[Sim3]) -> SequenceErrors:
+def sequence_errors(stream: Stream, renderer: Renderer, motion: Sequence[Sim3]) -> SequenceErrors:
     """Send one motion through the model and compare."""
-    predictions = predict(model, renderer, motion)
+    predictions = predict(stream, renderer, motion)
     first_from_world = motion[0].inverse()
     cameras = [first_from_world @ pose for pose in motion]
     predicted, true, found, where = [], [], [], []
@@ -242,25 +244,25 @@ def sequence_errors(model: StreamingModel, renderer: Renderer, motion: Sequence[
     )
 
 
-def predict(model: StreamingModel, renderer: Renderer, motion: Sequence[Sim3]) -> list[Prediction]:
+def predict(stream: Stream, renderer: Renderer, motion: Sequence[Sim3]) -> list[Prediction]:
     """The model's final answer for every frame of a motion, with a new memory."""
-    memory = model.new_memory()
+    stream = stream.fresh()
     camera = synthetic_camera(*IMAGE_SIZE)
     answers: list[Prediction] = []
     for index, pose in enumerate(motion):
         image = renderer.render(pose, camera).image
-        answers += model.step(Frame(index, index * 200_000_000, "camera_optical_frame", image, camera), memory)
-    return answers + model.flush(memory)
+        answers += stream.step(Frame(index, index * 200_000_000, "camera_optical_frame", image, camera))
+    return answers + stream.flush()
 
 
-def seconds_per_frame(model: StreamingModel, scene: Scene, frames: int = 40) -> float:
+def seconds_per_frame(stream: Stream, scene: Scene, frames: int = 40) -> float:
     """Median time of ``step`` over a walk, rendering not counted."""
     renderer, camera = Renderer(scene), synthetic_camera(*IMAGE_SIZE)
-    memory, times = model.new_memory(), []
+    stream, times = stream.fresh(), []
     for index, pose in enumerate(Trajectories(scene).walk(EVALUATION_SEED, frames)):
         frame = Frame(index, index, "camera_optical_frame", renderer.render(pose, camera).image, camera)
         begun = time.perf_counter()
-        model.step(frame, memory)
+        stream.step(frame)
         times.append(time.perf_counter() - begun)
     return float(np.median(times[2:]))
 

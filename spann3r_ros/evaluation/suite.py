@@ -24,6 +24,7 @@ from spann3r_ros.errors import ConfigError, DataError, Spann3rError
 from spann3r_ros.evaluation.protocol import PROTOCOLS, protocol
 from spann3r_ros.evaluation.scores import Scores, evaluate_run
 from spann3r_ros.evaluation.table import Row, Section
+from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.recordings.source import SourceOptions, open_source
 from spann3r_ros.runs.folder import RECORD, Artifacts, RunFolder
 from spann3r_ros.runs.record import RunRecord
@@ -123,7 +124,7 @@ class Suite:
         for entry in content.get("sources") or []:
             suite._add_source(entry, path.parent, output)
         for name, parameters in (content.get("configurations") or {"default": {}}).items():
-            config = from_mapping(Config, parameters or {})
+            config = from_mapping(Config, parameters or {}, parameter_groups())
             suite.configurations[str(name)] = _changed(config)
         if not suite.sources:
             raise ConfigError("suite without sources", got=str(path), expected="a list of paths or walks")
@@ -209,7 +210,7 @@ def run_job(job: Job) -> Outcome:
         sequence = open_source(job.source)
         rules = protocol(job.protocol)
         every = job.every or rules.stride(sequence.layout)
-        config = from_mapping(Config, job.parameters)
+        config = from_mapping(Config, job.parameters, parameter_groups())
         if not _is_done(job, config, every):
             from spann3r_ros.reconstruction import Reconstruction
             from spann3r_ros.runs.offline import OfflineRun

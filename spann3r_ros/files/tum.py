@@ -26,8 +26,8 @@ def write_trajectory(path: Path, trajectory: Iterable[StampedPose]) -> None:
     with replacing_file(path) as draft, draft.open("w") as file:
         file.write(HEADER)
         for pose in trajectory:
-            quaternion = quaternion_from_rotation(pose.world_from_camera.rotation)
-            numbers = (*pose.world_from_camera.translation.tolist(), *quaternion.tolist())
+            quaternion = quaternion_from_rotation(pose.target_from_camera.rotation)
+            numbers = (*pose.target_from_camera.translation.tolist(), *quaternion.tolist())
             file.write(f"{stamp_text(pose.stamp)} {' '.join(map(repr, numbers))}\n")
 
 
@@ -51,7 +51,7 @@ def read_trajectory(path: Path) -> Trajectory:
             numbers = np.array([float(word) for word in words[1:]])
             if numbers.shape != (7,):
                 raise ValueError(f"{len(words)} columns")
-            pose = Sim3(1.0, rotation_from_quaternion(numbers[3:]), numbers[:3])
+            pose = Sim3.rigid(rotation_from_quaternion(numbers[3:]), numbers[:3])
         except (ValueError, GeometryError) as error:
             raise DataError(
                 f"line {number} of {path} ({error})", got=repr(line[:120]), expected="stamp tx ty tz qx qy qz qw"
@@ -69,7 +69,7 @@ def read_camera_path(path: Path) -> CameraPath:
     poses = read_trajectory(path)
     if len(poses) == 0:
         raise DataError(f"no poses in {path}", expected="lines 'stamp tx ty tz qx qy qz qw'")
-    return CameraPath.from_poses([pose.stamp for pose in poses], [pose.world_from_camera for pose in poses])
+    return CameraPath.from_poses([pose.stamp for pose in poses], [pose.target_from_camera for pose in poses])
 
 
 def stamp_text(stamp: int) -> str:

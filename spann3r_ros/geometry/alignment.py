@@ -51,8 +51,8 @@ def umeyama(
         raise GeometryError("pairs of points to align", got=int((weights > 0).sum()), expected=">= 3 of weight > 0")
     share = weights / weights.sum()
     source_mean, target_mean = share @ source, share @ target
-    source_centerd, target_centerd = source - source_mean, target - target_mean
-    covariance = (target_centerd * share[:, None]).T @ source_centerd
+    source_centered, target_centered = source - source_mean, target - target_mean
+    covariance = (target_centered * share[:, None]).T @ source_centered
     left, singular, right = np.linalg.svd(covariance)
     if not singular[1] > 1e-12 * singular[0]:
         raise GeometryError(
@@ -63,7 +63,7 @@ def umeyama(
         )
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
     rotation = (left * signs) @ right
-    variance = float(share @ (source_centerd**2).sum(axis=1))
+    variance = float(share @ (source_centered**2).sum(axis=1))
     scale = float(singular @ signs) / variance if with_scale else 1.0
     return Sim3(scale, rotation, target_mean - scale * (rotation @ source_mean))
 

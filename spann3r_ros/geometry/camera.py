@@ -72,7 +72,7 @@ def scale(intrinsics: Intrinsics, factor: float) -> Intrinsics:
     )
 
 
-def centerd(focal: float, width: int, height: int) -> Intrinsics:
+def centered(focal: float, width: int, height: int) -> Intrinsics:
     """Square pixels, one focal length in pixels, and the principal point at the exact center of the image."""
     return Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
 

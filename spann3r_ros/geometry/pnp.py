@@ -1,4 +1,7 @@
-"""Where a camera stood, from the world pointmap that its image gave (perspective-n-point)."""
+"""Where a camera stood, from the pointmap that its image gave (perspective-n-point).
+
+Here "world" is whatever frame the pointmap is in: a submap's, for the reconstruction.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,15 @@ class PoseEstimate:
         world_from_camera: rigid pose of the camera (optical axes), or None when the points do not tell it.
         reason: why the pose is None, for people; empty when it is known.
         inlier_share: share in [0, 1] of the points used that reproject within the threshold.
+        covariance: (6, 6) of the pose's error, translation before rotation vector, along the world's axes, in its unit
+            and radians; None without a pose. It follows from the residuals as if they were independent, which those of
+            neighboring pixels are not: a lower bound.
     """
 
     world_from_camera: Sim3 | None
     reason: str
     inlier_share: float
+    covariance: Array | None = None
 
 
 def estimate_pose(
@@ -99,11 +106,14 @@ def estimate_pose(
             f"{inlier_share:.0%} of the points agree within {reprojection_error:g} px, {min_inliers:.0%} are needed",
             inlier_share,
         )
-    deviation = refined.position_deviation(rotation, translation) / float(np.median(depth[depth > 0]))
+    covariance = refined.covariance(rotation, translation)
+    deviation = float("inf")
+    if covariance is not None:
+        deviation = float(np.sqrt(np.trace(covariance[:3, :3]))) / float(np.median(depth[depth > 0]))
     if not deviation < MAX_POSITION_DEVIATION:
         return PoseEstimate(None, f"the position is ambiguous by {deviation:.0%} of the points' depth", inlier_share)
-    world_from_camera = Sim3(1.0, rotation.T, center - rotation.T @ translation)
-    return PoseEstimate(world_from_camera, "", inlier_share)
+    world_from_camera = Sim3.rigid(rotation.T, center - rotation.T @ translation)
+    return PoseEstimate(world_from_camera, "", inlier_share, covariance)
 
 
 def upstream_pose(points: NDArray[Any], focal: float) -> PoseEstimate:
@@ -123,7 +133,7 @@ def upstream_pose(points: NDArray[Any], focal: float) -> PoseEstimate:
     if not found:
         return PoseEstimate(None, "no pose explains enough points", 0.0)
     rotation = np.asarray(cv2.Rodrigues(vector)[0], dtype=np.float64)
-    world_from_camera = Sim3(1.0, rotation.T, -rotation.T @ np.asarray(translation, dtype=np.float64).ravel())
+    world_from_camera = Sim3.rigid(rotation.T, -rotation.T @ np.asarray(translation, dtype=np.float64).ravel())
     return PoseEstimate(world_from_camera, "", len(inliers) / len(flat))
 
 
@@ -203,18 +213,22 @@ class _Refinement:
         left, _, right = np.linalg.svd(rotation)  # twenty products of rotations: remove the rounding
         return left @ right, translation
 
-    def position_deviation(self, rotation: Array, translation: Array) -> float:
-        """Standard deviation of the camera's position in world units, were the residuals independent."""
+    def covariance(self, rotation: Array, translation: Array) -> Array | None:
+        """As of ``PoseEstimate``; None when the points do not fix the pose."""
         residuals, _ = self.residuals(rotation, translation)
         scale = self._scale(residuals)
         weights = self._weights(residuals, scale) / self.confidence.mean()
         normal, _ = self._normal_equations(rotation, translation, residuals, weights)
         values, vectors = np.linalg.eigh(normal)
         if values[0] <= 1e-14 * values[-1]:
-            return float("inf")
+            return None
         covariance = scale**2 * (vectors / values) @ vectors.T
-        # The step turns about the camera center, so its translation part is the position's change.
-        return float(np.sqrt(np.trace(covariance[3:, 3:])))
+        # The step turns about the camera center, so its translation part is the position's change. It is one of
+        # camera_from_world along the camera's axes: the pose's own has the other sign, which a covariance does not see.
+        order = [3, 4, 5, 0, 1, 2]
+        turn = np.zeros((6, 6))
+        turn[:3, :3] = turn[3:, 3:] = rotation.T
+        return np.asarray(turn @ covariance[np.ix_(order, order)] @ turn.T)
 
     def _scale(self, residuals: Array) -> float:
         """Standard deviation of the residuals (pixels) from their confidence-weighted median."""

@@ -21,7 +21,7 @@ def usable(prediction: Prediction, min_confidence: float = 0.0, max_range: float
     points = prediction.points
     mask = np.isfinite(points).all(axis=2) & (prediction.confidence >= min_confidence)
     if max_range > 0:
-        pose = prediction.world_from_camera
+        pose = prediction.submap_from_camera
         if pose is None:
             return np.zeros_like(mask)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -31,7 +31,7 @@ def usable(prediction: Prediction, min_confidence: float = 0.0, max_range: float
 
 
 def cloud_from_prediction(prediction: Prediction, min_confidence: float = 0.0, max_range: float = 0.0) -> PointCloud:
-    """The usable points of a prediction, in the world frame and raster order; arguments as of ``usable``."""
+    """The usable points of a prediction, in its submap's frame and raster order; arguments as of ``usable``."""
     pixels = np.flatnonzero(usable(prediction, min_confidence, max_range))
     return PointCloud(
         prediction.points.reshape(-1, 3).take(pixels, axis=0),

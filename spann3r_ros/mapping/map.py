@@ -1,19 +1,28 @@
-"""The world as reconstructed so far: submaps, each with its points and camera poses."""
+"""The world as reconstructed so far: submaps, each with its points and camera poses in a frame of its own."""
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spann3r_ros.config import MapConfig
+from spann3r_ros.errors import GeometryError
+from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.mapping.filters import cloud_from_prediction
 from spann3r_ros.mapping.voxel_grid import VoxelGrid, VoxelUpdate
 from spann3r_ros.point_cloud import PointCloud
-from spann3r_ros.prediction import Prediction
+from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import StampedPose, Trajectory
+
+COARSENESS = 1.25
+"""How far a correction may change the size of a submap's voxels in the world before its points are sorted anew."""
+
+LEAST_SHARE = 0.25
+"""Share of ``max_points`` that a new submap gets at least; the oldest points of the others make room."""
 
 
 @dataclass(eq=False)
@@ -21,107 +30,232 @@ class Submap:
     """A part of the world that is rigid in itself; a correction moves it as a whole.
 
     Attributes:
-        id: its number in the map.
-        world_from_submap: where it lies, and its scale.
-        cloud: its points, in its own frame.
-        poses: of the cameras that saw it; their ``world`` is the submap's frame.
+        id: its number, as the model counts its frames.
+        world_from_submap: where it lies: axes, unit and correction in one.
+        voxels: its points, in its own frame.
+        poses: of the cameras that saw it, ``submap_from_camera``.
     """
 
     id: int
     world_from_submap: Sim3
-    cloud: VoxelGrid
+    voxels: VoxelGrid
     poses: Trajectory
+
+    def cloud(self) -> PointCloud:
+        """Its points in the world."""
+        cloud = self.voxels.cloud()
+        return cloud if self.world_from_submap.is_identity() else cloud.transformed(self.world_from_submap)
 
 
 class Map:
-    """All submaps; one for now. Not thread-safe: it belongs to whoever runs the reconstruction.
+    """All submaps. Not thread-safe: it belongs to whoever runs the reconstruction.
+
+    Points and poses are kept as the model gave them. Where a submap lies is one similarity, so a correction carries
+    what is in the submap and what is still to enter it alike. The first submap begins at ROS axes; a later one where
+    the one before it lies, until a correction knows better.
 
     Args:
         config: sizes and thresholds. The live ones are read at every insertion, so changing them in place is enough.
 
     Attributes:
-        submaps: the parts of the world.
+        submaps: the parts of the world, oldest first.
         revision: grows with every change, so that a reader knows whether its copy is stale.
+        metric: whether the unit of the world is the meter.
+        reason: that of the last correction; empty before the first.
     """
 
     def __init__(self, config: MapConfig) -> None:
         self.config = config
-        grid = VoxelGrid(config.voxel_size, config.max_points)
-        self.submaps = [Submap(0, Sim3(), grid, Trajectory())]
+        self.submaps: list[Submap] = []
+        self.revision = 0
+        self.metric = False
+        self.reason = ""
+        self._voxel_size = config.voxel_size
+        self._trajectory: Trajectory | None = Trajectory()
+        self.open_submap(0)
         self.revision = 0
 
     def __len__(self) -> int:
         """Points in all submaps."""
-        return sum(len(submap.cloud) for submap in self.submaps)
+        return sum(len(submap.voxels) for submap in self.submaps)
+
+    def submap(self, number: int) -> Submap:
+        """The submap of an id; raises GeometryError for one that was never opened."""
+        for submap in reversed(self.submaps):
+            if submap.id == number:
+                return submap
+        raise GeometryError("submap", got=number, expected=f"one of {[submap.id for submap in self.submaps]}")
+
+    def open_submap(self, number: int, world_from_submap: Sim3 | None = None) -> Submap:
+        """Begin a part of the world; without a place it begins where the newest one lies, the first at ROS axes."""
+        if any(submap.id == number for submap in self.submaps):
+            raise GeometryError("number of a new submap", got=number, expected="one that no submap has")
+        if world_from_submap is None:
+            world_from_submap = self.submaps[-1].world_from_submap if self.submaps else ROS_FROM_OPTICAL
+        room = self._make_room()
+        grid = VoxelGrid(self.config.voxel_size / world_from_submap.scale, room)
+        submap = Submap(number, world_from_submap, grid, Trajectory())
+        self.submaps.append(submap)
+        self.revision += 1
+        return submap
 
     def insert(self, prediction: Prediction) -> VoxelUpdate:
         """Take up what a model says about one frame: its usable points and, when known, its pose.
 
-        A frame that is answered twice (immediate and refined) should be inserted once; use ``insert_pose`` for the
-        other answer.
+        A frame that is answered twice is inserted once, with its final answer; ``insert_pose`` takes the other.
+        A prediction that speaks in a frame of which the map knows nothing opens a submap.
 
         Raises:
             GeometryError: the voxel size was set too small for the extent of the map; nothing has changed then.
         """
-        submap = self.submaps[-1]
-        if submap.cloud.voxel_size != self.config.voxel_size:
-            submap.cloud.resize(self.config.voxel_size)
+        submap = self._of(prediction)
+        self._resize_voxels()
         self.insert_pose(prediction)
-        cloud = cloud_from_prediction(prediction, self.config.min_confidence, self.config.max_range)
-        if not _is_identity(submap.world_from_submap):
-            cloud = cloud.transformed(submap.world_from_submap.inverse())
+        max_range = self.config.max_range / submap.world_from_submap.scale
+        cloud = cloud_from_prediction(prediction, self.config.min_confidence, max_range)
         self.revision += 1
-        return submap.cloud.insert(cloud)
+        return submap.voxels.insert(cloud)
 
     def insert_pose(self, prediction: Prediction) -> None:
         """Take up the pose alone, when it is known."""
-        if prediction.world_from_camera is not None:
-            submap = self.submaps[-1]
-            pose = StampedPose.of(prediction)
-            submap.poses.insert(_moved(pose, submap.world_from_submap.inverse()))
-            self.revision += 1
+        submap = self._of(prediction)
+        if prediction.submap_from_camera is None:
+            return
+        pose = StampedPose.of(prediction)
+        submap.poses.insert(pose)
+        if submap is not self.submaps[-1]:
+            self._trajectory = None  # its place is in the middle
+        elif self._trajectory is not None:
+            self._trajectory.insert(pose.seen_from(submap.world_from_submap))
+        self.revision += 1
+
+    def move(self, number: int, world_from_submap: Sim3, reason: str = "") -> None:
+        """Put a submap elsewhere, with all that is in it and all that will enter it.
+
+        Raises:
+            GeometryError: no such submap, or a scale so small that its points leave the addressable space; nothing has
+                changed then.
+        """
+        submap = self.submap(number)
+        before, submap.world_from_submap = submap.world_from_submap, world_from_submap
+        try:
+            self._fit_voxels(submap)
+        except GeometryError:
+            submap.world_from_submap = before
+            raise
+        self._trajectory = None
+        self.reason = reason
+        self.revision += 1
+
+    def in_world(self, prediction: Prediction) -> WorldPrediction:
+        """A prediction as it lies in the world now; the only place where a submap's frame becomes the world's."""
+        place = self.submap(prediction.submap).world_from_submap
+        pose, covariance = prediction.submap_from_camera, prediction.pose_covariance
+        return WorldPrediction(
+            frame=prediction.frame,
+            points=np.asarray(place.apply(prediction.points), dtype=np.float32),
+            confidence=prediction.confidence,
+            colors=prediction.colors,
+            world_from_camera=None if pose is None else place.carry(pose),
+            pose_source=prediction.pose_source,
+            pose_covariance=None if covariance is None else turned_covariance(covariance, place),
+            intrinsics=prediction.intrinsics,
+            intrinsics_source=prediction.intrinsics_source,
+            final=prediction.final,
+            metric=self.metric,
+        )
 
     def cloud(self) -> PointCloud:
-        """All points in the world frame; reads the whole map."""
-        clouds = []
-        for submap in self.submaps:
-            cloud = submap.cloud.cloud()
-            identity = _is_identity(submap.world_from_submap)
-            clouds.append(cloud if identity else cloud.transformed(submap.world_from_submap))
-        if len(clouds) == 1:
-            return clouds[0]
-        return PointCloud(
-            np.concatenate([cloud.points for cloud in clouds]),
-            np.concatenate([cloud.colors for cloud in clouds]),
-            np.concatenate([cloud.confidence for cloud in clouds]),
-        )
+        """All points in the world; reads the whole map."""
+        return PointCloud.joined([submap.cloud() for submap in self.submaps])
 
     def trajectory(self) -> Trajectory:
-        """All poses in the world frame, in the order of the submaps. Not to be changed."""
-        if len(self.submaps) == 1 and _is_identity(self.submaps[0].world_from_submap):
-            return self.submaps[0].poses
-        return Trajectory(
-            (_moved(pose, submap.world_from_submap) for submap in self.submaps for pose in submap.poses),
-            sum(submap.poses.max_poses for submap in self.submaps),
-        )
+        """All poses in the world, in the order of the submaps. Not to be changed.
+
+        A frame that several submaps know has the pose of the newest of them.
+        """
+        if self._trajectory is None:
+            self._trajectory = Trajectory(
+                pose.seen_from(submap.world_from_submap) for submap in self.submaps for pose in submap.poses
+            )
+        return self._trajectory
+
+    def restore(self, submaps: Sequence[Submap], voxel_size: float, revision: int) -> None:
+        """Replace everything by what was saved, newest last; the parameters decide on sizes.
+
+        Args:
+            submaps: at least one.
+            voxel_size: side of their voxels in the world, as they were saved.
+            revision: of the map when it was saved.
+        """
+        self.submaps = list(submaps)
+        self._voxel_size, self.revision, self._trajectory = voxel_size, revision, None
+        for older in self.submaps[:-1]:
+            older.voxels = older.voxels.resized(max(1, len(older.voxels)))
+        self._resize_voxels()
+
+    @property
+    def voxel_size(self) -> float:
+        """Side of a voxel in the unit of the world."""
+        return self._voxel_size
 
     def clear(self) -> None:
         """Begin a new world. The revision goes on growing."""
         del self.submaps[1:]
         submap = self.submaps[0]
-        submap.world_from_submap = Sim3()
-        submap.cloud.clear()
-        submap.poses.clear()
+        if submap.voxels.max_points == self.config.max_points and submap.id == 0:
+            submap.voxels.clear()  # what was taken for it once is not taken anew
+            submap.poses.clear()
+            submap.world_from_submap = ROS_FROM_OPTICAL
+            submap.voxels.resize(self.config.voxel_size)
+        else:
+            self.submaps.clear()
+            self.open_submap(0)
+        self._trajectory, self._voxel_size, self.reason = Trajectory(), self.config.voxel_size, ""
         self.revision += 1
 
+    def _of(self, prediction: Prediction) -> Submap:
+        """The submap that a prediction speaks in."""
+        number = prediction.submap
+        for submap in reversed(self.submaps):
+            if submap.id == number:
+                return submap
+        return self.open_submap(number)
 
-def _is_identity(pose: Sim3) -> bool:
-    return pose.scale == 1.0 and not pose.translation.any() and bool((pose.rotation == np.eye(3)).all())
+    def _make_room(self) -> int:
+        """Most points of a submap that is about to be opened, after the others gave way where they must."""
+        budget, held = self.config.max_points, len(self)
+        room = max(budget - held, int(budget * LEAST_SHARE), 1)
+        surplus = held + room - budget
+        newest = self.submaps[-1] if self.submaps else None
+        for submap in self.submaps:
+            keep = max(1, len(submap.voxels) - max(0, surplus))
+            surplus -= len(submap.voxels) - keep
+            # The newest may still get late answers; the buffers of an older one shrink to its content.
+            if keep < (len(submap.voxels) if submap is newest else submap.voxels.max_points):
+                submap.voxels = submap.voxels.resized(keep)
+        return room
+
+    def _resize_voxels(self) -> None:
+        """Follow a change of the parameter ``voxel_size``."""
+        if self.config.voxel_size != self._voxel_size:
+            sizes = [self.config.voxel_size / submap.world_from_submap.scale for submap in self.submaps]
+            for submap, size in zip(self.submaps, sizes, strict=True):
+                submap.voxels.check_size(size)  # all or none
+            for submap, size in zip(self.submaps, sizes, strict=True):
+                submap.voxels.resize(size)
+            self._voxel_size = self.config.voxel_size
+
+    def _fit_voxels(self, submap: Submap) -> None:
+        """Sort a submap's points anew when a correction made its voxels much larger or smaller in the world."""
+        wanted = self._voxel_size / submap.world_from_submap.scale
+        if not 1 / COARSENESS <= submap.voxels.voxel_size / wanted <= COARSENESS:
+            submap.voxels.resize(wanted)
 
 
-def _moved(pose: StampedPose, target_from_world: Sim3) -> StampedPose:
-    """The pose in another world; a camera pose stays rigid, whatever the scale between the worlds."""
-    if _is_identity(target_from_world):
-        return pose
-    moved = target_from_world @ pose.world_from_camera
-    return dataclasses.replace(pose, world_from_camera=Sim3(1.0, moved.rotation, moved.translation))
+def turned_covariance(covariance: NDArray[np.float64], target_from_source: Sim3) -> NDArray[np.float64]:
+    """Covariance (6, 6) of a pose's translation and rotation vector, along another frame's axes."""
+    turn = np.zeros((6, 6))
+    turn[:3, :3] = target_from_source.scale * target_from_source.rotation
+    turn[3:, 3:] = target_from_source.rotation
+    return np.asarray(turn @ covariance @ turn.T)

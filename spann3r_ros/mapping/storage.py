@@ -9,7 +9,6 @@ manifest.json        versions, sizes and checksums
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -25,17 +24,22 @@ from numpy.typing import NDArray
 from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import DataError, GeometryError
 from spann3r_ros.files.atomic import replacing_folder
+from spann3r_ros.files.checksum import sha256
 from spann3r_ros.files.ply import read_ply, write_ply
 from spann3r_ros.files.tum import read_trajectory, write_trajectory
+from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.mapping.map import Map, Submap
-from spann3r_ros.mapping.voxel_grid import VoxelGrid, Voxels
+from spann3r_ros.mapping.voxel_grid import VoxelGrid, Voxels, moved_voxels
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import StampedPose, Trajectory
 
 __all__ = ["SavedMap", "read_map", "read_ply", "read_trajectory", "write_map", "write_ply", "write_trajectory"]
 
 FORMAT = "spann3r_ros map"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Version 1 kept one submap, whose points and poses were in ROS axes."""
+
 CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST = (
     "map.ply",
     "trajectory.txt",
@@ -108,9 +112,7 @@ def write_map(
             "points": len(world),
             "poses": len(trajectory),
             "notes": dict(notes or {}),
-            "files": {
-                name: {"bytes": (draft / name).stat().st_size, "sha256": _sha256(draft / name)} for name in names
-            },
+            "files": {name: {"bytes": (draft / name).stat().st_size, "sha256": sha256(draft / name)} for name in names},
         }
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     return _saved(path, manifest)
@@ -130,7 +132,7 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
         _check(path / name, expected)
     try:
         with np.load(path / STATE, allow_pickle=False) as state:
-            world = _map_from_state(state, config)
+            world = _map_from_state(state, config, manifest["version"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, GeometryError) as error:
         raise DataError(f"state of the map {path} ({error})", expected="a state.npz of this package") from error
     return world, _saved(path, manifest)
@@ -139,15 +141,16 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
 def _state(world: Map) -> dict[str, NDArray[Any]]:
     """Everything a map knows, as arrays."""
     state: dict[str, NDArray[Any]] = {"revision": np.array(world.revision), "submaps": np.array(len(world.submaps))}
+    state["world_voxel_size"] = np.array(world.voxel_size)
     for number, submap in enumerate(world.submaps):
-        voxels, poses = submap.cloud.voxels(), submap.poses
+        voxels, poses = submap.voxels.voxels(), submap.poses
         entries = {
             "id": np.array(submap.id),
             "scale": np.array(submap.world_from_submap.scale),
             "rotation": submap.world_from_submap.rotation,
             "translation": submap.world_from_submap.translation,
-            "voxel_size": np.array(submap.cloud.voxel_size),
-            "voxel_revision": np.array(submap.cloud.revision),
+            "voxel_size": np.array(submap.voxels.voxel_size),
+            "voxel_revision": np.array(submap.voxels.revision),
             "keys": voxels.keys,
             "mean": voxels.mean,
             "weight": voxels.weight,
@@ -156,44 +159,49 @@ def _state(world: Map) -> dict[str, NDArray[Any]]:
             "pose_index": np.array([pose.index for pose in poses], np.int64),
             "pose_stamp": np.array([pose.stamp for pose in poses], np.int64),
             "pose_camera": np.array([pose.camera for pose in poses], np.str_),
-            "pose_refined": np.array([pose.refined for pose in poses], np.bool_),
-            "pose_rotation": np.array([pose.world_from_camera.rotation for pose in poses]).reshape(-1, 3, 3),
-            "pose_translation": np.array([pose.world_from_camera.translation for pose in poses]).reshape(-1, 3),
+            "pose_refined": np.array([pose.final for pose in poses], np.bool_),
+            "pose_rotation": np.array([pose.target_from_camera.rotation for pose in poses]).reshape(-1, 3, 3),
+            "pose_translation": np.array([pose.target_from_camera.translation for pose in poses]).reshape(-1, 3),
         }
         state.update({f"{number}.{name}": value for name, value in entries.items()})
     return state
 
 
-def _map_from_state(state: Mapping[str, NDArray[Any]], config: MapConfig) -> Map:
+def _map_from_state(state: Mapping[str, NDArray[Any]], config: MapConfig, version: int) -> Map:
     """The map; raises KeyError, ValueError or GeometryError for arrays that are none of ours."""
     world = Map(config)
-    world.revision = int(state["revision"])
-    world.submaps.clear()
+    submaps = []
     for number in range(int(state["submaps"])):
         entries = {name.split(".", 1)[1]: state[name] for name in state if name.startswith(f"{number}.")}
-        voxels = _voxels(entries)
-        voxel_size = float(entries["voxel_size"])
-        grid = VoxelGrid.restore(voxels, voxel_size, config.max_points, int(entries["voxel_revision"]))
-        if len(grid) < len(voxels):
-            logger.warning("the saved map has %d points, max_points keeps the newest %d", len(voxels), len(grid))
-        if voxel_size != config.voxel_size:
-            logger.info("the saved map has voxels of %g, sorted anew into %g", voxel_size, config.voxel_size)
-            grid.resize(config.voxel_size)
-        poses = (
-            StampedPose(int(index), int(stamp), str(camera), Sim3(1.0, rotation, translation), bool(refined))
-            for index, stamp, camera, refined, rotation, translation in zip(
-                *(
-                    entries[f"pose_{name}"]
-                    for name in ("index", "stamp", "camera", "refined", "rotation", "translation")
-                ),
-                strict=True,
-            )
-        )
-        place = Sim3(float(entries["scale"]), entries["rotation"], entries["translation"])
-        world.submaps.append(Submap(int(entries["id"]), place, grid, Trajectory(poses)))
-    if not world.submaps:
+        submaps.append(_submap(entries, config, version))
+    if not submaps:
         raise ValueError("no submap")
+    saved_size = float(state["world_voxel_size"]) if version > 1 else submaps[0].voxels.voxel_size
+    if saved_size != config.voxel_size:
+        logger.info("the saved map has voxels of %g, sorted anew into %g", saved_size, config.voxel_size)
+    world.restore(submaps, saved_size, int(state["revision"]))
     return world
+
+
+def _submap(entries: Mapping[str, NDArray[Any]], config: MapConfig, version: int) -> Submap:
+    place = Sim3(float(entries["scale"]), entries["rotation"], entries["translation"])
+    voxels, voxel_size = _voxels(entries), float(entries["voxel_size"])
+    names = ("index", "stamp", "camera", "refined", "rotation", "translation")
+    columns = (entries[f"pose_{name}"] for name in names)
+    poses = [
+        StampedPose(int(index), int(stamp), str(camera), Sim3.rigid(rotation, translation), bool(final))
+        for index, stamp, camera, final, rotation, translation in zip(*columns, strict=True)
+    ]
+    if version == 1:
+        # A model's own frame has optical axes; what comes next speaks in it.
+        optical_from_ros = ROS_FROM_OPTICAL.inverse()
+        voxels = moved_voxels(voxels, optical_from_ros, voxel_size)
+        poses = [pose.seen_from(optical_from_ros) for pose in poses]
+        place = place @ ROS_FROM_OPTICAL
+    grid = VoxelGrid.restore(voxels, voxel_size, config.max_points, int(entries["voxel_revision"]))
+    if len(grid) < len(voxels):
+        logger.warning("the saved map has %d points, max_points keeps the newest %d", len(voxels), len(grid))
+    return Submap(int(entries["id"]), place, grid, Trajectory(poses))
 
 
 def _voxels(entries: Mapping[str, NDArray[Any]]) -> Voxels:
@@ -218,11 +226,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{path / MANIFEST} is not about a map", expected=f"format '{FORMAT}'")
-    if manifest.get("version") != VERSION:
+    if manifest.get("version") not in READABLE:
         raise DataError(
             f"version of the map {path}",
             got=manifest.get("version"),
-            expected=str(VERSION),
+            expected=" | ".join(map(str, READABLE)),
             next_step=f"It was written by spann3r_ros {manifest.get('package')}: use that version",
         )
     files, known = manifest.get("files"), {CLOUD, TRAJECTORY, STATE, MEMORY}
@@ -240,7 +248,7 @@ def _check(file: Path, expected: Any) -> None:
     if (
         not isinstance(expected, dict)
         or found["bytes"] != expected.get("bytes")
-        or _sha256(file) != expected.get("sha256")
+        or sha256(file) != expected.get("sha256")
     ):
         raise DataError(
             f"{file} is not as it was written",
@@ -254,14 +262,6 @@ def _saved(path: Path, manifest: Mapping[str, Any]) -> SavedMap:
     files = [path / name for name in manifest["files"]] + [path / MANIFEST]
     memory = path / MEMORY if MEMORY in manifest["files"] else None
     return SavedMap(path, files, manifest["points"], manifest["poses"], memory, manifest.get("notes", {}))
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _package_version() -> str:

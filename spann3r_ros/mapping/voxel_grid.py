@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.mapping.voxel_table import VoxelTable
 from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.sim3 import Sim3
 
 AXIS_BITS = 21
 AXIS_LIMIT = 2 ** (AXIS_BITS - 1)
@@ -141,6 +142,15 @@ class VoxelGrid:
         confidence = np.clip(self._weight[slots] / self._count[slots], 0.0, 1.0)
         return PointCloud(mean[:, :3], np.rint(mean[:, 3:]).astype(np.uint8), confidence.astype(np.float32))
 
+    def check_size(self, voxel_size: float) -> None:
+        """Raise GeometryError for what ``resize`` would refuse; reads the whole map."""
+        points = self._mean[self._table.live(), :3]
+        if not voxel_keys(points, _checked_size(voxel_size))[1].all():
+            reach = float(np.abs(points).max())
+            raise GeometryError(
+                "voxel size", got=voxel_size, expected=f"> {reach / AXIS_LIMIT:g} for a map of this extent"
+            )
+
     def resize(self, voxel_size: float) -> None:
         """Sort the content into voxels of another size; reads and writes the whole map.
 
@@ -149,19 +159,18 @@ class VoxelGrid:
         Raises:
             GeometryError: a size that is not positive, or so small that points leave the addressable space.
         """
-        voxel_size = _checked_size(voxel_size)
+        self.check_size(voxel_size)
         old = self.voxels()
-        keys, inside = voxel_keys(old.mean[:, :3], voxel_size)
-        if not inside.all():
-            reach = float(np.abs(old.mean[:, :3]).max())
-            raise GeometryError(
-                "voxel size", got=voxel_size, expected=f"> {reach / AXIS_LIMIT:g} for a map of this extent"
-            )
+        keys, _ = voxel_keys(old.mean[:, :3], voxel_size)
         merged = _united(keys, tuple(old.mean.T), old.weight, old.count, old.seen)
         revision = self.revision
         self.clear()
         self._voxel_size, self.revision = voxel_size, revision
         self._store(merged, np.full(len(merged), -1, np.int64))
+
+    def resized(self, max_points: int) -> VoxelGrid:
+        """A grid of the same content in buffers for ``max_points``; what was seen longest ago stays out."""
+        return VoxelGrid.restore(self.voxels(), self._voxel_size, max_points, self.revision)
 
     def voxels(self) -> Voxels:
         """Everything the grid knows, sorted by key. Reads the whole map."""
@@ -210,6 +219,20 @@ def voxel_keys(points: NDArray[Any], voxel_size: float) -> tuple[NDArray[np.int6
     cells[~inside] = 0.0
     whole = cells.astype(np.int64) + AXIS_LIMIT
     return (whole[:, 0] << 2 * AXIS_BITS) | (whole[:, 1] << AXIS_BITS) | whole[:, 2], inside
+
+
+def moved_voxels(voxels: Voxels, target_from_source: Sim3, voxel_size: float) -> Voxels:
+    """The voxels of a grid in another frame, those that fall together united; side ``voxel_size`` in that frame.
+
+    Raises:
+        GeometryError: points that leave the addressable space.
+    """
+    points = target_from_source.apply(voxels.mean[:, :3])
+    keys, inside = voxel_keys(points, voxel_size)
+    if not inside.all():
+        raise GeometryError("points of a moved grid", got=f"{int((~inside).sum())} out of reach", expected="none")
+    columns = (*points.T, *voxels.mean[:, 3:].T)
+    return _united(keys, columns, voxels.weight, voxels.count, voxels.seen)
 
 
 def heaviest(weight: NDArray[np.float32], number: int) -> NDArray[np.intp]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from spann3r_ros.errors import ConfigError, MemoryMismatchError
-from spann3r_ros.memory_status import MemoryStatistics
+from spann3r_ros.memory_status import MemoryStatus
 
 logger = logging.getLogger(__name__)
 
@@ -225,20 +225,22 @@ class SpatialMemory:
         self._mask[:tokens] = 0
         self._mask[tokens:] = -torch.inf
 
-    def statistics(self) -> MemoryStatistics:
+    def status(self) -> MemoryStatus:
         """Counters, without a look at the device."""
         buffers = (self.keys, self.values, self.directions, self._spare, self.attention, self.age, self._mask)
-        return MemoryStatistics(
+        return MemoryStatus(
             offered=self.offered,
             inserted=self.inserted,
             rejected=self.rejected,
-            working_frames=self.working_frames,
-            long_term_tokens=self.long_term_tokens,
             tokens=self.tokens,
             capacity=self.capacity,
-            prunes=self.prunes,
-            similarity=self.similarity,
             bytes=sum(buffer.numel() * buffer.element_size() for buffer in buffers),
+            counters={
+                "working_frames": self.working_frames,
+                "long_term_tokens": self.long_term_tokens,
+                "prunes": self.prunes,
+                "similarity": self.similarity,
+            },
         )
 
     def tensors(self) -> dict[str, Tensor]:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from spann3r_ros.config import ModelConfig
 from spann3r_ros.errors import ConfigError, FrameError
-from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.family import Architecture
 
 
-def target_size(config: ModelConfig, architecture: Dust3rArchitecture) -> tuple[int, int]:
+def target_size(config: ModelConfig, architecture: Architecture) -> tuple[int, int]:
     """(height, width) in pixels that frames are brought to; raises ConfigError unless a multiple of the patch."""
     height, width, patch = config.image_height, config.image_width, architecture.patch_size
     if height == 0 and width == 0:
@@ -24,7 +24,7 @@ def target_size(config: ModelConfig, architecture: Dust3rArchitecture) -> tuple[
     return height, width
 
 
-def check_pixels(pixels: Tensor, architecture: Dust3rArchitecture) -> None:
+def check_pixels(pixels: Tensor, architecture: Architecture) -> None:
     """Raise FrameError unless ``pixels`` is (B, 3, H, W) floating point, H and W multiples of the patch, finite.
 
     The values are looked at on the host only: on a device that would stop the queue for every frame.

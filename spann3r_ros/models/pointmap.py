@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.prediction import Prediction
+from spann3r_ros.sim3 import Sim3
 
 
 class Pointmap(NamedTuple):
@@ -39,23 +41,49 @@ class View(NamedTuple):
             "camera": self.frame.camera,
             "camera_intrinsics": self.frame.intrinsics and dataclasses.asdict(self.frame.intrinsics),
             "intrinsics": self.intrinsics and dataclasses.asdict(self.intrinsics),
+            "prior": self.frame.prior and self.frame.prior.matrix().tolist(),
         }
 
     @classmethod
     def load(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> View:
         """What ``save`` stored."""
         camera = state["camera_intrinsics"] and Intrinsics(**state["camera_intrinsics"])
-        frame = Frame(state["index"], state["stamp"], state["camera"], tensors["view.image"].numpy(), camera)
+        prior = np.array(state["prior"]) if state.get("prior") else None
+        odom_from_camera = None if prior is None else Sim3.rigid(prior[:3, :3], prior[:3, 3])
+        frame = Frame(
+            state["index"], state["stamp"], state["camera"], tensors["view.image"].numpy(), camera, odom_from_camera
+        )
         intrinsics = state["intrinsics"] and Intrinsics(**state["intrinsics"])
         return cls(frame, tensors["view.colors"].numpy(), intrinsics)
 
 
-def to_prediction(pointmap: Pointmap, view: View, *, refined: bool, metric: bool) -> Prediction:
-    """The first item of a batch as a Prediction on the host; the pose is not known yet."""
+@dataclass(frozen=True, eq=False)
+class EncodedView:
+    """One image after the encoder.
+
+    Attributes:
+        features: (1, P, E) tokens on the model's device.
+        grid: their rows and columns.
+        view: the image.
+    """
+
+    features: Tensor
+    grid: tuple[int, int]
+    view: View
+
+
+def to_prediction(pointmap: Pointmap, view: View, *, final: bool) -> Prediction:
+    """The first item of a batch as a Prediction on the host, in submap 0; the pose is not known yet."""
     points: NDArray[Any] = pointmap.points[0].cpu().numpy()
     confidence: NDArray[Any] = (1.0 - 1.0 / pointmap.confidence[0]).cpu().numpy()
     return Prediction(
-        view.frame, points, confidence, view.colors, intrinsics=view.intrinsics, refined=refined, metric=metric
+        view.frame,
+        points,
+        confidence,
+        view.colors,
+        intrinsics=view.intrinsics,
+        intrinsics_source="camera_info" if view.intrinsics is not None else "",
+        final=final,
     )
 
 

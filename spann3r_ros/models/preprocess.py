@@ -102,7 +102,7 @@ def preprocess(frame: Frame, target: tuple[int, int] | str) -> NetworkImage:
         frame: any image size.
         target: (height, width) in pixels; or one of ``POLICIES``.
 
-            A size keeps the aspect ratio: the largest part of the image that is centerd on the principal point (on the
+            A size keeps the aspect ratio: the largest part of the image that is centered on the principal point (on the
             image when uncalibrated), resized to cover the target, the surplus cut off evenly. An image that has the
             size already passes untouched. A principal point in the outer fifth of the image centers the crop on the
             image instead, since centering on it would throw most of the view away; the intrinsics stay true either way.
@@ -132,7 +132,7 @@ def preprocess(frame: Frame, target: tuple[int, int] | str) -> NetworkImage:
 
 
 def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> Plan:
-    """Plan for any target (height, width): identity when the image has it, else centerd as ``preprocess`` tells."""
+    """Plan for any target (height, width): identity when the image has it, else centered as ``preprocess`` tells."""
     if (height, width) == target:
         whole = Box(0, 0, width, height)
         return Plan(whole, (width, height), whole, LANCZOS)

@@ -1,83 +1,38 @@
-"""The families of networks, one row each, and how a configuration becomes a model that is ready to step.
+"""The families of networks, one row each; whatever lists, recognizes or builds a network reads the rows.
 
-A module of a family is imported when the family is asked for, not before.
+Importing this costs no PyTorch: a family's modules are imported when it is asked for.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import importlib
-import importlib.resources
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
 
-import torch
-from torch import nn
-
-from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError, ConfigError
-from spann3r_ros.models.base import StreamingModel
-from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
-from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
-from spann3r_ros.models.dust3r.keywords import Architecture
-from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.checkpoint.download import OfficialFile
+from spann3r_ros.models.dust3r.family import DUST3R
+from spann3r_ros.models.family import Architecture, Family
+from spann3r_ros.models.spann3r.family import SPANN3R
 
-if TYPE_CHECKING:
-    from importlib.abc import Traversable
-
-DEMO_WEIGHTS = "demo weights"
-"""How ``StreamingModel.weights`` begins for the model that ships: it knows one synthetic apartment and nothing else."""
-
-_SHIPPED = "apartment.safetensors"
-
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Family:
-    """One row of the registry.
-
-    Attributes:
-        name: as in the parameter ``model``.
-        network: ``module:class`` of the network; built from an architecture, it reads no file.
-        model: ``module:class`` of its StreamingModel, made from (network, config, where the weights came from).
-        architecture: of the official weights; its type is that of every network of the family.
-        summary: what it does, in one line.
-        license: of the official weights.
-    """
-
-    name: str
-    network: str
-    model: str
-    architecture: Architecture
-    summary: str
-    license: str
-
-
-FAMILIES = {
+FAMILIES: dict[str, Family] = {
     row.name: row
     for row in (
-        Family(
-            name="spann3r",
-            network="spann3r_ros.models.spann3r.network:Spann3rNetwork",
-            model="spann3r_ros.models.spann3r.model:Spann3r",
-            architecture=Spann3rArchitecture(),
-            summary="a stream of images into one frame, with a spatial memory (Wang and Agapito 2024)",
-            license="CC BY-NC-SA 4.0",
-        ),
-        Family(
-            name="dust3r",
-            network="spann3r_ros.models.dust3r.network:Dust3rNetwork",
-            model="spann3r_ros.models.dust3r.model:Dust3r",
-            architecture=Dust3rArchitecture(),
-            summary="each image against a reference image, without memory (Wang et al. 2024)",
-            license="CC BY-NC-SA 4.0",
-        ),
+        SPANN3R,
+        DUST3R,
     )
 }
+
+FOREIGN = (
+    ("MASt3R", ("enc_blocks.", "downstream_head1.head_local_features.")),
+    ("CUT3R", ("enc_blocks.", "dec_blocks_state.")),
+    ("CUT3R", ("enc_blocks.", "decoder_embed_state.")),
+    ("CUT3R", ("enc_blocks.", "pose_retriever.")),
+    ("Fast3R", ("encoder.enc_blocks.",)),
+    ("Fast3R", ("net.encoder.enc_blocks.",)),
+    ("VGGT or StreamVGGT", ("aggregator.",)),
+    ("Pi3", ("point_decoder.",)),
+    ("CroCo", ("enc_blocks.", "prediction_head.")),
+)
+"""Networks that this version does not run, and what their tensors are called, so that they are refused by name."""
 
 
 def family(name: str) -> Family:
@@ -87,103 +42,63 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
-def load_model(config: Config) -> StreamingModel:
-    """The model that a configuration asks for, its weights loaded, on its device, in its precision.
+def family_of(architecture: Architecture) -> Family:
+    """The row whose networks have architectures of this type; CheckpointError when there is none."""
+    for row in FAMILIES.values():
+        if type(row.architecture) is type(architecture):
+            return row
+    raise CheckpointError("architecture of no known family", got=type(architecture).__name__, expected=_titles())
 
-    Args:
-        config: ``model``, ``checkpoint`` (empty: the model that ships), ``device`` and ``precision`` are used here; the
-            rest is the model's own.
+
+def recognized(names: Collection[str], where: str) -> Family:
+    """The family whose tensors have these names.
 
     Raises:
-        ConfigError: an unknown family, or a device that this machine does not have.
-        CheckpointError: weights that are missing, damaged, unsafe, or of another family.
+        CheckpointError: tensors of a network that this version does not run, or of an unknown one.
     """
-    row = family(config.model)
-    device = pick_device(config.device)
-    with _checkpoint_path(config.checkpoint) as path:
-        checkpoint = read_checkpoint(path)
-        if checkpoint.family != row.name:
+
+    def fits(beginnings: tuple[str, ...]) -> bool:
+        return all(any(name.startswith(beginning) for name in names) for beginning in beginnings)
+
+    own = [row for row in FAMILIES.values() if fits(row.tensors)]
+    best = max(own, key=lambda row: len(row.tensors), default=None)
+    foreign = [(title, beginnings) for title, beginnings in FOREIGN if fits(beginnings)]
+    for title, beginnings in foreign:
+        if best is None or len(beginnings) > len(best.tensors):
             raise CheckpointError(
-                f"{path} holds weights of another family than the parameter 'model' says",
-                got=checkpoint.family,
-                expected=row.name,
-                next_step=f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}",
+                f"{where} looks like weights of {title}",
+                expected=f"weights of {_titles()}",
+                next_step="`python -m spann3r_ros models list` shows the families that this version can run",
             )
-        network = load_network(checkpoint, device, config.precision)
-    weights = config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})"
-    model: StreamingModel = _imported(row.model)(network, config, weights)
-    return model
-
-
-def load_network(checkpoint: Checkpoint, device: torch.device, precision: str = "fp32") -> nn.Module:
-    """The network of a checkpoint in evaluation mode, without gradients.
-
-    In fp32 on the CPU the weights stay mapped from the file: they cost memory once, and the system may drop and re-read
-    their pages. The pointmap heads are fp32 in every precision.
-    """
-    network: Any = empty_network(checkpoint.architecture)
-    load_into(network, checkpoint)
-    network.requires_grad_(False)
-    network.set_precision(_PRECISIONS[precision])
-    ready: nn.Module = network.to(device).eval()
-    return ready
-
-
-def empty_network(architecture: Architecture) -> nn.Module:
-    """A network without memory for its weights (on the meta device), to be given those of a checkpoint."""
-    row = next(row for row in FAMILIES.values() if type(row.architecture) is type(architecture))
-    with torch.device("meta"):
-        network: nn.Module = _imported(row.network)(architecture)
-    return network
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of the parameter ``device``: ``auto`` is CUDA where there is one; ConfigError when there is none."""
-    present = torch.cuda.is_available()
-    if name == "cuda" and not present:
-        built = torch.version.cuda
-        raise ConfigError(
-            "parameter 'device'",
-            got="cuda",
-            expected="auto or cpu, because PyTorch finds no CUDA device here",
-            next_step=(
-                f"This PyTorch ({torch.__version__}) is built for CUDA {built}: check the driver with nvidia-smi"
-                if built
-                else f"This PyTorch ({torch.__version__}) is built without CUDA: install one that has it"
-            ),
-        )
-    return torch.device("cuda" if present and name != "cpu" else "cpu")
-
-
-def release_device_memory() -> None:
-    """Give back to the device what PyTorch keeps for tensors that are gone; nothing to do on the CPU."""
-    gc.collect()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
-
-
-def shipped_model() -> Traversable:
-    """Where the model that ships is, in the package; whether it is there, ``is_file()`` tells."""
-    return importlib.resources.files("spann3r_ros.models") / "weights" / _SHIPPED
-
-
-@contextlib.contextmanager
-def _checkpoint_path(checkpoint: str) -> Iterator[Path]:
-    """The file of the parameter ``checkpoint``; for an empty one that which ships in the package."""
-    if checkpoint:
-        yield Path(checkpoint).expanduser()
-        return
-    shipped = shipped_model()
-    if not shipped.is_file():
+    if best is None:
+        known = " or ".join(f"{' and '.join(row.tensors)} ({row.title})" for row in FAMILIES.values())
         raise CheckpointError(
-            "this installation has no model of its own",
-            got=f"no file {shipped}",
-            next_step="Set the parameter `checkpoint`; `python -m spann3r_ros models list` shows where weights are",
+            f"{where} holds weights of an unknown network",
+            got=f"{len(names)} tensors: {', '.join(list(names)[:5])}, ...",
+            expected=f"names that begin with {known}",
+            next_step="Fetch it again: `python -m spann3r_ros models fetch NAME` (`models list` shows the names)",
         )
-    with importlib.resources.as_file(shipped) as path:
-        yield path
+    return best
 
 
-def _imported(where: str) -> Any:
-    module, name = where.split(":")
-    return getattr(importlib.import_module(module), name)
+def official_files() -> dict[str, tuple[Family, OfficialFile]]:
+    """Official weights of all families by the name that ``models fetch`` takes."""
+    return {file.name: (row, file) for row in FAMILIES.values() for file in row.files}
+
+
+def official_file(name: str) -> OfficialFile:
+    """Official weights by name; CheckpointError with the names for an unknown one."""
+    known = official_files()
+    if name not in known:
+        raise CheckpointError("no official weights of that name", got=repr(name), expected=" | ".join(known))
+    return known[name][1]
+
+
+def parameter_groups() -> tuple[type, ...]:
+    """The families' own parameters, in the order of the rows."""
+    return tuple(row.parameters for row in FAMILIES.values() if row.parameters is not None)
+
+
+def _titles() -> str:
+    """Who can run, for an error."""
+    return " or ".join(row.title for row in FAMILIES.values())

@@ -112,7 +112,7 @@ def write_growing_map(
         grown.append(cloud)
         if number % every:
             continue
-        grown = [_joined(grown)]
+        grown = [PointCloud.joined(grown)]
         picture = render(grown[0], view, scenery.camera, 2, scenery.ceiling)
         picture = draw_path(picture, cameras[: number + 1], view, scenery.camera)
         pictures.append(Image.fromarray(cv2.resize(picture, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)))
@@ -121,11 +121,3 @@ def write_growing_map(
             picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for picture in pictures
         ]
         palette[0].save(path, save_all=True, append_images=palette[1:], duration=120, loop=0, optimize=True)
-
-
-def _joined(clouds: Sequence[PointCloud]) -> PointCloud:
-    return PointCloud(
-        np.concatenate([cloud.points for cloud in clouds]),
-        np.concatenate([cloud.colors for cloud in clouds]),
-        np.concatenate([cloud.confidence for cloud in clouds]),
-    )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.geometry.camera import centerd
+from spann3r_ros.geometry.camera import centered
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
 
@@ -19,7 +19,7 @@ def look_at(eye: NDArray[np.float64], target: NDArray[np.float64]) -> Sim3:
     up = np.array([0.0, 0.0, 1.0]) if abs(forward[2]) < 0.999 else np.array([1.0, 0.0, 0.0])
     right = np.cross(forward, up)
     right /= np.linalg.norm(right)
-    return Sim3(1.0, np.column_stack([right, np.cross(forward, right), forward]), eye)
+    return Sim3.rigid(np.column_stack([right, np.cross(forward, right), forward]), eye)
 
 
 def overview(cloud: PointCloud, azimuth: float, elevation: float, width: int = 640, height: int = 480) -> Sim3:
@@ -40,7 +40,7 @@ def overview(cloud: PointCloud, azimuth: float, elevation: float, width: int = 6
 
 def default_camera(width: int = 640, height: int = 480) -> Intrinsics:
     """A pinhole of 50 degrees across the shorter side."""
-    return centerd(min(width, height) / 2 / np.tan(np.radians(25.0)), width, height)
+    return centered(min(width, height) / 2 / np.tan(np.radians(25.0)), width, height)
 
 
 def render(

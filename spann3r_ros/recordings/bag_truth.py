@@ -180,7 +180,7 @@ def _add_pose(content: _Content, decoded: Any, message: RawMessage) -> None:
 def _pose(position: Any, orientation: Any) -> Sim3:
     """Rigid transform of a message's parts; raises GeometryError for NaN or a quaternion of norm 0."""
     q = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
-    return Sim3(1.0, rotation_from_quaternion(q), np.array([position.x, position.y, position.z]))
+    return Sim3.rigid(rotation_from_quaternion(q), np.array([position.x, position.y, position.z]))
 
 
 def _stamp(transform: Any) -> int:

@@ -104,7 +104,7 @@ class _Writer:
         path = self._truth.trajectory if self._truth else None
         while path is not None and self.poses < len(path) and (until is None or path.stamps[self.poses] <= until):
             stamp, pose = int(path.stamps[self.poses]), path.pose(self.poses)
-            world_from_camera = Sim3(1.0, pose.rotation, pose.translation * self._meters)
+            world_from_camera = Sim3.rigid(pose.rotation, pose.translation * self._meters)
             self._bag.pose(POSE_TOPIC, stamp, WORLD, world_from_camera)
             self._bag.transforms(stamp, [(WORLD, self._camera, world_from_camera)])
             self.poses += 1

@@ -91,7 +91,7 @@ def _read_truth(path: Path, body_from_camera: Sim3) -> CameraPath:
         raise DataError(f"numbers in {path}", got=error, expected="position and quaternion") from error
     rotations = rotation_from_quaternion(numbers[:, [4, 5, 6, 3]])
     poses = [
-        Sim3(1.0, rotation, position) @ body_from_camera
+        Sim3.rigid(rotation, position) @ body_from_camera
         for rotation, position in zip(rotations, numbers[:, :3], strict=True)
     ]
     return CameraPath.from_poses(stamps, poses)

@@ -229,7 +229,7 @@ def path_of(stamps: list[int], matrices: list[NDArray[np.float64]]) -> CameraPat
 def _rigid(matrix: NDArray[np.float64]) -> Sim3:
     """Pose whose rotation, rounded in a text file, is made orthonormal again."""
     left, _, right = np.linalg.svd(matrix[:3, :3])
-    return Sim3(1.0, left @ right, matrix[:3, 3])
+    return Sim3.rigid(left @ right, matrix[:3, 3])
 
 
 def natural_order(path: Path) -> tuple[object, ...]:

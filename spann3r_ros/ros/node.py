@@ -26,6 +26,7 @@ from rclpy.timer import Timer
 
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.msg import ReconstructionStatus
+from spann3r_ros.reconstruction import parameter_groups
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.clock import on_backward_jump
 from spann3r_ros.ros.diagnostics import diagnostics_message
@@ -58,7 +59,7 @@ class Spann3rNode(LifecycleNode):
         self._watchdog: Watchdog | None = None
         self._problem = ""  # why the last configure failed
         self._log = LogForwarding(self.get_logger())
-        self._node_parameters = NodeParameters(self, self._on_live_change)
+        self._node_parameters = NodeParameters(self, parameter_groups(), self._on_live_change)
         self._config = self._node_parameters.config
         self._map_services = MapServices(self, self._config, lambda: self._session)
         self._status = self.create_publisher(ReconstructionStatus, "~/status", qos.live())

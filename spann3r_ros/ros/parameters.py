@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.validate_topic_name import validate_topic_name
 
-from spann3r_ros.config import NodeConfig, Parameter, parameters
+from spann3r_ros.config import NodeConfig, Parameter, assign, from_mapping, parameters
 from spann3r_ros.errors import ConfigError
 
 # Declared by rclpy itself, or by its publishers and subscriptions once they exist.
@@ -47,6 +47,7 @@ class NodeParameters:
 
     Args:
         node: where they are declared. A wrong override does not raise: the default is kept, ``problems`` tells.
+        groups: the families' own parameters.
         changed: called with the names of live parameters after they changed.
 
     Attributes:
@@ -55,10 +56,10 @@ class NodeParameters:
         locked: whether only live parameters may change (while the node is configured).
     """
 
-    def __init__(self, node: Node, changed: Callable[[set[str]], None]) -> None:
+    def __init__(self, node: Node, groups: Sequence[type], changed: Callable[[set[str]], None]) -> None:
         self._node, self._changed = node, changed
-        self._known = {parameter.name: parameter for parameter in parameters(NodeConfig)}
-        self.config = NodeConfig()
+        self._known = {parameter.name: parameter for parameter in parameters(NodeConfig, groups)}
+        self.config = from_mapping(NodeConfig, {}, groups)
         self.problems: dict[str, str] = {}
         self.locked = False
         self._declared = False
@@ -113,7 +114,7 @@ class NodeParameters:
             values[change.name] = value
         for name, value in values.items():
             self.problems.pop(name, None)
-            _assign(self.config, name, value)
+            assign(self.config, name, value)
         if values and self._declared:
             self._changed(set(values))
         return SetParametersResult(successful=True)
@@ -141,11 +142,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [item for item in value if item != ""]
     return value
-
-
-def _assign(config: NodeConfig, name: str, value: Any) -> None:
-    target: Any = config
-    *groups, leaf = name.split(".")
-    for group in groups:
-        target = getattr(target, group)
-    setattr(target, leaf, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
@@ -18,7 +18,7 @@ from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.geometry.camera import depth_from_pointmap
 from spann3r_ros.point_cloud import PointCloud
-from spann3r_ros.prediction import Prediction
+from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.conversions import (
     camera_info_message,
@@ -31,16 +31,7 @@ from spann3r_ros.ros.conversions import (
 )
 from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
 from spann3r_ros.sim3 import Sim3
-
-
-class StampedPose(Protocol):
-    """An entry of a trajectory: time in ns and rigid ``world_from_camera`` of the optical axes."""
-
-    @property
-    def stamp(self) -> int: ...  # noqa: D102
-
-    @property
-    def world_from_camera(self) -> Sim3: ...  # noqa: D102
+from spann3r_ros.trajectory import StampedPose
 
 
 class ResultPublishers:
@@ -76,7 +67,7 @@ class ResultPublishers:
             self._node.destroy_lifecycle_publisher(publisher)
         self._all.clear()
 
-    def publish(self, prediction: Prediction) -> None:
+    def publish(self, prediction: WorldPrediction) -> None:
         """Everything that is about one frame, with the stamp of its image."""
         stamp, camera = prediction.frame.stamp, prediction.frame.camera
         confident = prediction.confidence >= self._config.map.min_confidence
@@ -105,12 +96,12 @@ class ResultPublishers:
         newest = trajectory[-self._config.path_length :]
         message = Path(header=header(newest[-1].stamp if newest else 0, frame))
         message.poses = [
-            PoseStamped(header=header(entry.stamp, frame), pose=pose_message(entry.world_from_camera))
+            PoseStamped(header=header(entry.stamp, frame), pose=pose_message(entry.target_from_camera))
             for entry in newest
         ]
         self.path.publish(message)
 
-    def _cloud(self, prediction: Prediction, confident: NDArray[np.bool_]) -> PointCloud2:
+    def _cloud(self, prediction: WorldPrediction, confident: NDArray[np.bool_]) -> PointCloud2:
         stamp, frame, points = prediction.frame.stamp, self._config.world_frame, prediction.points
         usable = confident & np.isfinite(points).all(axis=-1)
         if self._config.cloud == "pointmap":
@@ -120,7 +111,7 @@ class ResultPublishers:
             return cloud_message(stamp, frame, points, prediction.colors, prediction.confidence)
         return cloud_message(stamp, frame, points[usable], prediction.colors[usable], prediction.confidence[usable])
 
-    def _publish_depth(self, prediction: Prediction, pose: Sim3, confident: NDArray[np.bool_]) -> None:
+    def _publish_depth(self, prediction: WorldPrediction, pose: Sim3, confident: NDArray[np.bool_]) -> None:
         stamp, camera = prediction.frame.stamp, prediction.frame.camera
         depth = depth_from_pointmap(prediction.points, pose)
         depth[~confident] = np.nan

@@ -19,8 +19,8 @@ from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.mapping.storage import SavedMap
-from spann3r_ros.memory_status import MemoryStatistics
-from spann3r_ros.prediction import Prediction
+from spann3r_ros.memory_status import MemoryStatus
+from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.clock import Arrival, StampOrder
@@ -42,7 +42,7 @@ class Snapshot:
     map_revision: int = 0
     metric: bool = False
     scale_source: str = ""
-    memory: MemoryStatistics = field(default_factory=MemoryStatistics)
+    memory: MemoryStatus = field(default_factory=MemoryStatus)
 
 
 class Session:
@@ -176,12 +176,8 @@ class Session:
         self.transforms.close()
 
     def _warm_up(self) -> None:
-        """Two frames of noise in a world of their own: kernels are chosen before the first image comes."""
         begin = time.monotonic()
-        noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
-        trial = Reconstruction(self._reconstruction.model, self._config)
-        for index in range(2):
-            trial.process(Frame(index, index, "warm_up", noise))
+        self._reconstruction.warm_up()
         self._node.get_logger().info(f"network ready, warmed up in {time.monotonic() - begin:.1f} s")
 
     # Called by the cameras' callbacks.
@@ -206,7 +202,7 @@ class Session:
 
     # Called on the worker's thread.
 
-    def _deliver(self, frame: Frame, predictions: list[Prediction]) -> None:
+    def _deliver(self, frame: Frame, predictions: list[WorldPrediction]) -> None:
         self.snapshot = dataclasses.replace(
             self._snapshot(),
             frame_index=frame.index,
@@ -234,13 +230,13 @@ class Session:
         reconstruction = self._reconstruction
         submaps = reconstruction.map.submaps
         return Snapshot(
-            points=sum(len(submap.cloud) for submap in submaps),
+            points=sum(len(submap.voxels) for submap in submaps),
             keyframes=sum(len(submap.poses) for submap in submaps),
             submaps=len(submaps),
             map_revision=reconstruction.map.revision,
             metric=reconstruction.metric,
             scale_source=reconstruction.scale_source,
-            memory=reconstruction.statistics(),
+            memory=reconstruction.status(),
         )
 
     def _publish_latched(self, map_due: bool, path_due: bool) -> None:

@@ -6,8 +6,8 @@ import dataclasses
 
 from rclpy.node import Node
 
+from spann3r_ros import memory_status
 from spann3r_ros.config import NodeConfig
-from spann3r_ros.memory_status import MemoryStatistics
 from spann3r_ros.msg import MemoryStatus, ReconstructionStatus
 from spann3r_ros.ros.conversions import time_message
 from spann3r_ros.ros.session import Session
@@ -69,8 +69,9 @@ def status_message(node: Node, config: NodeConfig, session: Session | None) -> R
     return message
 
 
-def memory_message(statistics: MemoryStatistics) -> MemoryStatus:
+def memory_message(statistics: memory_status.MemoryStatus) -> MemoryStatus:
     """The counters of a memory; the message has the same names."""
     values = dataclasses.asdict(statistics)
-    similarity = float(values.pop("similarity"))
-    return MemoryStatus(similarity=similarity, **{name: int(value) for name, value in values.items()})
+    counters = values.pop("counters")
+    similarity = float(counters.pop("similarity", float("nan")))
+    return MemoryStatus(similarity=similarity, **{name: int(value) for name, value in {**values, **counters}.items()})

@@ -27,7 +27,7 @@ from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import depth_from_pointmap
 from spann3r_ros.mapping.storage import WORLD_AXES, read_ply, write_ply, write_trajectory
 from spann3r_ros.point_cloud import PointCloud
-from spann3r_ros.prediction import Prediction
+from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.recordings.bag_writer import BagWriter
 from spann3r_ros.runs.posed_image import PosedImage, write_colmap, write_transforms
 from spann3r_ros.runs.record import RunRecord
@@ -96,7 +96,7 @@ class RunFolder:
         if self.artifacts.bag:
             self._bag = BagWriter(self.path / "results")
 
-    def add(self, prediction: Prediction) -> None:
+    def add(self, prediction: WorldPrediction) -> None:
         """The files of one answer; a later answer about the same frame takes their place."""
         index, wanted = prediction.frame.index, self.artifacts
         pose, intrinsics = prediction.world_from_camera, prediction.intrinsics
@@ -178,7 +178,7 @@ class RunFolder:
         return self.path / folder / f"{index:06d}.{suffix}"
 
 
-def _write_messages(bag: BagWriter, prediction: Prediction, world_from_camera: Sim3) -> None:
+def _write_messages(bag: BagWriter, prediction: WorldPrediction, world_from_camera: Sim3) -> None:
     """One answer as the node would publish it."""
     stamp, camera = prediction.frame.stamp, prediction.frame.camera
     bag.pose(f"{NODE}/pose", stamp, WORLD, world_from_camera)

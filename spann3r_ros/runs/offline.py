@@ -19,10 +19,10 @@ import torch
 
 from spann3r_ros.config import Config, to_mapping
 from spann3r_ros.errors import DataError, FrameError, Spann3rError
+from spann3r_ros.files.checksum import sha256
 from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.models.checkpoint.tensor_file import sha256
-from spann3r_ros.models.registry import shipped_model
-from spann3r_ros.prediction import Prediction
+from spann3r_ros.models.loading import shipped_model
+from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.sequence import Sequence
 from spann3r_ros.runs.folder import Artifacts, RunFolder
@@ -127,12 +127,12 @@ class OfflineRun:
             self._refused[error.problem] += 1
             return
         seconds = time.perf_counter() - begin
-        memory = self.reconstruction.statistics()
+        memory = self.reconstruction.status()
         self._places[frame.index] = len(self.record.frames)
         self.record.frames.add(frame.stamp, seconds, memory.rejected, memory.tokens, resident_bytes())
         self._collect(predictions)
 
-    def _collect(self, predictions: list[Prediction]) -> None:
+    def _collect(self, predictions: list[WorldPrediction]) -> None:
         """Answers into files and log."""
         for prediction in predictions:
             self.folder.add(prediction)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.files.atomic import replacing_file
 
 FORMAT = 1
 
@@ -103,9 +104,8 @@ class RunRecord:
     def write(self, path: Path) -> None:
         """As JSON; an older file stays whole until the new one is."""
         content = {"format": FORMAT, **dataclasses.asdict(self)}
-        partial = path.with_suffix(".json.part")
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        partial.replace(path)
+        with replacing_file(path) as draft:
+            draft.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> RunRecord:

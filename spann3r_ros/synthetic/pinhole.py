@@ -9,6 +9,6 @@ FOCAL = 0.65625
 
 
 def synthetic_camera(width: int = 640, height: int = 480, zoom: float = 1.0) -> Intrinsics:
-    """Square pixels and a centerd principal point; ``zoom`` multiplies the focal length."""
+    """Square pixels and a centered principal point; ``zoom`` multiplies the focal length."""
     focal = FOCAL * zoom * width
     return Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)

@@ -52,7 +52,7 @@ def _slab(o: float, d: float, half: float) -> Any:
 
 @njit
 def _box(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, hx: float, hy: float, hz: float) -> Any:
-    """Depth at which a ray enters a centerd box (infinite: never), and through which face."""
+    """Depth at which a ray enters a centered box (infinite: never), and through which face."""
     near, far, side = _slab(ox, dx, hx)
     face = side
     a, b, side = _slab(oy, dy, hy)
@@ -70,7 +70,7 @@ def _box(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, hx: f
 
 @njit
 def _cylinder(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, radius: float, half: float) -> Any:
-    """Depth at which a ray enters a centerd upright cylinder; face 0 the mantle, 4 the bottom, 5 the top."""
+    """Depth at which a ray enters a centered upright cylinder; face 0 the mantle, 4 the bottom, 5 the top."""
     a = dx * dx + dy * dy
     b = ox * dx + oy * dy
     c = ox * ox + oy * oy - radius * radius
@@ -101,7 +101,7 @@ def _cylinder(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, 
 
 @njit
 def _sphere(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, radius: float) -> Any:
-    """Depth at which a ray enters a centerd sphere."""
+    """Depth at which a ray enters a centered sphere."""
     a = dx * dx + dy * dy + dz * dz
     b = ox * dx + oy * dy + oz * dz
     root = b * b - a * (ox * ox + oy * oy + oz * oz - radius * radius)

@@ -268,4 +268,4 @@ def camera_pose(x: float, y: float, z: float, yaw: float, pitch: float = 0.0, ro
     level = np.array([math.sin(yaw), -math.cos(yaw), 0.0])
     below = np.cross(forward, level)
     right = math.cos(roll) * level + math.sin(roll) * below
-    return Sim3(1.0, np.stack([right, np.cross(forward, right), forward], axis=1), np.array([x, y, z]))
+    return Sim3.rigid(np.stack([right, np.cross(forward, right), forward], axis=1), np.array([x, y, z]))

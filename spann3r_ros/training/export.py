@@ -11,8 +11,8 @@ import torch
 import yaml
 
 from spann3r_ros.errors import CheckpointError
+from spann3r_ros.models.checkpoint.architecture_json import architecture_from_json
 from spann3r_ros.models.checkpoint.reading import write_checkpoint
-from spann3r_ros.models.dust3r.keywords import architecture_from_json
 from spann3r_ros.training.recipe import Recipe, recipe_from
 
 

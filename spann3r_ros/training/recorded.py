@@ -102,7 +102,7 @@ def _read(recording: Sequence, size: tuple[int, int]) -> list[_View]:
         image = preprocess(frame, size)
         if depth is None or image.intrinsics is None or abs(int(path.stamps[nearest]) - frame.stamp) > MAX_GAP:
             continue
-        pose = Sim3(1.0, path.rotations[nearest], path.positions[nearest])
+        pose = Sim3.rigid(path.rotations[nearest], path.positions[nearest])
         views.append(
             _View(image.colors, _depth_on_grid(depth, image.intrinsics, frame.intrinsics), image.intrinsics, pose)
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 
@@ -12,7 +11,7 @@ from spann3r_ros.blocks.linear_head import LinearHead
 from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.evaluation.shipped_model import clip_errors
-from spann3r_ros.models.base import StreamingModel
+from spann3r_ros.models.base import ModelStream
 from spann3r_ros.models.checkpoint.reading import load_into, read_checkpoint
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 from spann3r_ros.models.spann3r.model import Spann3r
@@ -99,8 +98,8 @@ def held_out(scene: Scene, clips: int = 20) -> Callable[[Spann3rNetwork], dict[s
     """Gives the errors of a network on clips of the scene that no training sees, through the streaming model."""
 
     def validate(network: Spann3rNetwork) -> dict[str, float]:
-        model = cast(StreamingModel, Spann3r(network, Config(), "in training"))
-        figures = clip_errors(model, scene, clips)
+        stream = ModelStream(Spann3r(network, Config(), "in training"))
+        figures = clip_errors(stream, scene, clips)
         return {name: figures.median(name) for name in ("raw", "aligned", "depth")}
 
     return validate

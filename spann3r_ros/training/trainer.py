@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from spann3r_ros.errors import CheckpointError
-from spann3r_ros.models.dust3r.keywords import architecture_to_json
+from spann3r_ros.files.atomic import replacing_file
+from spann3r_ros.models.checkpoint.architecture_json import architecture_to_json
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
 from spann3r_ros.training.data import PLACES, Prefetch, Sequences, Source
 from spann3r_ros.training.losses import LossTerms, Truth, no_loss, pointmap_loss
@@ -236,8 +237,8 @@ class Trainer:
             "histories": histories,
         }
         path = self.folder / CHECKPOINT
-        torch.save(state, path.with_suffix(".new"))
-        path.with_suffix(".new").replace(path)
+        with replacing_file(path) as draft:
+            torch.save(state, draft)
         return path
 
     def resume(self, path: Path | None = None) -> None:

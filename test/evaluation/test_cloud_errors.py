@@ -102,7 +102,7 @@ def test_median_alignment_against_the_formulas_in_torch() -> None:
 
 def test_icp_recovers_a_small_motion() -> None:
     target = RNG.uniform(size=(3000, 3)) * [2.0, 1.0, 0.5]
-    motion = Sim3(1.0, Rotation.from_euler("xyz", [0.01, -0.005, 0.008]).as_matrix(), np.array([0.01, 0.005, -0.01]))
+    motion = Sim3.rigid(Rotation.from_euler("xyz", [0.01, -0.005, 0.008]).as_matrix(), np.array([0.01, 0.005, -0.01]))
     found = icp(motion.inverse().apply(target), target, max_distance=0.1)
     np.testing.assert_allclose(found.matrix(), motion.matrix(), atol=1e-5)
 
@@ -129,7 +129,7 @@ def test_icp_and_normals_equal_those_of_open3d() -> None:
         return made
 
     target = sphere(3000) * [1.0, 0.7, 0.4]
-    motion = Sim3(1.0, Rotation.from_euler("xyz", [0.05, -0.03, 0.04]).as_matrix(), np.array([0.03, 0.02, -0.04]))
+    motion = Sim3.rigid(Rotation.from_euler("xyz", [0.05, -0.03, 0.04]).as_matrix(), np.array([0.03, 0.02, -0.04]))
     source = motion.apply(target[::2]) + RNG.normal(0.0, 0.01, (1500, 3))
     theirs = open3d.pipelines.registration.registration_icp(
         cloud(source),

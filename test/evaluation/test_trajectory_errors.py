@@ -81,9 +81,9 @@ def test_drift_computed_by_hand() -> None:
     assert errors.rpe_meter_translation.count == 4  # every second step makes 2 of path
     assert errors.rpe_meter_translation.mean == pytest.approx(0.5 / 4)
     # ATE of one outlier: the same problem solved by scipy, with no code of ours.
-    centerd, target = drifted - drifted.mean(0), positions - positions.mean(0)
-    turn, _ = Rotation.align_vectors(target, centerd)
-    expected = np.linalg.norm(turn.apply(centerd) - target, axis=1)
+    centered, target = drifted - drifted.mean(0), positions - positions.mean(0)
+    turn, _ = Rotation.align_vectors(target, centered)
+    expected = np.linalg.norm(turn.apply(centered) - target, axis=1)
     np.testing.assert_allclose(errors.position_errors, expected, atol=1e-7)
 
 
@@ -192,7 +192,7 @@ def test_numbers_equal_those_of_evo(with_scale: bool, lengths: tuple[int, int]) 
 
     rng = np.random.default_rng(2)
     truth = walk(max(lengths))
-    estimate = noisy(truth).transformed(OTHER_WORLD if with_scale else Sim3(1.0, OTHER_WORLD.rotation))
+    estimate = noisy(truth).transformed(OTHER_WORLD if with_scale else Sim3.rigid(OTHER_WORLD.rotation))
     reference_part = np.sort(rng.permutation(len(truth))[: lengths[0]])
     estimate_part = np.sort(rng.permutation(len(truth))[: lengths[1]])
     shift = rng.integers(-4_000_000, 4_000_000, len(truth))

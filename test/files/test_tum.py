@@ -14,7 +14,7 @@ def test_stamps_are_exact_to_the_nanosecond_and_the_rest_to_rounding(tmp_path):
     rng = np.random.default_rng(0)
     rotations = Rotation.random(len(STAMPS), random_state=0).as_matrix()
     poses = [
-        StampedPose(number, stamp, "left", Sim3(1.0, rotation, rng.normal(0, 100, 3)))
+        StampedPose(number, stamp, "left", Sim3.rigid(rotation, rng.normal(0, 100, 3)))
         for number, (stamp, rotation) in enumerate(zip(STAMPS, rotations, strict=True))
     ]
     write_trajectory(tmp_path / "t.txt", Trajectory(poses))
@@ -22,12 +22,12 @@ def test_stamps_are_exact_to_the_nanosecond_and_the_rest_to_rounding(tmp_path):
     assert [pose.stamp for pose in back] == STAMPS
     assert [pose.index for pose in back] == list(range(len(STAMPS)))
     for one, two in zip(poses, back, strict=True):
-        np.testing.assert_array_equal(one.world_from_camera.translation, two.world_from_camera.translation)
-        np.testing.assert_allclose(one.world_from_camera.rotation, two.world_from_camera.rotation, atol=1e-15)
+        np.testing.assert_array_equal(one.target_from_camera.translation, two.target_from_camera.translation)
+        np.testing.assert_allclose(one.target_from_camera.rotation, two.target_from_camera.rotation, atol=1e-15)
 
 
 def test_the_file_says_what_it_holds(tmp_path):
-    quarter = Sim3(1.0, Rotation.from_euler("z", 90, degrees=True).as_matrix(), np.array([1.0, -2.5, 0.1]))
+    quarter = Sim3.rigid(Rotation.from_euler("z", 90, degrees=True).as_matrix(), np.array([1.0, -2.5, 0.1]))
     write_trajectory(tmp_path / "t.txt", [StampedPose(0, 1_500_000_000, "", quarter)])
     *header, line = (tmp_path / "t.txt").read_text().splitlines()
     assert all(entry.startswith("#") for entry in header)

@@ -15,7 +15,7 @@ CAMERA = Intrinsics(500.0, 510.0, 310.0, 250.0, 640, 480)
 def look_at_nothing_special() -> Sim3:
     angle = 0.4
     rotation = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
-    return Sim3(1.0, rotation, np.array([1.0, -2.0, 0.5]))
+    return Sim3.rigid(rotation, np.array([1.0, -2.0, 0.5]))
 
 
 def test_crop_keeps_every_ray():
@@ -78,7 +78,7 @@ def test_depth_is_nan_behind_the_camera_and_for_invalid_points():
 
 
 def test_center_of_the_image_lies_between_the_middle_pixels():
-    intrinsics = camera.centerd(100.0, 4, 3)
+    intrinsics = camera.centered(100.0, 4, 3)
     directions = camera.rays(intrinsics)
     np.testing.assert_allclose(directions, -directions[::-1, ::-1] * [1, 1, -1], atol=1e-15)
 

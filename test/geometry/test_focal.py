@@ -5,7 +5,7 @@ from tiny_models import GOLDEN
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.geometry.camera import backproject, centerd
+from spann3r_ros.geometry.camera import backproject, centered
 from spann3r_ros.geometry.focal import estimate_focal, upstream_focal
 
 
@@ -28,7 +28,7 @@ def test_upstream_mode_survives_points_in_the_camera_plane():
 
 
 def test_exact_points_give_the_exact_focal():
-    assert estimate_focal(pointmap(centerd(123.4, 64, 48))) == pytest.approx(123.4, rel=1e-6)
+    assert estimate_focal(pointmap(centered(123.4, 64, 48))) == pytest.approx(123.4, rel=1e-6)
 
 
 def test_known_principal_point_removes_the_bias():
@@ -39,7 +39,7 @@ def test_known_principal_point_removes_the_bias():
 
 
 def test_wild_points_hardly_move_it_and_confidence_or_mask_remove_them():
-    intrinsics = centerd(100.0, 64, 48)
+    intrinsics = centered(100.0, 64, 48)
     points = pointmap(intrinsics)
     wild = np.random.default_rng(1).random((48, 64)) < 0.2
     points[wild, :2] *= -3.0
@@ -53,7 +53,7 @@ def test_wild_points_hardly_move_it_and_confidence_or_mask_remove_them():
 
 
 def test_points_behind_or_not_finite_do_not_count():
-    points = pointmap(centerd(100.0, 64, 48))
+    points = pointmap(centered(100.0, 64, 48))
     points[:20, :, 2] *= -1.0
     points[20, :] = np.nan
     points[21, :] = np.inf
@@ -75,7 +75,7 @@ def test_points_that_tell_nothing_are_refused(points, message):
 
 
 def test_a_mirrored_pointmap_is_refused():
-    points = pointmap(centerd(100.0, 64, 48))
+    points = pointmap(centered(100.0, 64, 48))
     points[..., :2] *= -1.0
     with pytest.raises(GeometryError, match="optical axes"):
         estimate_focal(points)
@@ -83,4 +83,4 @@ def test_a_mirrored_pointmap_is_refused():
 
 def test_weights_of_another_size_are_refused():
     with pytest.raises(GeometryError, match="confidence"):
-        estimate_focal(pointmap(centerd(100.0, 64, 48)), np.ones((2, 2)))
+        estimate_focal(pointmap(centered(100.0, 64, 48)), np.ones((2, 2)))

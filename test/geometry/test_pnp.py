@@ -20,7 +20,7 @@ CAMERA = Intrinsics(105.0, 104.0, 60.0, 50.0, 128, 96)
 def random_pose(seed: int) -> Sim3:
     rng = np.random.default_rng(seed)
     rotation = Rotation.from_euler("yxz", rng.uniform((-180, -20, -8), (180, 20, 8)), degrees=True).as_matrix()
-    return Sim3(1.0, rotation, rng.uniform((-1.0, -0.4, -0.8), (1.0, 0.4, 0.8)))
+    return Sim3.rigid(rotation, rng.uniform((-1.0, -0.4, -0.8), (1.0, 0.4, 0.8)))
 
 
 def room(world_from_camera: Sim3, intrinsics: Intrinsics = CAMERA) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_blocky_errors_cost_a_quarter_less_than_in_upstream_or_plain_ransac():
         flat = points.reshape(-1, 3).astype(np.float64)
         _, vector, translation, _ = cv2.solvePnPRansac(flat, pixels, CAMERA.matrix(), None)
         rotation = cv2.Rodrigues(vector)[0]
-        plain.append(errors(Sim3(1.0, rotation.T, -rotation.T @ translation.ravel()), true))
+        plain.append(errors(Sim3.rigid(rotation.T, -rotation.T @ translation.ravel()), true))
     ours, upstream, plain = (np.median(values, axis=0) for values in (ours, upstream, plain))
     assert (ours < 0.75 * plain).all(), (ours, plain)
     assert (ours < 0.75 * upstream).all(), (ours, upstream)
@@ -136,12 +136,12 @@ def test_a_far_world_origin_costs_no_digits():
     true = random_pose(4)
     shift = np.array([4e5, -3e5, 100.0])
     estimate = estimate_pose(room(true) + shift, np.ones((96, 128)), CAMERA)
-    moved = Sim3(1.0, true.rotation, true.translation + shift)
+    moved = Sim3.rigid(true.rotation, true.translation + shift)
     assert errors(estimate.world_from_camera, moved)[0] < 1e-5
 
 
 def test_a_flat_wall_is_enough():
-    true = Sim3(1.0, Rotation.from_euler("y", 25, degrees=True).as_matrix(), np.zeros(3))
+    true = Sim3.rigid(Rotation.from_euler("y", 25, degrees=True).as_matrix(), np.zeros(3))
     directions = rays(CAMERA) @ true.rotation.T
     wall = directions * (3.0 / directions[..., 2:])
     position, angle = errors(estimate_pose(wall, np.ones((96, 128)), CAMERA).world_from_camera, true)

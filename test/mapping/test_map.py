@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -6,14 +8,13 @@ from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.filters import cloud_from_prediction
-from spann3r_ros.mapping.map import Map, Submap
-from spann3r_ros.mapping.voxel_grid import VoxelGrid, voxel_keys
+from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.voxel_grid import voxel_keys
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
-from spann3r_ros.trajectory import Trajectory
 
 
-def prediction(index: int, pose: bool = True, refined: bool = True) -> Prediction:
+def prediction(index: int, pose: bool = True, final: bool = True) -> Prediction:
     rng = np.random.default_rng(index)
     points = rng.uniform((index, 0, 0), (index + 1, 1, 1), (12, 16, 3)).astype(np.float32)
     return Prediction(
@@ -22,7 +23,7 @@ def prediction(index: int, pose: bool = True, refined: bool = True) -> Predictio
         rng.uniform(0, 1, (12, 16)).astype(np.float32),
         rng.integers(0, 256, (12, 16, 3), dtype=np.uint8),
         Sim3(translation=np.array([float(index), 0.5, 0.5])) if pose else None,
-        refined=refined,
+        final=final,
     )
 
 
@@ -32,8 +33,7 @@ def test_points_and_poses_of_confident_pixels_arrive():
         world.insert(prediction(index))
     expected = np.concatenate([cloud_from_prediction(prediction(index), 0.5).points for index in range(3)])
     assert len(world) == len(world.cloud()) == len(expected)
-    order, reference = (np.lexsort(points.T) for points in (world.cloud().points, expected))
-    np.testing.assert_allclose(world.cloud().points[order], expected[reference], rtol=1e-6)
+    np.testing.assert_allclose(sorted_points(world.cloud().points), sorted_points(in_ros_axes(expected)), atol=1e-6)
     assert [pose.stamp for pose in world.trajectory()] == [0, 10**8, 2 * 10**8]
 
 
@@ -51,12 +51,12 @@ def test_thresholds_can_change_in_place():
     assert world.insert(prediction(1)).added == 0
     config.min_confidence, config.max_range = 0.0, 0.2
     world.insert(prediction(2))
-    far = world.cloud().points[:, 0] > 1.5
-    assert 0 < far.sum() < 40 and np.linalg.norm(world.cloud().points[far] - (2, 0.5, 0.5), axis=1).max() <= 0.2
+    far = world.cloud().points[:, 1] < -1.5
+    assert 0 < far.sum() < 40 and np.linalg.norm(world.cloud().points[far] - (0.5, -2, -0.5), axis=1).max() <= 0.2
     config.voxel_size = 0.25
     world.insert(prediction(3))
     cloud = world.cloud()
-    assert world.submaps[0].cloud.voxel_size == 0.25
+    assert world.submaps[0].voxels.voxel_size == 0.25
     assert len(np.unique(voxel_keys(cloud.points, 0.25)[0])) == len(cloud)
 
 
@@ -86,10 +86,10 @@ def test_the_revision_grows_with_every_change():
 
 def test_two_answers_about_one_frame():
     world = Map(MapConfig(min_confidence=0.0))
-    world.insert_pose(prediction(0, refined=False))
+    world.insert_pose(prediction(0, final=False))
     assert len(world) == 0
-    world.insert(prediction(0, refined=True))
-    assert len(world.trajectory()) == 1 and world.trajectory()[0].refined
+    world.insert(prediction(0, final=True))
+    assert len(world.trajectory()) == 1 and world.trajectory()[0].final
 
 
 def test_clear_begins_a_new_world():
@@ -101,36 +101,140 @@ def test_clear_begins_a_new_world():
     assert len(world) > 0
 
 
-def test_a_correction_moves_points_and_poses_and_later_frames_fit():
-    world = Map(MapConfig(min_confidence=0.0, voxel_size=0.001))
-    world.insert(prediction(0))
-    before, pose = world.cloud().points, world.trajectory()[0].world_from_camera
-    correction = Sim3(1.1, Rotation.from_euler("z", 30, degrees=True).as_matrix(), np.array([1.0, 2.0, 3.0]))
-    world.submaps[0].world_from_submap = correction
-    np.testing.assert_allclose(world.cloud().points, correction.apply(before), rtol=1e-5)
-    moved = world.trajectory()[0].world_from_camera
-    np.testing.assert_allclose(moved.translation, correction.apply(pose.translation))
-    np.testing.assert_allclose(moved.rotation, correction.rotation @ pose.rotation)
-    assert moved.scale == 1.0
-    world.insert(prediction(5))
-    points = world.cloud().points
-    expected = prediction(5).points.reshape(-1, 3)
-    distances = np.linalg.norm(points[:, None] - expected[None], axis=2).min(axis=0)
-    assert distances.max() < 1e-4, "what is inserted in the world comes back at the same place in the world"
-    np.testing.assert_allclose(world.trajectory()[1].world_from_camera.translation, [5, 0.5, 0.5], atol=1e-9)
+def in_ros_axes(points: np.ndarray) -> np.ndarray:
+    return np.stack([points[..., 2], -points[..., 0], -points[..., 1]], axis=-1)
 
 
-def test_several_submaps_are_one_cloud():
-    world = Map(MapConfig(min_confidence=0.0))
+def sorted_points(points: np.ndarray) -> np.ndarray:
+    return points[np.lexsort(np.round(points, 5).T)]
+
+
+CORRECTIONS = [
+    Sim3(translation=np.array([0.0, 10.0, 0.0])),
+    Sim3.rigid(Rotation.from_euler("z", 90, degrees=True).as_matrix(), np.zeros(3)),
+    Sim3(2.0),
+    Sim3(1.1, Rotation.from_euler("xyz", [30, 20, 10], degrees=True).as_matrix(), np.array([1.0, 2.0, 3.0])),
+]
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS, ids=["translation", "rotation", "scale", "all"])
+def test_a_moved_submap_carries_what_comes_after_it(correction):
+    config = MapConfig(min_confidence=0.0, voxel_size=0.0002, max_points=5000)
+    world, still = Map(config), Map(config)
+    for index in range(2):
+        world.insert(prediction(index))
+        still.insert(prediction(index))
+    world.move(0, correction @ world.submap(0).world_from_submap, "a test")
+    for index in range(2, 4):
+        world.insert(prediction(index))
+        still.insert(prediction(index))
+    expected = correction.apply(still.cloud().points)
+    np.testing.assert_allclose(sorted_points(world.cloud().points), sorted_points(expected), atol=2e-4)
+    for mine, theirs in zip(world.trajectory(), still.trajectory(), strict=True):
+        wanted = correction.carry(theirs.target_from_camera)
+        np.testing.assert_allclose(mine.target_from_camera.matrix(), wanted.matrix(), atol=1e-9)
+        assert mine.target_from_camera.scale == 1.0
+    one, other = world.in_world(prediction(3)), still.in_world(prediction(3))
+    np.testing.assert_allclose(one.points, correction.apply(other.points), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        one.world_from_camera.matrix(), correction.carry(other.world_from_camera).matrix(), atol=1e-9
+    )
+    assert world.reason == "a test"
+
+
+def test_the_world_has_ros_axes():
+    world = Map(MapConfig(min_confidence=0.0, voxel_size=0.0002))
     world.insert(prediction(0))
-    first = len(world)
-    place = Sim3(translation=np.array([0.0, 0.0, 10.0]))
-    world.submaps.append(Submap(1, place, VoxelGrid(0.02, 1000), Trajectory()))
-    world.insert(prediction(1))
-    cloud = world.cloud()
-    assert len(cloud) == len(world) == first + len(world.submaps[1].cloud)
-    assert world.submaps[1].cloud.cloud().points[:, 2].max() < -8
-    assert cloud.points[:, 2].max() < 1.01 and cloud.points[:, 2].min() > -0.01
-    assert [pose.index for pose in world.trajectory()] == [0, 1]
+    np.testing.assert_array_equal(world.in_world(prediction(0)).points, in_ros_axes(prediction(0).points))
+    np.testing.assert_allclose(
+        sorted_points(world.cloud().points), sorted_points(in_ros_axes(prediction(0).points).reshape(-1, 3)), atol=1e-6
+    )
+    np.testing.assert_allclose(world.trajectory()[0].target_from_camera.translation, [0.5, 0.0, -0.5])
+
+
+def in_submap(index: int, submap: int) -> Prediction:
+    return dataclasses.replace(prediction(index), submap=submap)
+
+
+def test_of_two_submaps_only_the_moved_one_moves():
+    world = Map(MapConfig(min_confidence=0.0, voxel_size=0.0002, max_points=100_000))
+    world.insert(in_submap(0, 0))
+    world.insert(in_submap(1, 1))
+    assert [submap.id for submap in world.submaps] == [0, 1]
+    before, path = world.cloud().points, [pose.target_from_camera for pose in world.trajectory()]
+    first = len(world.submaps[0].voxels)
+    correction = Sim3(2.0, Rotation.from_euler("y", 40, degrees=True).as_matrix(), np.array([0.0, 10.0, 0.0]))
+    world.move(1, correction @ world.submap(1).world_from_submap)
+    np.testing.assert_array_equal(world.cloud().points[:first], before[:first])
+    np.testing.assert_allclose(
+        sorted_points(world.cloud().points[first:]), sorted_points(correction.apply(before[first:])), atol=2e-4
+    )
+    after = [pose.target_from_camera for pose in world.trajectory()]
+    np.testing.assert_array_equal(after[0].matrix(), path[0].matrix())
+    np.testing.assert_allclose(after[1].matrix(), correction.carry(path[1]).matrix(), atol=1e-9)
+    # Late answers go where their submap is, whichever is the newest.
+    world.insert(in_submap(2, 0))
+    world.insert(in_submap(3, 1))
+    np.testing.assert_allclose(
+        world.in_world(in_submap(3, 1)).points,
+        correction.apply(in_ros_axes(prediction(3).points)),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    np.testing.assert_array_equal(world.in_world(in_submap(2, 0)).points, in_ros_axes(prediction(2).points))
+    assert [pose.index for pose in world.trajectory()] == [0, 2, 1, 3]
     world.clear()
-    assert len(world.submaps) == 1
+    assert len(world.submaps) == 1 and len(world) == 0
+
+
+def test_a_new_submap_begins_where_the_newest_lies_and_a_frame_has_one_pose():
+    world = Map(MapConfig(min_confidence=0.0))
+    world.insert(in_submap(0, 0))
+    place = Sim3(3.0, translation=np.array([1.0, 2.0, 3.0]))
+    world.move(0, place)
+    world.insert(in_submap(0, 7))
+    np.testing.assert_array_equal(world.submap(7).world_from_submap.matrix(), place.matrix())
+    assert len(world.trajectory()) == 1
+    world.move(7, Sim3())
+    np.testing.assert_allclose(world.trajectory()[0].target_from_camera.translation, [0.0, 0.5, 0.5])
+
+
+def test_a_scale_keeps_the_size_of_voxels_in_the_world():
+    config = MapConfig(min_confidence=0.0, voxel_size=0.1)
+    world = Map(config)
+    world.insert(prediction(0))
+    world.move(0, Sim3(4.0))
+    assert world.submap(0).voxels.voxel_size == pytest.approx(0.025)
+    world.move(0, Sim3(4.1))  # too little to sort all points anew
+    assert world.submap(0).voxels.voxel_size == pytest.approx(0.025)
+    config.voxel_size = 0.2
+    world.insert(prediction(1))
+    assert world.submap(0).voxels.voxel_size == pytest.approx(0.2 / 4.1)
+    config.max_range = 4.1 * 0.3
+    before = len(world)
+    world.insert(prediction(9))
+    near = np.linalg.norm(prediction(9).points - (9, 0.5, 0.5), axis=2) <= 0.3
+    assert 0 < len(world) - before <= near.sum()
+
+
+def test_impossible_moves_change_nothing():
+    world = Map(MapConfig(min_confidence=0.0))
+    world.insert(prediction(150))
+    before = world.revision
+    with pytest.raises(GeometryError, match=r"submap: got 3; expected one of \[0\]"):
+        world.move(3, Sim3())
+    with pytest.raises(GeometryError, match="voxel size"):
+        world.move(0, Sim3(1e6))
+    with pytest.raises(GeometryError, match="number of a new submap"):
+        world.open_submap(0)
+    assert world.revision == before and world.submap(0).world_from_submap.scale == 1.0
+
+
+def test_many_submaps_hold_no_more_points_than_one():
+    world = Map(MapConfig(min_confidence=0.0, voxel_size=0.001, max_points=1000))
+    for index in range(40):
+        world.insert(in_submap(index, index))
+        assert len(world) <= 1000
+    assert len(world.submaps) == 40 and len(world.submaps[-1].voxels) == 192
+    held = sum(submap.voxels.max_points for submap in world.submaps)
+    assert held <= 2000, "buffers of older submaps shrink to what they hold"

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Frame
+from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.storage import read_map, read_ply, read_trajectory, write_map
 from spann3r_ros.prediction import Prediction
@@ -25,7 +26,7 @@ def prediction(index: int) -> Prediction:
         rng.uniform((index * 0.3, 0, 0), (index * 0.3 + 1, 1, 1), (12, 16, 3)).astype(np.float32),
         rng.uniform(0, 1, (12, 16)).astype(np.float32),
         rng.integers(0, 256, (12, 16, 3), dtype=np.uint8),
-        Sim3(1.0, rotation, rng.normal(0, 1, 3)),
+        Sim3.rigid(rotation, rng.normal(0, 1, 3)),
     )
 
 
@@ -39,19 +40,19 @@ def small_map(frames: int = 15, config: MapConfig = CONFIG) -> Map:
 def assert_same(one: Map, two: Map) -> None:
     assert one.revision == two.revision
     for left, right in zip(one.submaps, two.submaps, strict=True):
-        assert left.id == right.id and left.cloud.revision == right.cloud.revision
+        assert left.id == right.id and left.voxels.revision == right.voxels.revision
         np.testing.assert_array_equal(left.world_from_submap.matrix(), right.world_from_submap.matrix())
-        mine, theirs = left.cloud.voxels(), right.cloud.voxels()
+        mine, theirs = left.voxels.voxels(), right.voxels.voxels()
         for name in ("keys", "mean", "weight", "count", "seen"):
             np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
         for pose, other in zip(left.poses, right.poses, strict=True):
-            assert (pose.index, pose.stamp, pose.camera, pose.refined) == (
+            assert (pose.index, pose.stamp, pose.camera, pose.final) == (
                 other.index,
                 other.stamp,
                 other.camera,
-                other.refined,
+                other.final,
             )
-            np.testing.assert_array_equal(pose.world_from_camera.matrix(), other.world_from_camera.matrix())
+            np.testing.assert_array_equal(pose.target_from_camera.matrix(), other.target_from_camera.matrix())
 
 
 def test_a_saved_map_continues_as_if_never_stopped(tmp_path):
@@ -101,7 +102,7 @@ def test_an_empty_map_and_a_corrected_one(tmp_path):
     write_map(tmp_path / "empty", empty)
     assert_same(empty, read_map(tmp_path / "empty", CONFIG)[0])
     moved = small_map(3)
-    moved.submaps[0].world_from_submap = Sim3(1.2, Rotation.random(random_state=1).as_matrix(), np.ones(3))
+    moved.move(0, Sim3(1.2, Rotation.random(random_state=1).as_matrix(), np.ones(3)))
     write_map(tmp_path / "moved", moved)
     back = read_map(tmp_path / "moved", CONFIG)[0]
     assert_same(moved, back)
@@ -143,7 +144,7 @@ def test_other_sizes_on_loading(tmp_path):
     world = small_map()
     write_map(tmp_path / "map", world)
     coarse, _ = read_map(tmp_path / "map", dataclasses.replace(CONFIG, voxel_size=0.3))
-    assert coarse.submaps[0].cloud.voxel_size == 0.3 and 0 < len(coarse) < len(world) / 2
+    assert coarse.submaps[0].voxels.voxel_size == 0.3 and 0 < len(coarse) < len(world) / 2
     small, _ = read_map(tmp_path / "map", dataclasses.replace(CONFIG, max_points=1000))
     assert len(small) == 1000 < len(world)
 
@@ -179,7 +180,7 @@ def edit(saved, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda manifest: manifest.update(version=2), "version .*got 2"),
+        (lambda manifest: manifest.update(version=3), "version .*got 3; expected 1 .* 2"),
         (lambda manifest: manifest.update(format="other"), "not about a map"),
         (lambda manifest: manifest.pop("files"), "incomplete"),
         (lambda manifest: manifest.update(points="many"), "incomplete"),
@@ -233,3 +234,38 @@ def test_a_copied_folder_works_elsewhere(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "copy")
     shutil.rmtree(saved)
     assert read_map(tmp_path / "copy", CONFIG)[1].memory == tmp_path / "copy" / "memory.safetensors"
+
+
+def test_several_corrected_submaps_come_back(tmp_path):
+    world = small_map(3, MapConfig(voxel_size=0.1, max_points=20_000, min_confidence=0.1))
+    for number in (1, 2):
+        world.insert(dataclasses.replace(prediction(2 + number), submap=number))
+        place = Sim3(1.1**number, Rotation.random(random_state=number).as_matrix(), np.full(3, float(number)))
+        world.move(number, place, "a test")
+    write_map(tmp_path / "map", world)
+    back, saved = read_map(tmp_path / "map", world.config)
+    assert_same(world, back)
+    assert (saved.points, saved.frames) == (len(world), 5)
+    for mine, theirs in zip(world.trajectory(), back.trajectory(), strict=True):
+        np.testing.assert_array_equal(mine.target_from_camera.matrix(), theirs.target_from_camera.matrix())
+    # What comes next lies where it would have lain.
+    later = dataclasses.replace(prediction(9), submap=2)
+    np.testing.assert_array_equal(world.in_world(later).points, back.in_world(later).points)
+    assert world.insert(later) == back.insert(later)
+    assert_same(world, back)
+
+
+def test_a_map_of_version_1_is_the_same_world(golden):
+    """Written when points and poses were kept in ROS axes; what a model says is in optical axes."""
+    config = MapConfig(voxel_size=0.2, max_points=2000)
+    folder = golden.parent / "saved_map_1" / "map"
+    world, saved = read_map(folder, config)
+    written = read_ply(folder / "map.ply")
+    assert len(world) == saved.points == len(written)
+    cloud = world.cloud()
+    order, reference = (np.lexsort(np.round(points, 4).T) for points in (cloud.points, written.points))
+    np.testing.assert_allclose(cloud.points[order], written.points[reference], atol=1e-6)
+    np.testing.assert_array_equal(cloud.colors[order], written.colors[reference])
+    for mine, theirs in zip(world.trajectory(), read_trajectory(folder / "trajectory.txt"), strict=True):
+        np.testing.assert_allclose(mine.target_from_camera.matrix(), theirs.target_from_camera.matrix(), atol=1e-12)
+    np.testing.assert_array_equal(world.submaps[0].world_from_submap.matrix(), ROS_FROM_OPTICAL.matrix())

@@ -128,8 +128,8 @@ def test_offers_are_counted() -> None:
     memory.offer(None, True)
     memory.offer(0.5, True)
     memory.offer(0.97, False)
-    statistics = memory.statistics()
-    assert (statistics.offered, statistics.rejected, statistics.similarity) == (3, 1, 0.97)
+    statistics = memory.status()
+    assert (statistics.offered, statistics.rejected, statistics.counters["similarity"]) == (3, 1, 0.97)
 
 
 def test_two_hundred_frames_stay_within_the_buffers() -> None:
@@ -138,7 +138,7 @@ def test_two_hundred_frames_stay_within_the_buffers() -> None:
     )
     generator = torch.Generator().manual_seed(4)
     buffers = {memory.keys.data_ptr(), memory.values.data_ptr(), memory.directions.data_ptr(), memory._spare.data_ptr()}
-    size, most, settled = memory.statistics().bytes, 0, 0
+    size, most, settled = memory.status().bytes, 0, 0
     for index in range(200):
         key = functional.normalize(torch.randn(1, 64, 256, generator=generator), dim=-1)
         if memory.tokens:
@@ -147,16 +147,16 @@ def test_two_hundred_frames_stay_within_the_buffers() -> None:
         most = max(most, memory.tokens)
         if index == 60:
             settled = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    statistics = memory.statistics()
+    statistics = memory.status()
     assert most <= statistics.capacity == 640 + 4 * 64
-    assert statistics.prunes > 5 and statistics.inserted == 200
+    assert statistics.counters["prunes"] > 5 and statistics.inserted == 200
     assert {
         memory.keys.data_ptr(),
         memory.values.data_ptr(),
         memory.directions.data_ptr(),
         memory._spare.data_ptr(),
     } == buffers
-    assert memory.statistics().bytes == size
+    assert memory.status().bytes == size
     # In kilobytes; a buffer that grew by concatenation would have taken tens of megabytes by now.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - settled < 2048
 
@@ -181,7 +181,7 @@ def test_what_was_saved_is_restored_bit_for_bit() -> None:
         memory.receive(memory.read(tokens(generator)).received)
     copy = make()
     copy.restore(memory.tensors(), memory.counters())
-    assert copy.statistics() == memory.statistics()
+    assert copy.status() == memory.status()
     for _ in range(20):
         frame, query = [tokens(generator) for _ in range(3)], tokens(generator)
         for each in (memory, copy):

@@ -17,9 +17,13 @@ def view() -> View:
 
 def test_confidence_becomes_a_share() -> None:
     pointmap = Pointmap(torch.zeros(1, 3, 4, 3), torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1).expand(1, 3, 4))
-    prediction = to_prediction(pointmap, view(), refined=True, metric=True)
-    assert prediction.confidence[:, 0].tolist() == [0.0, 0.5, 0.75] and prediction.metric
-    assert prediction.intrinsics == view().intrinsics and prediction.world_from_camera is None
+    prediction = to_prediction(pointmap, view(), final=True)
+    assert prediction.confidence[:, 0].tolist() == [0.0, 0.5, 0.75]
+    assert (
+        prediction.intrinsics == view().intrinsics
+        and prediction.submap_from_camera is None
+        and prediction.intrinsics_source == "camera_info"
+    )
 
 
 def test_a_view_survives_a_file() -> None:

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from spann3r_ros.config import Config, MemoryConfig
+from spann3r_ros.config import DEMO_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.frame import Frame
-from spann3r_ros.models import registry
+from spann3r_ros.models import loading, registry
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
 from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.streaming.loading import load_stream
 
 TRUNK = Dust3rArchitecture(
     encoder_width=32,
@@ -30,7 +31,7 @@ TINY = {"dust3r": TRUNK, "spann3r": Spann3rArchitecture(trunk=TRUNK, value_depth
 
 def weights_of(family, path, dtype=None):
     torch.manual_seed(0)
-    network = registry.empty_network(TINY[family]).to_empty(device="cpu")
+    network = loading.empty_network(TINY[family]).to_empty(device="cpu")
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     write_checkpoint(path, network, TINY[family], dtype=dtype)
@@ -45,8 +46,8 @@ def frames(count):
 @pytest.mark.parametrize("name", registry.FAMILIES)
 def test_every_row_builds_its_official_network_without_memory(name):
     row = registry.family(name)
-    assert row.name == name and row.summary and row.license
-    network = registry.empty_network(row.architecture)
+    assert row.name == name and row.summary and row.licenses
+    network = loading.empty_network(row.architecture)
     assert all(parameter.is_meta for parameter in network.parameters())
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     # The published counts, less mask_token and the unused unit of each DPT head.
@@ -63,7 +64,7 @@ def test_families_are_imported_only_when_asked_for():
 
 def test_an_unknown_family_lists_the_choices():
     with pytest.raises(ConfigError, match=r"parameter 'model': got 'vggt'; expected spann3r \| dust3r"):
-        registry.load_model(Config(model="vggt"))
+        loading.load_model(Config(model="vggt"))
 
 
 @pytest.mark.parametrize("name", registry.FAMILIES)
@@ -71,11 +72,11 @@ def test_an_unknown_family_lists_the_choices():
 def test_a_configuration_becomes_a_model_that_steps(tmp_path, name, precision):
     checkpoint = weights_of(name, tmp_path / "w.safetensors", torch.float16)
     config = Config(model=name, checkpoint=checkpoint, device="cpu", precision=precision, output="immediate")
-    model = registry.load_model(config)
+    stream = load_stream(config)
+    model = stream.model
     assert (model.name, model.metric, model.weights) == (name, False, checkpoint)
-    memory = model.new_memory()
-    predictions = [prediction for frame in frames(3) for prediction in model.step(frame, memory)]
-    predictions += model.flush(memory)
+    predictions = [prediction for frame in frames(3) for prediction in stream.step(frame)]
+    predictions += stream.flush()
     assert predictions
     for prediction in predictions:
         assert prediction.points.shape == (32, 48, 3) and prediction.points.dtype == np.float32
@@ -86,7 +87,7 @@ def test_a_configuration_becomes_a_model_that_steps(tmp_path, name, precision):
 @pytest.mark.parametrize("stored", [torch.float32, torch.float16])
 def test_precision_is_of_the_trunk_and_heads_stay_fp32(tmp_path, precision, dtype, stored):
     checkpoint = read_checkpoint(weights_of("spann3r", tmp_path / "w.safetensors", stored))
-    network = registry.load_network(checkpoint, torch.device("cpu"), precision)
+    network = loading.load_network(checkpoint, torch.device("cpu"), precision)
     assert not network.training and not any(parameter.requires_grad for parameter in network.parameters())
     for name, parameter in network.named_parameters():
         head = ".downstream_head" in name
@@ -96,7 +97,7 @@ def test_precision_is_of_the_trunk_and_heads_stay_fp32(tmp_path, precision, dtyp
 
 def test_fp32_weights_on_the_cpu_are_not_copied(tmp_path):
     checkpoint = read_checkpoint(weights_of("dust3r", tmp_path / "w.safetensors"))
-    network = registry.load_network(checkpoint, torch.device("cpu"))
+    network = loading.load_network(checkpoint, torch.device("cpu"))
     for name, parameter in network.named_parameters():
         assert parameter.data_ptr() == checkpoint.state[name].data_ptr()
 
@@ -104,35 +105,35 @@ def test_fp32_weights_on_the_cpu_are_not_copied(tmp_path):
 def test_weights_of_another_family_are_refused(tmp_path):
     checkpoint = weights_of("dust3r", tmp_path / "w.safetensors")
     with pytest.raises(CheckpointError, match=r"another family.*got dust3r; expected spann3r\. Set model to dust3r"):
-        registry.load_model(Config(checkpoint=checkpoint))
+        loading.load_model(Config(checkpoint=checkpoint))
 
 
 def test_a_missing_checkpoint_is_refused_with_its_path():
     with pytest.raises(CheckpointError, match=r"no file /nowhere/w\.pth"):
-        registry.load_model(Config(checkpoint="/nowhere/w.pth", device="cpu"))
+        loading.load_model(Config(checkpoint="/nowhere/w.pth", device="cpu"))
 
 
 def test_an_empty_checkpoint_is_the_model_that_ships(tmp_path, monkeypatch):
     # Stands in for the shipped file, so that the test does not depend on what was trained last.
     (tmp_path / "weights").mkdir()
     weights_of("spann3r", tmp_path / "weights" / "apartment.safetensors")
-    monkeypatch.setattr(registry.importlib.resources, "files", lambda package: tmp_path)
-    model = registry.load_model(Config(device="cpu", memory=MemoryConfig(working_frames=2)))
+    monkeypatch.setattr(loading.importlib.resources, "files", lambda package: tmp_path)
+    model = load_stream(Config(device="cpu")).model
     assert model.weights == "demo weights (apartment.safetensors)"
-    assert model.weights.startswith(registry.DEMO_WEIGHTS)
+    assert model.weights.startswith(DEMO_WEIGHTS)
 
 
 def test_an_installation_without_the_shipped_model_says_so(monkeypatch):
-    monkeypatch.setattr(registry, "_SHIPPED", "absent.safetensors")
+    monkeypatch.setattr(loading, "_SHIPPED", "absent.safetensors")
     with pytest.raises(CheckpointError, match=r"models/weights/absent\.safetensors.*Set the parameter `checkpoint`"):
-        registry.load_model(Config(device="cpu"))
+        loading.load_model(Config(device="cpu"))
 
 
 def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert registry.pick_device("auto").type == registry.pick_device("cpu").type == "cpu"
+    assert loading.pick_device("auto").type == loading.pick_device("cpu").type == "cpu"
     with pytest.raises(ConfigError, match=r"parameter 'device': got cuda; expected auto or cpu.*This PyTorch"):
-        registry.pick_device("cuda")
+        loading.pick_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert registry.pick_device("auto").type == registry.pick_device("cuda").type == "cuda"
-    assert registry.pick_device("cpu").type == "cpu"
+    assert loading.pick_device("auto").type == loading.pick_device("cuda").type == "cuda"
+    assert loading.pick_device("cpu").type == "cpu"

@@ -32,7 +32,7 @@ def red_wall_on_green_floor() -> PointCloud:
 
 def cameras() -> list[Sim3]:
     level = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
-    return [Sim3(1.0, level, np.array([1.0 + 0.1 * n, 1.0, 1.2])) for n in range(10)]
+    return [Sim3.rigid(level, np.array([1.0 + 0.1 * n, 1.0, 1.2])) for n in range(10)]
 
 
 def data_of(page: Path) -> dict:

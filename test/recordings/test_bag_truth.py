@@ -23,12 +23,12 @@ STEP = 100_000_000
 Make = Callable[..., Any]
 Picture = Callable[[int], np.ndarray]
 
-BASE_FROM_CAMERA = Sim3(1.0, ROS_FROM_OPTICAL.rotation, np.array([0.2, 0.0, 0.5]))
+BASE_FROM_CAMERA = Sim3.rigid(ROS_FROM_OPTICAL.rotation, np.array([0.2, 0.0, 0.5]))
 
 
 def base_pose(number: float) -> Sim3:
     """The robot in the map: straight ahead while turning."""
-    return Sim3(1.0, Rotation.from_euler("z", 0.1 * number).as_matrix(), np.array([0.5 * number, 1.0, 0.0]))
+    return Sim3.rigid(Rotation.from_euler("z", 0.1 * number).as_matrix(), np.array([0.5 * number, 1.0, 0.0]))
 
 
 @pytest.fixture

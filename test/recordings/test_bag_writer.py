@@ -19,7 +19,7 @@ from spann3r_ros.sim3 import Sim3
 
 STAMP = 1_234_567_890_987_654_321
 INTRINSICS = Intrinsics(20.0, 21.0, 7.5, 5.5, 16, 12)
-POSE = Sim3(1.0, rotation_from_quaternion(np.array([0.1, -0.7, 0.1, 0.7])), np.array([1.0, -2.0, 0.5]))
+POSE = Sim3.rigid(rotation_from_quaternion(np.array([0.1, -0.7, 0.1, 0.7])), np.array([1.0, -2.0, 0.5]))
 
 
 def picture() -> np.ndarray:

@@ -39,7 +39,7 @@ def rgb(points: NDArray[Any]) -> NDArray[np.uint8]:
 
 def sim3(pose: Pose) -> Sim3:
     q, t = pose.orientation, pose.position
-    return Sim3(1.0, rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([t.x, t.y, t.z]))
+    return Sim3.rigid(rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([t.x, t.y, t.z]))
 
 
 def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkpoint: Path) -> None:

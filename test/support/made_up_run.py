@@ -28,7 +28,7 @@ STEP = 100_000_000
 def true_pose(index: int) -> Sim3:
     """A camera that swings around while it moves; optical axes."""
     rotation = Rotation.from_euler("xyz", [0.05 * index, 0.1 * index, 0.02 * index**2]).as_matrix()
-    return Sim3(1.0, rotation, np.array([0.3 * index, 0.1 * np.sin(index), 0.05 * index**2]))
+    return Sim3.rigid(rotation, np.array([0.3 * index, 0.1 * np.sin(index), 0.05 * index**2]))
 
 
 def true_depth(index: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def write_run(
         frame = Frame(index, index * STEP, "camera", np.full((HEIGHT, WIDTH, 3), 90, np.uint8), CAMERA)
         colors = np.full((HEIGHT, WIDTH, 3), [200, 20 * index, 50], np.uint8)
         confidence = np.full((HEIGHT, WIDTH), 0.5 + 0.05 * index, np.float32)
-        rigid = Sim3(1.0, pose.rotation, pose.translation)
+        rigid = Sim3.rigid(pose.rotation, pose.translation)
         prediction = Prediction(frame, points, confidence, colors, rigid, CAMERA)
         run.add(prediction)
         world.insert(prediction)

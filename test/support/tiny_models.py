@@ -14,6 +14,7 @@ from spann3r_ros.frame import Frame
 from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
+from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 
@@ -49,7 +50,7 @@ def tiny_config(**memory: Any) -> Config:
     """Small memory sizes: 3 working frames and 60 tokens of 12 per frame; keyword arguments change them."""
     config = Config()
     for name, value in {"working_frames": 3, "long_term_tokens": 60, "protected_frames": 1, **memory}.items():
-        setattr(config.memory, name, value)
+        setattr(config.of(Spann3rParameters), name, value)
     return config
 
 

@@ -43,7 +43,7 @@ class Corridor:
             yield Frame(i, self._stamp(i), "camera", image, CAMERA)
 
     def ground_truth(self) -> GroundTruth:
-        poses = [Sim3(1.0, np.eye(3), np.array([0.1 * i, 0.0, 0.0])) for i in range(self.length)]
+        poses = [Sim3.rigid(np.eye(3), np.array([0.1 * i, 0.0, 0.0])) for i in range(self.length)]
         stamps = [self._stamp(i) for i in range(self.length)]
         depth = np.broadcast_to(np.linspace(2, 3, 64, dtype=np.float32), (48, 64)).copy()
         depth[:5] = np.nan
@@ -62,7 +62,7 @@ def test_points_project_to_their_own_pixels() -> None:
     assert clip.images.shape == (3, 16, 24, 3) and not clip.fixed_world
     i = int(clip.images[0, 0, 0, 0]) // 10
     grid = source.recordings[0][i].intrinsics
-    camera = Sim3(1.0, np.eye(3), np.array([0.1 * i, 0.0, 0.0]))
+    camera = Sim3.rigid(np.eye(3), np.array([0.1 * i, 0.0, 0.0]))
     pixels = project(camera.inverse().apply(clip.points[0]), grid)
     y, x = np.mgrid[:16, :24]
     seen = clip.valid[0]

@@ -12,6 +12,7 @@ from spann3r_ros.config import Config
 from spann3r_ros.frame import Frame
 from spann3r_ros.models.spann3r.model import Spann3r
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
+from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 from spann3r_ros.training.data import sequences_from
 from spann3r_ros.training.rollout import Rollout, drifted
 
@@ -26,14 +27,15 @@ def test_rollout_in_windows_equals_the_stream() -> None:
     clip = SlantedWalls().clip(np.random.default_rng(1), 7, 1.0)
     batch = sequences_from([clip, clip], 8)
     config = Config(output="both")
-    config.memory.similarity_threshold, config.memory.attention_threshold = 1.0, 0.0
+    settings = config.of(Spann3rParameters)
+    settings.similarity_threshold, settings.attention_threshold = 1.0, 0.0
     model = Spann3r(net, config, "test")
     memory = model.new_memory()
     answers = [
         answer for index in range(7) for answer in model.step(Frame(index, index, "camera", clip.images[index]), memory)
     ]
-    refined = [answer.points for answer in answers if answer.refined]
-    immediate = [answer.points for answer in answers if not answer.refined]
+    refined = [answer.points for answer in answers if answer.final]
+    immediate = [answer.points for answer in answers if not answer.final]
 
     rollout, history = Rollout(net, dropout=0.15), None
     left, right = [], []

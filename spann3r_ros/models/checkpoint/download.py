@@ -1,4 +1,4 @@
-"""Official weights: which there are, under which license, and how they are fetched from where their authors keep them.
+"""Official weights: how a family states them, and how they are fetched from where their authors keep them.
 
 None of these hosts could be reached where this was written: the code was tried against a server on the loopback only.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from spann3r_ros.errors import CheckpointError
-from spann3r_ros.models.checkpoint.tensor_file import sha256
+from spann3r_ros.files.checksum import sha256
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are here and the bytes that there will be (None: unknown)."""
@@ -125,92 +125,27 @@ class OfficialFile:
 
     Attributes:
         name: what ``models fetch`` calls it.
-        family: the registry's name.
         file: name of the file to load.
         source: where it is.
         gigabytes: about how large.
         license: a key of ``LICENSES``.
+        commercial: whether that license allows commercial use.
         note: what else to know.
     """
 
     name: str
-    family: str
     file: str
     source: Source
     gigabytes: float
     license: str
+    commercial: bool
     note: str
-
-
-_SPANN3R_FOLDER = "1bqtcVf8lK4VC8LgG-SIGRBECcrFqM7Wy"
-_DUST3R_HOST = "https://download.europe.naverlabs.com/ComputerVision/DUSt3R"
-_DUST3R_512 = "DUSt3R_ViTLarge_BaseDecoder_512_dpt"
-_DUST3R_224 = "DUSt3R_ViTLarge_BaseDecoder_224_linear"
-_DUST3R_NOTE = "The licenses of its training sets apply as well"
-
-OFFICIAL_FILES = {
-    row.name: row
-    for row in (
-        OfficialFile(
-            "spann3r-v1.01",
-            "spann3r",
-            "spann3r_101.pth",
-            DriveFolder(_SPANN3R_FOLDER, "spann3r_101.pth"),
-            2.6,
-            CC_BY_NC_SA,
-            "The better of the two; derived from DUSt3R's weights",
-        ),
-        OfficialFile(
-            "spann3r-v1.0",
-            "spann3r",
-            "spann3r.pth",
-            DriveFolder(_SPANN3R_FOLDER, "spann3r.pth"),
-            2.6,
-            CC_BY_NC_SA,
-            "The paper's; derived from DUSt3R's weights",
-        ),
-        OfficialFile(
-            "dust3r-512-dpt",
-            "dust3r",
-            f"{_DUST3R_512}.pth",
-            Url(f"{_DUST3R_HOST}/{_DUST3R_512}.pth"),
-            2.3,
-            CC_BY_NC_SA,
-            _DUST3R_NOTE,
-        ),
-        OfficialFile(
-            "dust3r-512-dpt-hub",
-            "dust3r",
-            "model.safetensors",
-            HubRepository(f"naver/{_DUST3R_512}", ("config.json", "model.safetensors")),
-            2.3,
-            CC_BY_NC_SA,
-            f"The same as safetensors. {_DUST3R_NOTE}",
-        ),
-        OfficialFile(
-            "dust3r-224-linear",
-            "dust3r",
-            f"{_DUST3R_224}.pth",
-            Url(f"{_DUST3R_HOST}/{_DUST3R_224}.pth"),
-            2.1,
-            CC_BY_NC_SA,
-            _DUST3R_NOTE,
-        ),
-    )
-}
 
 
 def default_folder() -> Path:
     """Where fetched weights go unless told otherwise: the user's data folder."""
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "spann3r_ros" / "weights"
-
-
-def official_file(name: str) -> OfficialFile:
-    """The row of a name; CheckpointError with the names for an unknown one."""
-    if name not in OFFICIAL_FILES:
-        raise CheckpointError("no official weights of that name", got=repr(name), expected=" | ".join(OFFICIAL_FILES))
-    return OFFICIAL_FILES[name]
 
 
 def fetch(official: OfficialFile, folder: Path, progress: Progress, expected_sha256: str = "") -> Path:

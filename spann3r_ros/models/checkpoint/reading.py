@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,32 +12,12 @@ import torch
 from torch import nn
 
 from spann3r_ros.errors import CheckpointError, ConfigError
+from spann3r_ros.files.checksum import sha256
 from spann3r_ros.models.checkpoint import tensor_file
-from spann3r_ros.models.checkpoint.tensor_file import FETCH, TensorFile
-from spann3r_ros.models.dust3r.keywords import (
-    Architecture,
-    Shapes,
-    architecture_from_config,
-    architecture_from_json,
-    architecture_from_shapes,
-    architecture_to_json,
-    fields_from_constructor,
-    fields_from_keywords,
-)
-from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
-
-# Tensors by which other networks of the field are known, so that their files are refused by name.
-_OTHER_FAMILIES = {
-    "MASt3R": ("downstream_head1.head_local_features.",),
-    "CUT3R": ("dec_blocks_state.", "decoder_embed_state.", "pose_retriever."),
-    "Fast3R": ("encoder.enc_blocks.", "net.encoder.enc_blocks."),
-    "VGGT or StreamVGGT": ("aggregator.",),
-    "Pi3": ("point_decoder.",),
-    "CroCo": ("prediction_head.",),
-}
-
-# Published tensors without a use in inference.
-_UNUSED = re.compile(r"(^|\.)mask_token$|\.scratch\.refinenet4\.resConfUnit1\.")
+from spann3r_ros.models.checkpoint.architecture_json import architecture_from_json, architecture_to_json
+from spann3r_ros.models.checkpoint.tensor_file import FETCH
+from spann3r_ros.models.family import Architecture, Shapes
+from spann3r_ros.models.registry import recognized
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +26,7 @@ class Checkpoint:
 
     Attributes:
         path: the file they are mapped from.
-        family: ``spann3r`` or ``dust3r``.
+        family: the registry's name.
         architecture: of the network that they fit.
         origin: where the architecture was found: the caller, metadata, training arguments, config.json, or shapes.
         state: tensors by published name, each shared one once, without those that inference does not use.
@@ -67,7 +45,7 @@ class Checkpoint:
     @cached_property
     def sha256(self) -> str:
         """Hexadecimal SHA-256 of the file; read when first asked for."""
-        return tensor_file.sha256(self.path)
+        return sha256(self.path)
 
     @property
     def parameters(self) -> int:
@@ -88,94 +66,26 @@ def read_checkpoint(path: Path | str, architecture: Architecture | None = None) 
     """
     path = Path(path)
     file = tensor_file.read_tensor_file(path)
-    family = _family(file)
-    state, unused = _published_state(file)
+    row = recognized(file.tensors, str(path))
+    state, unused = row.published(file)
     if architecture is not None:
         origin = "given"
     else:
         try:
-            architecture, origin = _architecture(file, family, {name: tuple(t.shape) for name, t in state.items()})
+            if "architecture" in file.metadata:
+                architecture, origin = architecture_from_json(file.metadata["architecture"]), "metadata"
+            else:
+                shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+                architecture, origin = row.architecture_of(file, shapes)
         except (CheckpointError, ConfigError) as error:
             raise CheckpointError(f"{path}: {error}") from error
-    if isinstance(architecture, Spann3rArchitecture) != (family == "spann3r"):
+    if type(architecture) is not type(row.architecture):
         raise CheckpointError(
-            f"{path}: the {origin} architecture is of another family", got=type(architecture).__name__, expected=family
+            f"{path}: the {origin} architecture is of another family",
+            got=type(architecture).__name__,
+            expected=row.name,
         )
-    return Checkpoint(path, family, architecture, origin, state, unused, file.metadata)
-
-
-def _family(file: TensorFile) -> str:
-    names = list(file.tensors)
-    for other, prefixes in _OTHER_FAMILIES.items():
-        if any(name.startswith(prefixes) for name in names):
-            raise CheckpointError(
-                f"{file.path} looks like weights of {other}",
-                expected="weights of Spann3R or DUSt3R",
-                next_step="`python -m spann3r_ros models list` shows the families that this version can run",
-            )
-    if any(name.startswith("dust3r.enc_blocks.") for name in names):
-        return "spann3r"
-    if any(name.startswith("enc_blocks.") for name in names):
-        return "dust3r"
-    raise CheckpointError(
-        f"{file.path} holds weights of an unknown network",
-        got=f"{len(names)} tensors: {', '.join(names[:5])}, ...",
-        expected="names that begin with dust3r.enc_blocks. (Spann3R) or enc_blocks. (DUSt3R)",
-        next_step=FETCH,
-    )
-
-
-def _published_state(file: TensorFile) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """Each shared tensor once, no unused ones; a second decoder that is missing is a copy of the first."""
-    state: dict[str, torch.Tensor] = {}
-    unused: list[str] = []
-    for name, tensor in file.tensors.items():
-        published = re.sub(r"\.scratch\.layer([1-4])_rn\.", _listed_layer, name)
-        if _UNUSED.search(name):
-            unused.append(name)
-        elif published not in state:
-            state[published] = tensor
-        elif state[published].data_ptr() == tensor.data_ptr() or torch.equal(state[published], tensor):
-            unused.append(name)
-        else:
-            raise CheckpointError(
-                f"{file.path}: two tensors that are one in the network differ",
-                got=f"{name} and its twin",
-                next_step=FETCH,
-            )
-    if not any("dec_blocks2." in name for name in state):
-        for name in [name for name in state if "dec_blocks." in name]:
-            # A copy, not the same storage: training must be able to move them apart.
-            state[name.replace("dec_blocks.", "dec_blocks2.")] = state[name].clone()
-    return state, tuple(unused)
-
-
-def _listed_layer(match: re.Match[str]) -> str:
-    return f".scratch.layer_rn.{int(match.group(1)) - 1}."
-
-
-def _architecture(file: TensorFile, family: str, shapes: Shapes) -> tuple[Architecture, str]:
-    if "architecture" in file.metadata:
-        return architecture_from_json(file.metadata["architecture"]), "metadata"
-    beside = file.path.with_name("config.json")
-    if file.path.suffix == ".safetensors" and beside.is_file():
-        return _architecture_beside(beside, shapes), str(beside)
-    if family == "dust3r" and file.model is not None:
-        where = "training arguments"
-        return architecture_from_shapes(shapes, fields_from_constructor(file.model), where), where
-    return architecture_from_shapes(shapes, {}, ""), "shapes"
-
-
-def _architecture_beside(path: Path, shapes: Shapes) -> Architecture:
-    try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is no JSON", got=error) from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} describes no network", got=type(config).__name__, expected="an object")
-    if isinstance(config.get("model"), dict):
-        return architecture_from_config(config)
-    return architecture_from_shapes(shapes, fields_from_keywords(config), str(path))
+    return Checkpoint(path, row.name, architecture, origin, state, unused, file.metadata)
 
 
 def differences(expected: Shapes, found: Shapes, limit: int = 5) -> str:

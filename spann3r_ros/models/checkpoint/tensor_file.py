@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import re
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spann3r_ros.errors import CheckpointError
+from spann3r_ros.files.atomic import replacing_file
 
 FETCH = "Fetch it again: `python -m spann3r_ros models fetch NAME` (`models list` shows the names)"
 
@@ -193,7 +192,7 @@ def write_tensor_file(
     """Write a .safetensors file, whole or not at all.
 
     Args:
-        path: its folder must exist; an existing file is replaced in one step.
+        path: its folder is made; an existing file is replaced in one step.
         tensors: on any device; those that share storage are written apart.
         metadata: texts as they are, anything else as JSON.
         dtype: convert floating point tensors to this, or keep them.
@@ -215,16 +214,5 @@ def write_tensor_file(
         stored[name] = value.clone() if value.untyped_storage().data_ptr() in addresses else value
         addresses.add(value.untyped_storage().data_ptr())
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        part = Path(folder) / path.name
-        save_file(stored, part, texts)
-        part.replace(path)
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 22):
-            digest.update(piece)
-    return digest.hexdigest()
+    with replacing_file(path) as draft:
+        save_file(stored, draft, texts)

@@ -27,6 +27,21 @@ class Spann3rArchitecture:
     value_rope: bool = False
     value_features: bool = False
 
+    @property
+    def patch_size(self) -> int:
+        """Of the trunk."""
+        return self.trunk.patch_size
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Of the trunk."""
+        return self.trunk.image_size
+
+    @property
+    def metric(self) -> bool:
+        """Of the trunk."""
+        return self.trunk.metric
+
     def __post_init__(self) -> None:
         if self.trunk.encoder_width % self.value_heads:
             raise ConfigError(

@@ -12,7 +12,7 @@ from torch import Tensor
 from spann3r_ros.errors import MemoryMismatchError
 from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
 from spann3r_ros.memory.spatial import SpatialMemory
-from spann3r_ros.memory_status import MemoryStatistics
+from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.dust3r.network import Grid, Layers
 from spann3r_ros.models.pointmap import View
 
@@ -50,9 +50,9 @@ class Spann3rMemory:
     spatial: SpatialMemory | None = None
     pending: Pending | None = None
 
-    def statistics(self) -> MemoryStatistics:
+    def status(self) -> MemoryStatus:
         """Counters for a status message."""
-        return self.spatial.statistics() if self.spatial else MemoryStatistics()
+        return self.spatial.status() if self.spatial else MemoryStatus()
 
     def save(self, path: Path) -> None:
         """Write everything as safetensors; a run resumed from the file continues bit for bit."""

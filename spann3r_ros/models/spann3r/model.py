@@ -19,6 +19,7 @@ from spann3r_ros.models.pointmap import Pointmap, View, fingerprint, to_predicti
 from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.models.spann3r.memory import Pending, Spann3rMemory
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
+from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 from spann3r_ros.prediction import Prediction
 
 
@@ -57,7 +58,7 @@ class Spann3r:
 
     Args:
         network: in evaluation mode, on its device, in its precision.
-        config: ``output``, ``image_width``, ``image_height`` and ``memory``; thresholds may change between steps.
+        config: ``output``, ``image_width``, ``image_height`` and its own; thresholds may change between steps.
         weights: where the weights came from.
     """
 
@@ -65,7 +66,7 @@ class Spann3r:
 
     def __init__(self, network: Spann3rNetwork, config: Config, weights: str) -> None:
         self.network = network
-        self.config = config
+        self.config, self.settings = config, config.of(Spann3rParameters)
         self.weights = weights
         self.metric = network.architecture.trunk.metric
         self.image_size = target_size(config, network.architecture.trunk)
@@ -92,9 +93,9 @@ class Spann3r:
         answers = []
         # With immediate output, frame 0 has no answer of head 2: it gets that of head 1.
         if step.refined is not None and (self.config.output != "immediate" or previous.query is None):
-            answers.append(to_prediction(step.refined, previous.view, refined=True, metric=self.metric))
+            answers.append(to_prediction(step.refined, previous.view, final=True))
         if step.immediate is not None:
-            answers.append(to_prediction(step.immediate, view, refined=False, metric=self.metric))
+            answers.append(to_prediction(step.immediate, view, final=self.config.output == "immediate"))
         return answers
 
     @torch.inference_mode()
@@ -106,11 +107,11 @@ class Spann3r:
         if pending.layers is None:
             layers, _ = self.network.dust3r.decode(pending.features, pending.features, memory.grid, memory.grid)
             pointmap = self.network.dust3r.pointmap(1, layers, memory.grid)
-            return [to_prediction(pointmap, pending.view, refined=False, metric=self.metric)]
+            return [to_prediction(pointmap, pending.view, final=True)]
         if self.config.output == "immediate":
             return []
         pointmap = self.network.dust3r.pointmap(2, pending.layers, memory.grid)
-        return [to_prediction(pointmap, pending.view, refined=False, metric=self.metric)]
+        return [to_prediction(pointmap, pending.view, final=True)]
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> Tensor:
@@ -141,8 +142,8 @@ class Spann3r:
             return None
 
         spatial = memory.spatial
-        spatial.attention_threshold = self.config.memory.attention_threshold
-        spatial.similarity_threshold = self.config.memory.similarity_threshold
+        spatial.attention_threshold = self.settings.attention_threshold
+        spatial.similarity_threshold = self.settings.similarity_threshold
         fused, received = pending.features, None
         if pending.query is not None:
             content, received = spatial.read(network.norm_q(pending.query))
@@ -176,7 +177,7 @@ class Spann3r:
     def new_spatial(self, features: Tensor) -> SpatialMemory:
         """An empty spatial memory for frames with features of this shape (B, P, E)."""
         batch, tokens, width = features.shape
-        memory = self.config.memory
+        memory = self.settings
         return SpatialMemory(
             batch=batch,
             tokens_per_frame=tokens,

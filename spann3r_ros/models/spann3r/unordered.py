@@ -69,8 +69,8 @@ def reconstruct_unordered(model: Spann3r, frames: Sequence[Frame]) -> UnorderedR
         layers1, layers2 = trunk.decode(fused, features[other], grid, grid)
         return _Decoding(layers1, layers2, trunk.pointmap(1, layers1, grid), trunk.pointmap(2, layers2, grid))
 
-    def answer(pointmap: Pointmap, index: int, refined: bool) -> Prediction:
-        return to_prediction(pointmap, views[index], refined=refined, metric=model.metric)
+    def answer(pointmap: Pointmap, index: int) -> Prediction:
+        return to_prediction(pointmap, views[index], final=True)
 
     scores = np.zeros((len(frames), len(frames)))
     for i in range(len(frames)):
@@ -95,7 +95,7 @@ def reconstruct_unordered(model: Spann3r, frames: Sequence[Frame]) -> UnorderedR
         if accepted:
             value = network.value(pair.first.points, features[order[-2]], grid)
             spatial.insert(directions, network.norm_k(key), network.norm_v(value + key))
-        predictions.append(answer(pair.first, order[-2], refined=True))
+        predictions.append(answer(pair.first, order[-2]))
         if not todo:
             break
         content, received = spatial.read(network.norm_q(query))
@@ -104,5 +104,5 @@ def reconstruct_unordered(model: Spann3r, frames: Sequence[Frame]) -> UnorderedR
         best = int(np.argmax([candidate.score() for candidate in candidates]))
         pair = candidates[best]
         order.append(todo.pop(best))
-    predictions.append(answer(pair.second, order[-1], refined=False))
+    predictions.append(answer(pair.second, order[-1]))
     return UnorderedReconstruction(order, predictions, scores)

@@ -135,7 +135,7 @@ class ResultRecorder:
 
     def _on_pose(self, message: PoseStamped) -> None:
         stamp, p, q = nanoseconds(message.header.stamp), message.pose.position, message.pose.orientation
-        pose = Sim3(1.0, rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([p.x, p.y, p.z]))
+        pose = Sim3.rigid(rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([p.x, p.y, p.z]))
         self.poses[stamp] = StampedPose(len(self.poses), stamp, "", pose)
 
     def _on_map(self, message: PointCloud2) -> None:

@@ -189,8 +189,8 @@ def test_too_little_disk_is_told_before_the_download(server, tmp_path, monkeypat
 
 
 def official(server, **changes):
-    row = {"name": "tiny", "family": "spann3r", "file": "w.pth", "source": download.Url(server.url), "gigabytes": 0.003}
-    return download.OfficialFile(**{**row, "license": download.CC_BY_NC_SA, "note": "", **changes})
+    row = {"name": "tiny", "file": "w.pth", "source": download.Url(server.url), "gigabytes": 0.003}
+    return download.OfficialFile(**{**row, "license": download.CC_BY_NC_SA, "commercial": False, "note": "", **changes})
 
 
 def test_a_fetched_file_is_complete_and_its_hash_is_recorded(server, tmp_path):
@@ -307,14 +307,14 @@ def test_missing_packages_are_named_with_the_command(tmp_path, monkeypatch, pack
 
 
 def test_every_official_file_is_of_a_family_and_has_a_license():
-    for name, row in download.OFFICIAL_FILES.items():
-        assert row.name == name and row.family in registry.FAMILIES and row.license in download.LICENSES
+    for name, (family, row) in registry.official_files().items():
+        assert row.name == name and row in family.files and row.license in download.LICENSES
         assert row.source.address.startswith("https://") and row.file
 
 
 def test_an_unknown_name_lists_the_names():
     with pytest.raises(CheckpointError, match=r"'vggt'; expected spann3r-v1\.01 \| .*dust3r-224-linear"):
-        download.official_file("vggt")
+        registry.official_file("vggt")
 
 
 def test_the_default_folder_is_the_users_data_folder(monkeypatch, tmp_path):

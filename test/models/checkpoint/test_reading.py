@@ -15,9 +15,10 @@ from torch import nn
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.reading import differences, load_into, read_checkpoint, write_checkpoint
 from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
-from spann3r_ros.models.dust3r.keywords import architecture_from_config
+from spann3r_ros.models.dust3r.keywords import trunk_from_config
 from spann3r_ros.models.dust3r.network import Dust3rNetwork
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.spann3r.files import architecture_from_config
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
 
 # Heads of 64 channels, as the official ones have, so that shapes alone tell everything.
@@ -178,7 +179,8 @@ def test_a_config_beside_safetensors_is_read(tmp_path):
 
 @pytest.mark.parametrize(("family", "weights"), [("spann3r", "spann3r_tiny"), ("dust3r", "dust3r_tiny_dpt")])
 def test_recorded_weights_load_with_their_configuration(family, weights):
-    architecture = architecture_from_config(json.loads((GOLDEN / f"{family}_tiny_config.json").read_text()))
+    read = {"spann3r": architecture_from_config, "dust3r": trunk_from_config}[family]
+    architecture = read(json.loads((GOLDEN / f"{family}_tiny_config.json").read_text()))
     path = GOLDEN / f"{weights}_weights.safetensors"
     checkpoint = read_checkpoint(path, architecture)
     assert checkpoint.family == family and checkpoint.origin == "given"

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from spann3r_ros.errors import CheckpointError
-from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file, sha256, write_tensor_file
+from spann3r_ros.files.checksum import sha256
+from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file, write_tensor_file
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,106 +8,26 @@ import torch
 from tiny_models import TINY_TRUNK, random_frames
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import MemoryMismatchError
 from spann3r_ros.models.dust3r.model import Dust3r
 from spann3r_ros.models.dust3r.network import Dust3rNetwork
 from spann3r_ros.models.preprocess import preprocess
-from spann3r_ros.prediction import Prediction
-from spann3r_ros.sim3 import Sim3
 
 
-def make(seed: int = 0, **dust3r: object) -> Dust3r:
-    torch.manual_seed(seed)
-    config = Config()
-    for name, value in dust3r.items():
-        setattr(config.dust3r, name, value)
-    return Dust3r(Dust3rNetwork(TINY_TRUNK).eval().requires_grad_(False), config, "random")
+def make() -> Dust3r:
+    torch.manual_seed(0)
+    return Dust3r(Dust3rNetwork(TINY_TRUNK).eval().requires_grad_(False), Config(), "random")
 
 
-def test_the_first_pair_is_the_network_itself() -> None:
+def test_a_pair_is_the_network_itself() -> None:
     model, frames = make(), random_frames(2)
-    memory = model.new_memory()
-    assert model.step(frames[0], memory) == []
-    first, second = model.step(frames[1], memory)
+    answers = model.infer(*(model.encode(frame) for frame in frames))
     images = [preprocess(frame, model.image_size).pixels for frame in frames]
     with torch.no_grad():
         expected = model.network(*images)
-    for answer, pointmap, frame in zip((first, second), expected, frames, strict=True):
-        assert answer.frame is frame and answer.refined
+    for answer, pointmap, frame in zip(answers, expected, frames, strict=True):
+        assert answer.frame is frame and answer.final and answer.submap == 0
         np.testing.assert_allclose(answer.points, pointmap.points[0], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(answer.confidence, 1 - 1 / pointmap.confidence[0], rtol=1e-4)
-
-
-def test_later_pairs_are_brought_into_the_world_of_the_first() -> None:
-    """Scaling and turning everything the network says of a later pair must not change the answer."""
-    frames = random_frames(3)
-    plain, moved = make(), make()
-    pair_from_world = Sim3(
-        2.5, np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]), np.array([1.0, 2.0, 3.0])
-    )
-    matrix = torch.from_numpy(pair_from_world.matrix()).float()
-    memories = plain.new_memory(), moved.new_memory()
-    for model, memory in zip((plain, moved), memories, strict=True):
-        for frame in frames[:2]:
-            model.step(frame, memory)
-    pointmap = moved.network.pointmap
-
-    def disturbed(branch: int, layers: dict, grid: tuple[int, int]):  # type: ignore[no-untyped-def]
-        result = pointmap(branch, layers, grid)
-        return result._replace(points=result.points @ matrix[:3, :3].T + matrix[:3, 3])
-
-    moved.network.pointmap = disturbed  # type: ignore[method-assign]
-    (expected,), (got,) = plain.step(frames[2], memories[0]), moved.step(frames[2], memories[1])
-    np.testing.assert_allclose(got.points, expected.points, rtol=1e-3, atol=1e-3)
-
-
-def test_the_reference_is_the_first_frame_or_the_last_keyframe() -> None:
-    frames = random_frames(5)
-    first, keyframes = make(), make(reference="keyframe", keyframe_confidence=1.0)
-    for model in (first, keyframes):
-        memory = model.new_memory()
-        answers: list[Prediction] = []
-        for frame in frames:
-            answers += model.step(frame, memory)
-        assert [answer.frame for answer in answers] == frames
-        statistics = memory.statistics()
-        assert (statistics.offered, statistics.tokens) == (5, 12)
-        assert statistics.inserted == (1 if model is first else 5)
-        assert memory.world is (answers[0] if model is first else answers[-1]).points
-
-
-def test_a_single_frame_is_answered() -> None:
-    model, (frame,) = make(), random_frames(1)
-    memory = model.new_memory()
-    model.step(frame, memory)
-    (answer,) = model.flush(memory)
-    assert answer.frame is frame and np.isfinite(answer.points).all()
-
-
-@pytest.mark.parametrize("stop", [0, 1, 2, 4])
-def test_a_run_resumed_from_a_file_continues_bit_for_bit(stop: int, tmp_path: Path) -> None:
-    frames, options = random_frames(6), {"reference": "keyframe", "keyframe_confidence": 0.6}
-    model = make(**options)
-    memory = model.new_memory()
-    expected = [model.step(frame, memory) for frame in frames]
-    before = model.new_memory()
-    for frame in frames[:stop]:
-        model.step(frame, before)
-    before.save(tmp_path / "memory.safetensors")
-    other = make(**options)
-    resumed = other.load_memory(tmp_path / "memory.safetensors")
-    for frame, want in zip(frames[stop:], expected[stop:], strict=True):
-        got = other.step(frame, resumed)
-        assert [a.points.tobytes() for a in got] == [a.points.tobytes() for a in want]
-
-
-def test_a_memory_of_another_network_is_refused(tmp_path: Path) -> None:
-    model, memory = make(), Dust3r(Dust3rNetwork(TINY_TRUNK).to(torch.bfloat16), Config(), "random").new_memory()
-    with pytest.raises(MemoryMismatchError, match="memory of another model"):
-        model.step(random_frames(1)[0], memory)
-    memory.save(tmp_path / "memory.safetensors")
-    with pytest.raises(MemoryMismatchError, match="belongs to another network"):
-        model.load_memory(tmp_path / "memory.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -118,6 +37,5 @@ def test_the_official_size_follows_the_aspect_of_the_image(size: tuple[int, int]
     torch.manual_seed(0)
     architecture = dataclasses.replace(TINY_TRUNK, image_size=(384, 512))
     model = Dust3r(Dust3rNetwork(architecture).eval().requires_grad_(False), Config(), "random")
-    memory = model.new_memory()
-    answers = [answer for frame in random_frames(2, size=size) for answer in model.step(frame, memory)]
-    assert [answer.points.shape[:2] for answer in answers] == [expected] * 2
+    answers = model.infer(*(model.encode(frame) for frame in random_frames(2, size=size)))
+    assert [answer.points.shape[:2] for answer in answers] == [expected] * 2 and model.mixed_sizes

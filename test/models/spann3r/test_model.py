@@ -12,6 +12,7 @@ from spann3r_ros.errors import ConfigError, FrameError, MemoryMismatchError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.models.spann3r.model import Spann3r
+from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 from spann3r_ros.prediction import Prediction
 
 
@@ -49,9 +50,9 @@ def test_refined_answers_come_one_frame_late_and_the_last_at_the_flush() -> None
     assert model.step(frames[0], memory) == []
     for number, frame in enumerate(frames[1:]):
         (answer,) = model.step(frame, memory)
-        assert answer.frame is frames[number] and answer.refined
+        assert answer.frame is frames[number] and answer.final
     (last,) = model.flush(memory)
-    assert last.frame is frames[3] and not last.refined
+    assert last.frame is frames[3] and last.final
 
 
 def test_immediate_answers_come_at_once() -> None:
@@ -59,20 +60,20 @@ def test_immediate_answers_come_at_once() -> None:
     memory = model.new_memory()
     assert model.step(frames[0], memory) == []
     first, second = model.step(frames[1], memory)
-    assert (first.frame, first.refined, second.frame, second.refined) == (frames[0], True, frames[1], False)
+    assert (first.frame, first.final, second.frame, second.final) == (frames[0], True, frames[1], True)
     for frame in frames[2:]:
         (answer,) = model.step(frame, memory)
-        assert answer.frame is frame and not answer.refined
+        assert answer.frame is frame and answer.final
     assert model.flush(memory) == []
 
 
 def test_both_outputs_agree_with_each_alone() -> None:
     frames = random_frames(6)
     both = run(with_output("both"), frames)
-    for refined, output in ((True, "refined"), (False, "immediate")):
-        alone = [answer for answer in run(with_output(output), frames) if answer.refined == refined]
-        for answer in alone:
-            twin = next(a for a in both if a.frame is answer.frame and a.refined == refined)
+    for final, output in ((True, "refined"), (False, "immediate")):
+        # The last frame is owed by head 2 only, so its early answer is its final one, too.
+        for answer in run(with_output(output), frames)[int(not final) :]:
+            twin = next(a for a in both if a.frame is answer.frame and (a.final == final or answer.frame is frames[-1]))
             assert np.array_equal(answer.points, twin.points) and np.array_equal(answer.confidence, twin.confidence)
 
 
@@ -90,7 +91,7 @@ def test_no_head_runs_whose_result_nobody_asked_for() -> None:
     memory = immediate.new_memory()
     for frame in [frames[0]] * 6:
         immediate.step(frame, memory)
-    rejected = memory.statistics().rejected
+    rejected = memory.status().rejected
     assert rejected > 0
     assert (calls["head1"], calls["head2"]) == (5 - rejected, 5)
     assert calls["value"] == 5 - rejected, "a rejected frame must not pay for the value encoder"
@@ -131,7 +132,7 @@ def test_predictions_carry_what_they_are_about(model: Spann3r) -> None:
     image = preprocess(frames[0], (48, 64))
     assert np.array_equal(answer.colors, image.colors) and answer.intrinsics == image.intrinsics
     assert answer.intrinsics is not None and answer.intrinsics.fx == pytest.approx(50)
-    assert answer.world_from_camera is None and not answer.metric
+    assert answer.submap_from_camera is None and answer.submap == 0
 
 
 def test_a_list_encoded_at_once_gives_the_same(model: Spann3r) -> None:
@@ -144,7 +145,7 @@ def test_a_list_encoded_at_once_gives_the_same(model: Spann3r) -> None:
         if step is not None and batch is not None:
             assert step.refined is not None and batch.refined is not None
             torch.testing.assert_close(batch.refined.points, step.refined.points, rtol=1e-4, atol=1e-5)
-    assert one.statistics().inserted == other.statistics().inserted
+    assert one.status().inserted == other.status().inserted
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2, 9, 17])
@@ -161,9 +162,9 @@ def test_a_run_resumed_from_a_file_continues_bit_for_bit(stop: int, tmp_path: Pa
     before.save(tmp_path / "memory.safetensors")
     second = with_output("both")
     resumed = second.load_memory(tmp_path / "memory.safetensors")
-    assert repr(resumed.statistics()) == repr(before.statistics())  # as text, since NaN is not itself
+    assert repr(resumed.status()) == repr(before.status())  # as text, since NaN is not itself
     answers = [second.step(frame, resumed) for frame in frames[stop:]] + [second.flush(resumed)]
-    assert memory.statistics().prunes > 0
+    assert memory.status().counters["prunes"] > 0
     for got, want in zip(answers, expected[stop:], strict=True):
         assert len(got) == len(want)
         for mine, theirs in zip(got, want, strict=True):
@@ -200,14 +201,14 @@ def test_portrait_values_lie_on_the_same_patches_as_keys() -> None:
 def test_thresholds_may_change_between_steps() -> None:
     model, (frame,) = with_output("refined"), random_frames(1)
     memory = model.new_memory()
-    model.config.memory.similarity_threshold = -1.0
+    model.settings.similarity_threshold = -1.0
     for _ in range(5):
         model.step(frame, memory)
-    assert memory.statistics().rejected == 3
-    model.config.memory.similarity_threshold = 1.0
+    assert memory.status().rejected == 3
+    model.settings.similarity_threshold = 1.0
     for _ in range(5):
         model.step(frame, memory)
-    assert memory.statistics().rejected == 3 and memory.statistics().inserted == 6
+    assert memory.status().rejected == 3 and memory.status().inserted == 6
 
 
 def test_precision_leaves_the_heads_in_float32() -> None:
@@ -233,7 +234,7 @@ def unchanged_after(model: Spann3r, action: object, error: type[Exception], matc
         model.step(frame, reference)
     with pytest.raises(error, match=match):
         action(memory)  # type: ignore[operator]
-    assert memory.statistics() == reference.statistics()
+    assert memory.status() == reference.status()
     got, want = model.step(frames[3], memory), model.step(frames[3], reference)
     assert [a.points.tobytes() for a in got] == [a.points.tobytes() for a in want]
 
@@ -307,15 +308,15 @@ def test_two_hundred_frames_take_no_more_memory_than_the_first_prunes() -> None:
     config.image_height = config.image_width = 160
     model, frames = Spann3r(tiny_network(), config, "random"), random_frames(20, size=(160, 160))
     memory, settled, most = model.new_memory(), 0, 0
-    config.memory.similarity_threshold = 1.0
+    config.of(Spann3rParameters).similarity_threshold = 1.0
     for number in range(200):
         model.step(frames[number % 20], memory)
-        statistics = memory.statistics()
+        statistics = memory.status()
         most = max(most, statistics.tokens)
         if number == 60:
-            assert statistics.prunes > 1
+            assert statistics.counters["prunes"] > 1
             settled = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    statistics = memory.statistics()
+    statistics = memory.status()
     assert most <= statistics.capacity == 500 + 4 * 100 and statistics.inserted == 199
     # Kilobytes; the tokens of 140 frames are 5 MB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - settled < 1024

@@ -1,0 +1,121 @@
+"""How a configuration becomes a model that is ready to run."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib.resources
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from spann3r_ros.config import DEMO_WEIGHTS, Config
+from spann3r_ros.errors import CheckpointError, ConfigError
+from spann3r_ros.models.base import AnyModel
+from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
+from spann3r_ros.models.family import Architecture
+from spann3r_ros.models.registry import family, family_of
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
+_SHIPPED = "apartment.safetensors"
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Data types of the parameter ``precision``."""
+
+
+def load_model(config: Config) -> AnyModel:
+    """The model that a configuration asks for, its weights loaded, on its device, in its precision.
+
+    Args:
+        config: ``model``, ``checkpoint`` (empty: the model that ships), ``device`` and ``precision`` are used here; the
+            rest is the model's own.
+
+    Raises:
+        ConfigError: an unknown family, or a device that this machine does not have.
+        CheckpointError: weights that are missing, damaged, unsafe, or of another family.
+    """
+    row = family(config.model)
+    device = pick_device(config.device)
+    with _checkpoint_path(config.checkpoint) as path:
+        checkpoint = read_checkpoint(path)
+        if checkpoint.family != row.name:
+            raise CheckpointError(
+                f"{path} holds weights of another family than the parameter 'model' says",
+                got=checkpoint.family,
+                expected=row.name,
+                next_step=f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}",
+            )
+        network = load_network(checkpoint, device, config.precision)
+    return row.model(network, config, config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})")
+
+
+def load_network(checkpoint: Checkpoint, device: torch.device, precision: str = "fp32") -> nn.Module:
+    """The network of a checkpoint in evaluation mode, without gradients.
+
+    In fp32 on the CPU the weights stay mapped from the file: they cost memory once, and the system may drop and re-read
+    their pages. The pointmap heads are fp32 in every precision.
+    """
+    network: Any = empty_network(checkpoint.architecture)
+    load_into(network, checkpoint)
+    network.requires_grad_(False)
+    network.set_precision(PRECISIONS[precision])
+    ready: nn.Module = network.to(device).eval()
+    return ready
+
+
+def empty_network(architecture: Architecture) -> nn.Module:
+    """A network without memory for its weights (on the meta device), to be given those of a checkpoint."""
+    with torch.device("meta"):
+        return family_of(architecture).network(architecture)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of the parameter ``device``: ``auto`` is CUDA where there is one; ConfigError when there is none."""
+    present = torch.cuda.is_available()
+    if name == "cuda" and not present:
+        built = torch.version.cuda
+        raise ConfigError(
+            "parameter 'device'",
+            got="cuda",
+            expected="auto or cpu, because PyTorch finds no CUDA device here",
+            next_step=(
+                f"This PyTorch ({torch.__version__}) is built for CUDA {built}: check the driver with nvidia-smi"
+                if built
+                else f"This PyTorch ({torch.__version__}) is built without CUDA: install one that has it"
+            ),
+        )
+    return torch.device("cuda" if present and name != "cpu" else "cpu")
+
+
+def release_device_memory() -> None:
+    """Give back to the device what PyTorch keeps for tensors that are gone; nothing to do on the CPU."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+
+
+def shipped_model() -> Traversable:
+    """Where the model that ships is, in the package; whether it is there, ``is_file()`` tells."""
+    return importlib.resources.files("spann3r_ros.models") / "weights" / _SHIPPED
+
+
+@contextlib.contextmanager
+def _checkpoint_path(checkpoint: str) -> Iterator[Path]:
+    """The file of the parameter ``checkpoint``; for an empty one that which ships in the package."""
+    if checkpoint:
+        yield Path(checkpoint).expanduser()
+        return
+    shipped = shipped_model()
+    if not shipped.is_file():
+        raise CheckpointError(
+            "this installation has no model of its own",
+            got=f"no file {shipped}",
+            next_step="Set the parameter `checkpoint`; `python -m spann3r_ros models list` shows where weights are",
+        )
+    with importlib.resources.as_file(shipped) as path:
+        yield path

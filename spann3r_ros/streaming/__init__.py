@@ -1,0 +1,1 @@
+"""What makes a stream of any model: windows, pairs against a reference, memories that begin anew."""

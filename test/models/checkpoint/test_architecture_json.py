@@ -1,0 +1,43 @@
+"""Architectures in the metadata of a file of weights."""
+
+import json
+
+import pytest
+
+from spann3r_ros.errors import CheckpointError
+from spann3r_ros.models.checkpoint.architecture_json import architecture_from_json, architecture_to_json
+from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Dust3rArchitecture(),
+        Dust3rArchitecture(head="linear", decoder_depth=3, confidence_range=(0.0, 1.0), confidence_mode="sigmoid"),
+        Spann3rArchitecture(),
+        Spann3rArchitecture(
+            trunk=Dust3rArchitecture(absolute_position=True, metric=True), value_rope=True, value_features=True
+        ),
+    ],
+)
+def test_json_round_trip(architecture):
+    text = architecture_to_json(architecture)
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not strict JSON"))
+    assert architecture_from_json(text) == architecture
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"family": "vggt"}',
+        '{"family": "dust3r", "width": 3}',
+        '{"family": "dust3r", "patch_size": true}',
+    ],
+)
+def test_other_json_is_refused(text):
+    with pytest.raises(CheckpointError, match="metadata"):
+        architecture_from_json(text)
