@@ -17,6 +17,7 @@ from spann3r_ros.geometry.camera import centered
 from spann3r_ros.geometry.focal import estimate_focal
 from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.mapping.corrections import Corrector
+from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
@@ -57,7 +58,7 @@ class Reconstruction:
     @classmethod
     def from_config(cls, config: Config) -> Reconstruction:
         """Load the model that ``config`` asks for; raises ConfigError and CheckpointError as ``load_stream`` does."""
-        return cls(load_stream(config), config)
+        return cls(load_stream(config), config, [SubmapJoints()])
 
     def close(self) -> None:
         """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -18,7 +15,7 @@ from spann3r_ros.errors import ConfigError, DataError
 from spann3r_ros.evaluation.protocol import ALIGNMENTS, PROTOCOLS, Protocol, protocol
 from spann3r_ros.evaluation.report import write_report
 from spann3r_ros.evaluation.scores import Scores, evaluate_run, score_files
-from spann3r_ros.evaluation.suite import Outcome, Suite, averages, check_keys, read_yaml, run_local, run_on_ray
+from spann3r_ros.evaluation.suite import Outcome, Suite, averages, extent_of, run_local, run_on_ray
 from spann3r_ros.evaluation.table import as_text, columns_as_text
 from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.reconstruction import Reconstruction
@@ -87,9 +84,12 @@ def _run_suite(arguments: argparse.Namespace) -> int:
     """Print a line for each job and the means, and write the joint report; 1 when a job failed."""
     if arguments.items:
         raise ConfigError("a suite names its own recordings", got=", ".join(map(str, arguments.items)))
-    content = read_yaml(arguments.suite)
-    if isinstance(content, dict) and "embedded" in content:
-        return _run_embedded(content, arguments)
+    extent = extent_of(arguments.suite)
+    if extent is not None:
+        from spann3r_ros.cli.embedded import print_table  # which needs the renderer
+
+        print_table(read_config(arguments), extent, arguments.output)
+        return 0
     suite = Suite.read(arguments.suite, arguments.output)
     suite.make_walks()
     jobs = suite.jobs(arguments.output, arguments.workers)
@@ -107,26 +107,6 @@ def _run_suite(arguments: argparse.Namespace) -> int:
     print(columns_as_text(names, [means]))
     print("\n".join(f"failed: {failure}" for failure in failures) + "\n" * bool(failures) + f"report: {report}")
     return 1 if failures else 0
-
-
-def _run_embedded(content: dict[str, Any], arguments: argparse.Namespace) -> int:
-    """Print the table of the model that ships, or of ``--set checkpoint=FILE``, and keep all its figures."""
-    from spann3r_ros.evaluation.shipped_model import Extent, evaluate
-    from spann3r_ros.streaming.loading import load_stream
-
-    check_keys("suite", content, {"title", "embedded"})
-    extent = content["embedded"] or {}
-    check_keys("embedded", extent, {field.name for field in dataclasses.fields(Extent)})
-    report = evaluate(
-        load_stream, read_config(arguments), Extent(**{name: int(value) for name, value in extent.items()})
-    )
-    table = "\n".join(report.rows()) + "\n"
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "table.md").write_text(table, encoding="utf-8")
-    figures = arguments.output / "figures.json"
-    figures.write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
-    print(f"{table}figures of every sequence: {figures}")
-    return 0
 
 
 def _score(item: Path, rules: Protocol, arguments: argparse.Namespace) -> Scores:

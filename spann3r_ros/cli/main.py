@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
     "replay": "play a bag into a running node and keep what it makes of it",
     "evaluate": "compare runs, recordings or trajectories with the truth, and write a report",
+    "embedded": "measure how good the model that ships is",
     "convert": "turn a dataset, images or a video into a bag with ground truth",
     "view": "make a page that shows a map in a browser",
     "models": "list, fetch and check the weights of networks",

@@ -17,6 +17,7 @@ from spann3r_ros.evaluation.parity import ParityReport, replay_pairs, replay_seq
 from spann3r_ros.models.checkpoint.reading import load_into, read_checkpoint
 from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
 from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.dust3r.keywords import trunk_from_config
 from spann3r_ros.models.dust3r.network import Dust3rNetwork
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 from spann3r_ros.models.spann3r.files import architecture_from_config
@@ -73,9 +74,9 @@ def _replay(
         available = {"dpt": "downstream_head1.dpt.", "linear": "downstream_head1.proj."}
         heads = [head for head in config["heads"] if any(name.startswith(available[head]) for name in weights)]
         return {head: replay_pairs(_dust3r(config, weights, head), head, config, recording) for head in heads}
-    architecture = architecture_from_config(config)
-    if not isinstance(architecture, Spann3rArchitecture):
+    if "mem" not in config:
         raise DataError("sequence of a network without a memory", expected="a configuration with 'mem', or 'cases'")
+    architecture = architecture_from_config(config)
     with torch.device("meta"):
         network = Spann3rNetwork(architecture)
     _load(network, weights, architecture)
@@ -85,8 +86,7 @@ def _replay(
 
 
 def _dust3r(config: Mapping[str, Any], weights: dict[str, torch.Tensor], head: str) -> Dust3rNetwork:
-    architecture = architecture_from_config({**config, "model": {**config["model"], "head_type": head}})
-    assert isinstance(architecture, Dust3rArchitecture)
+    architecture = trunk_from_config({**config, "model": {**config["model"], "head_type": head}})
     with torch.device("meta"):
         network = Dust3rNetwork(architecture)
     other = ".proj." if head == "dpt" else ".dpt."

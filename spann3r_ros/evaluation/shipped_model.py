@@ -6,15 +6,20 @@ Every frame goes through ``Stream.step`` as on a robot. Motions come from seeds 
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import ConfigError, GeometryError
+from spann3r_ros.errors import ConfigError, DataError, GeometryError
+from spann3r_ros.evaluation.pointmap_errors import PairedPoints, PointmapErrors
+from spann3r_ros.evaluation.trajectory_errors import evaluate_trajectory
+from spann3r_ros.files.atomic import replacing_file
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.geometry.pnp import estimate_pose
@@ -27,12 +32,17 @@ from spann3r_ros.synthetic.renderer import Renderer
 from spann3r_ros.synthetic.rooms import random_scene
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.walk import EVALUATION_SEED, STYLES, Trajectories
+from spann3r_ros.trajectory import CameraPath
 
-Array = NDArray[np.float64]
 MakeStream = Callable[[Config], Stream]
+
+TABLE, FIGURES = "table.md", "figures.json"
 
 IMAGE_SIZE = (256, 192)
 """(width, height) of the rendered camera images; the model scales them down itself."""
+
+PERIOD = 200_000_000
+"""Nanoseconds between frames: five a second."""
 
 ALIGNED_POINTS = 40_000
 """Points per walk from which its similarity is computed."""
@@ -212,7 +222,8 @@ def sequence_errors(stream: Stream, renderer: Renderer, motion: Sequence[Sim3]) 
     predictions = predict(stream, renderer, motion)
     first_from_world = motion[0].inverse()
     cameras = [first_from_world @ pose for pose in motion]
-    predicted, true, found, where = [], [], [], []
+    predicted, true = [], []
+    found: dict[int, Sim3] = {}
     depth = float("nan")
     for prediction in predictions:
         index = prediction.frame.index
@@ -226,19 +237,16 @@ def sequence_errors(stream: Stream, renderer: Renderer, motion: Sequence[Sim3]) 
             depth = float(np.median(np.abs(prediction.points[..., 2] / rendering.depth - 1)))
         pose = estimate_pose(prediction.points, prediction.confidence, prediction.intrinsics).world_from_camera
         if pose is not None:
-            found.append(pose.translation)
-            where.append(cameras[index].translation)
-    source, target = np.concatenate(predicted), np.concatenate(true)
-    scale = float(np.linalg.norm(target, axis=1).mean())
-    distance = np.linalg.norm(source - target, axis=1)
-    stride = max(1, len(source) // ALIGNED_POINTS)
-    target_from_source = umeyama(source[::stride], target[::stride])
-    aligned = np.linalg.norm(target_from_source.apply(source) - target, axis=1)
+            found[prediction.frame.stamp] = pose
+    pairs = PairedPoints(np.concatenate(predicted), np.concatenate(true), len(predicted), {})
+    stride = max(1, len(pairs.true) // ALIGNED_POINTS)
+    errors = PointmapErrors.of(pairs, umeyama(pairs.predicted[::stride], pairs.true[::stride]))
+    truth = CameraPath.from_poses([index * PERIOD for index in range(len(motion))], cameras)
     return SequenceErrors(
-        raw=float(distance.mean()) / scale,
-        aligned=float(aligned.mean()) / scale,
-        median=float(np.median(distance)) / scale,
-        ate=_ate(found, where, cameras),
+        raw=errors.raw_mean,
+        aligned=errors.sim3_mean,
+        median=errors.raw_median,
+        ate=_ate(CameraPath.from_poses(list(found), list(found.values())), truth),
         poses=len(found) / len(motion),
         depth=depth,
     )
@@ -251,7 +259,7 @@ def predict(stream: Stream, renderer: Renderer, motion: Sequence[Sim3]) -> list[
     answers: list[Prediction] = []
     for index, pose in enumerate(motion):
         image = renderer.render(pose, camera).image
-        answers += stream.step(Frame(index, index * 200_000_000, "camera_optical_frame", image, camera))
+        answers += stream.step(Frame(index, index * PERIOD, "camera_optical_frame", image, camera))
     return answers + stream.flush()
 
 
@@ -267,14 +275,20 @@ def seconds_per_frame(stream: Stream, scene: Scene, frames: int = 40) -> float:
     return float(np.median(times[2:]))
 
 
-def _ate(found: list[Array], where: list[Array], cameras: Sequence[Sim3]) -> float:
-    """Root mean square position error after the best similarity, over the length of the true path."""
-    length = float(np.linalg.norm(np.diff([camera.translation for camera in cameras], axis=0), axis=1).sum())
-    if len(found) < 3:
-        return float("nan")
-    source, target = np.array(found), np.array(where)
+def _ate(found: CameraPath, truth: CameraPath) -> float:
+    """Root mean square position error after the best similarity, over the length of the whole true path."""
     try:
-        moved = umeyama(source, target).apply(source)
-    except GeometryError:  # positions in one place tell no similarity
+        errors = evaluate_trajectory(found, truth, with_scale=True, max_gap=0)
+    except (DataError, GeometryError):  # too few poses, or positions in one place, tell no similarity
         return float("nan")
-    return float(np.sqrt(((moved - target) ** 2).sum(axis=1).mean())) / length
+    return errors.ate.rmse / truth.path_length()
+
+
+def write_table(report: Report, folder: Path) -> str:
+    """The table as ``table.md`` and the figures of every sequence as ``figures.json`` in a folder; the table's text."""
+    table = "\n".join(report.rows()) + "\n"
+    with replacing_file(folder / TABLE) as draft:
+        draft.write_text(table, encoding="utf-8")
+    with replacing_file(folder / FIGURES) as draft:
+        draft.write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
+    return table

@@ -6,6 +6,7 @@ whose run is finished and was made the same way is only evaluated again, anythin
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -43,6 +44,13 @@ MEANS: tuple[tuple[str, Callable[[Scores], float | None]], ...] = (
     ("frames/s", lambda s: s.quality.frames_per_second),
 )
 """What is averaged over the sources of each configuration."""
+
+
+if TYPE_CHECKING:
+    from spann3r_ros.evaluation.shipped_model import Extent
+
+EMBEDDED = "embedded"
+"""Kind of the suite that is the table of the model that ships."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,12 @@ class Suite:
             DataError: a file that cannot be read, or a source path that matches nothing.
         """
         content = read_yaml(path)
+        if isinstance(content, dict) and EMBEDDED in content:
+            raise ConfigError(
+                "entry 'embedded' of the suite",
+                got=content[EMBEDDED],
+                expected="kind: embedded, and clips, walks and frames beside it",
+            )
         check_keys("suite", content, {"title", "protocol", "max_gap", "limit", "sources", "configurations"})
         if content.get("protocol", "every") not in PROTOCOLS:
             raise ConfigError("protocol of the suite", got=content["protocol"], expected=" | ".join(PROTOCOLS))
@@ -294,7 +308,7 @@ def _is_done(job: Job, config: Config, every: int) -> bool:
 
 def _changed(config: Config) -> dict[str, Any]:
     """Parameters that differ from their defaults."""
-    defaults = to_mapping(Config())
+    defaults = to_mapping(from_mapping(Config, {}, parameter_groups()))
     return {name: value for name, value in to_mapping(config).items() if value != defaults[name]}
 
 
@@ -304,6 +318,30 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError("suite file", got=f"{path}: {error}", expected="a YAML file") from error
+
+
+def extent_of(path: Path) -> Extent | None:
+    """How much a suite of ``kind: embedded`` measures of the model that ships, or None for a suite of recordings.
+
+    Raises:
+        ConfigError: an unknown kind or entry, or an extent out of range.
+        DataError: a file that cannot be read.
+    """
+    content = read_yaml(path)
+    if not isinstance(content, dict) or "kind" not in content:
+        return None
+    from spann3r_ros.evaluation.shipped_model import Extent  # which needs the renderer
+
+    if content["kind"] != EMBEDDED:
+        raise ConfigError("kind of the suite", got=content["kind"], expected=f"{EMBEDDED}, or none for recordings")
+    names = {entry.name for entry in dataclasses.fields(Extent)}
+    check_keys("suite", content, {"kind", "title", *names})
+    try:
+        return Extent(**{name: int(content[name]) for name in names & content.keys()})
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError("clips, walks and frames of the suite", got=error, expected="whole numbers") from error
 
 
 def check_keys(what: str, content: Any, known: set[str]) -> None:

@@ -13,6 +13,17 @@ from spann3r_ros.sim3 import Sim3
 
 Array = NDArray[np.float64]
 
+MOST_PIXELS = 10_000
+"""Pixels that determine how two pointmaps lie to each other; seven numbers need no more."""
+
+LEAST_PIXELS = 16
+
+AGREEMENT = 0.05
+"""How far two points of one pixel may lie apart and still agree, as a share of the scene's extent."""
+
+LEAST_AGREEING = 0.3
+"""Share of the pixels that must agree."""
+
 
 @dataclass(frozen=True, eq=False)
 class RobustAlignment:
@@ -112,6 +123,50 @@ def align_robust(
         )
     alignment = umeyama(source, target, weights * inliers, with_scale=with_scale)
     return RobustAlignment(alignment, np.asarray(inliers))
+
+
+def align_pointmaps(
+    source: NDArray[Any],
+    target: NDArray[Any],
+    source_confidence: NDArray[Any],
+    target_confidence: NDArray[Any],
+) -> RobustAlignment:
+    """``target_from_source`` of the same pixels seen in two frames, in spite of noise and outliers.
+
+    Pixels count in proportion to the geometric mean of their confidences, those of low confidence not at all; at most
+    ``MOST_PIXELS``, spread evenly, are looked at. What counts as agreement follows from the size of the scene.
+
+    Args:
+        source, target: (..., 3) pointmaps of the same pixels.
+        source_confidence, target_confidence: their confidences, shape (...).
+
+    Raises:
+        GeometryError: shapes that do not fit, too few usable pixels, or too few that agree.
+    """
+    if source.shape != target.shape or source.shape[:-1] != source_confidence.shape != target_confidence.shape:
+        shapes = (source.shape, target.shape, source_confidence.shape, target_confidence.shape)
+        raise GeometryError("pointmaps to align", got=shapes, expected="the same pixels in all")
+    here, there = source.reshape(-1, 3), target.reshape(-1, 3)
+    one, other = source_confidence.reshape(-1), target_confidence.reshape(-1)
+    usable = np.isfinite(here).all(axis=1) & np.isfinite(there).all(axis=1)
+    least = 0.1 * min(float(np.median(one)), float(np.median(other)))
+    usable &= (one > least) & (other > least)
+    pixels = np.flatnonzero(usable)
+    if len(pixels) < LEAST_PIXELS:
+        raise GeometryError("pixels that two pointmaps share", got=len(pixels), expected=f">= {LEAST_PIXELS}")
+    pixels = pixels[:: -(-len(pixels) // MOST_PIXELS)]
+    here, there = here[pixels].astype(np.float64), there[pixels].astype(np.float64)
+    weights = np.sqrt(one[pixels].astype(np.float64) * other[pixels])
+    extent = float(np.median(np.linalg.norm(there - np.median(there, axis=0), axis=1)))
+    found = align_robust(here, there, max(AGREEMENT * extent, np.finfo(np.float64).tiny), weights)
+    share = float(found.inliers.mean())
+    if share < LEAST_AGREEING:
+        raise GeometryError(
+            "pixels that agree on how two pointmaps lie to each other",
+            got=f"{share:.0%}",
+            expected=f">= {LEAST_AGREEING:.0%}",
+        )
+    return found
 
 
 def _squared_residuals(target_from_source: Sim3, source: Array, target: Array) -> Array:

@@ -80,6 +80,10 @@ class StreamingModel(Model, Protocol[M]):
 class WindowModel(Model, Protocol):
     """A network that consumes a set of frames at once; ``streaming.windowed`` makes a stream of it."""
 
+    def check(self, frame: Frame) -> None:
+        """Raise FrameError for a frame that ``infer`` could not take."""
+        ...
+
     def infer(self, frames: Sequence[Frame]) -> list[Prediction]:
         """One final answer a frame, in their order, in one frame and unit of this call's own (``submap`` 0)."""
         ...
@@ -102,6 +106,21 @@ class PairModel(Model, Protocol):
     def infer(self, a: EncodedView, b: EncodedView) -> tuple[Prediction, Prediction]:
         """Answers about ``a`` and ``b``, both in the axes of a's camera and in a unit of this pair's own."""
         ...
+
+
+@runtime_checkable
+class WindowSettings(Protocol):
+    """Parameters of a family of windows that say how it follows a stream.
+
+    Attributes:
+        window: frames that are inferred at once.
+        overlap: how many of them the window before had, too; at least 1, less than ``window``.
+        join: ``frame`` brings every window into the first one's frame; ``submaps`` makes a submap of each.
+    """
+
+    window: int
+    overlap: int
+    join: str
 
 
 @runtime_checkable

@@ -1,5 +1,6 @@
 """`models list | fetch | check` as a user types them."""
 
+import dataclasses
 import hashlib
 import sys
 import threading
@@ -14,6 +15,7 @@ from spann3r_ros.models import registry
 from spann3r_ros.models.checkpoint import download
 from spann3r_ros.models.checkpoint.reading import write_checkpoint
 from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.loading import empty_network
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 
 TRUNK = Dust3rArchitecture(
@@ -32,7 +34,7 @@ ARCHITECTURE = Spann3rArchitecture(trunk=TRUNK, value_depth=1, value_heads=2)
 
 @pytest.fixture
 def file(tmp_path):
-    network = registry.empty_network(ARCHITECTURE).to_empty(device="cpu")
+    network = empty_network(ARCHITECTURE).to_empty(device="cpu")
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)
     path = tmp_path / "tiny.safetensors"
@@ -52,8 +54,9 @@ def published(file, monkeypatch):
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         source = download.Url(f"http://127.0.0.1:{server.server_port}/{file.name}")
-        row = download.OfficialFile("tiny", "spann3r", file.name, source, 0.001, download.CC_BY_NC_SA, "For the test")
-        monkeypatch.setitem(download.OFFICIAL_FILES, "tiny", row)
+        row = download.OfficialFile("tiny", file.name, source, 0.001, download.CC_BY_NC_SA, False, "For the test")
+        family = registry.FAMILIES["spann3r"]
+        monkeypatch.setitem(registry.FAMILIES, "spann3r", dataclasses.replace(family, files=(*family.files, row)))
         yield row
         server.shutdown()
         thread.join()
@@ -64,9 +67,9 @@ def test_list_shows_families_files_licenses_and_places(capsys):
     out = capsys.readouterr().out
     for name in registry.FAMILIES:
         assert f"\n  {name} " in out
-    for row in download.OFFICIAL_FILES.values():
+    for family, row in registry.official_files().values():
         line = next(line for line in out.splitlines() if line.startswith(f"  {row.name} "))
-        assert row.source.address in line and row.file in line and row.license in line and row.family in line
+        assert row.source.address in line and row.file in line and row.license in line and family.name in line
     assert "apartment.safetensors" in out
 
 

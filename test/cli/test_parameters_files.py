@@ -10,6 +10,7 @@ import yaml
 from spann3r_ros.cli.main import main
 from spann3r_ros.cli.parameters import as_markdown, as_yaml
 from spann3r_ros.config import NodeConfig, from_mapping, parameters, to_mapping
+from spann3r_ros.models.registry import parameter_groups
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +31,7 @@ def test_the_files_are_not_stale() -> None:
 
 def test_the_yaml_file_holds_every_parameter_at_its_default_with_its_type() -> None:
     values = flat(yaml.safe_load(as_yaml())["/**"]["ros__parameters"])
-    defaults = to_mapping(NodeConfig())
+    defaults = to_mapping(from_mapping(NodeConfig, {}, parameter_groups()))
     assert list(values) == list(defaults)
     for name, value in values.items():
         without_names = [] if value == [""] else value
@@ -39,7 +40,7 @@ def test_the_yaml_file_holds_every_parameter_at_its_default_with_its_type() -> N
 
 
 def test_floats_show_a_point_because_ros_would_read_an_integer() -> None:
-    kinds = {parameter.name.split(".")[-1]: parameter.kind for parameter in parameters(NodeConfig)}
+    kinds = {parameter.name.split(".")[-1]: parameter.kind for parameter in parameters(NodeConfig, parameter_groups())}
     for name, text in re.findall(r"^ +(\w+): (\S+)$", as_yaml(), re.MULTILINE):
         if kinds[name] is float:
             assert "." in text, name
@@ -47,7 +48,7 @@ def test_floats_show_a_point_because_ros_would_read_an_integer() -> None:
 
 def test_the_table_has_a_row_with_unit_and_range_for_each() -> None:
     rows = {row.split("`")[1]: row for row in as_markdown().splitlines() if row.startswith("| `")}
-    assert list(rows) == [parameter.name for parameter in parameters(NodeConfig)]
+    assert list(rows) == [parameter.name for parameter in parameters(NodeConfig, parameter_groups())]
     assert "`map.voxel_size` | double | `0.02` | 0.0001 .. 100 | map units | yes |" in rows["map.voxel_size"]
     assert "auto \\| cpu \\| cuda" in rows["device"]
 

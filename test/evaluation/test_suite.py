@@ -9,7 +9,7 @@ from wall_network import write_wall_checkpoint
 
 from spann3r_ros.cli.main import main
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.evaluation.suite import Suite, read_yaml, run_job
+from spann3r_ros.evaluation.suite import Suite, extent_of, run_job
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,9 +116,8 @@ def test_walks_are_rendered_once(tmp_path: Path) -> None:
 def test_the_suites_that_ship_can_be_read(tmp_path: Path) -> None:
     assert Suite.read(ROOT / "config" / "suites" / "apartment.yaml", tmp_path).jobs(tmp_path, 1)
     pytest.importorskip("numba", reason="the renderer needs numba")
-    from spann3r_ros.evaluation.shipped_model import Extent
 
-    extent = Extent(**read_yaml(ROOT / "config" / "suites" / "embedded.yaml")["embedded"])
+    extent = extent_of(ROOT / "config" / "suites" / "embedded.yaml")
     assert (extent.clips, extent.walks, extent.frames) == (60, 10, 100)
     assert len(list((ROOT / "config" / "suites").glob("*.yaml"))) == 2
 

@@ -10,11 +10,13 @@ import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from spann3r_ros.config import NodeConfig, parameters, to_mapping
+from spann3r_ros.config import NodeConfig, from_mapping, parameters, to_mapping
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.reconstruction import parameter_groups
 from spann3r_ros.ros.parameters import NodeParameters, descriptor
 
 Make = Callable[..., NodeParameters]
+GROUPS = parameter_groups()
 
 
 @pytest.fixture
@@ -47,9 +49,9 @@ def setting(parameters: NodeParameters, node: Node, name: str, value: Any) -> st
 
 def test_every_parameter_is_declared_with_its_default_and_its_description(node: Callable[..., Node]) -> None:
     made = node()
-    declared = NodeParameters(made, lambda names: None)
-    assert to_mapping(declared.config) == to_mapping(NodeConfig())
-    for parameter in parameters(NodeConfig):
+    declared = NodeParameters(made, GROUPS, lambda names: None)
+    assert to_mapping(declared.config) == to_mapping(from_mapping(NodeConfig, {}, GROUPS))
+    for parameter in parameters(NodeConfig, GROUPS):
         described = made.describe_parameter(parameter.name)
         assert described.description.startswith(parameter.help)
         assert ("read-only" in described.additional_constraints) != parameter.live
@@ -59,7 +61,7 @@ def test_every_parameter_is_declared_with_its_default_and_its_description(node: 
 
 
 def test_ranges_are_in_the_descriptor() -> None:
-    by_name = {parameter.name: parameter for parameter in parameters(NodeConfig)}
+    by_name = {parameter.name: parameter for parameter in parameters(NodeConfig, GROUPS)}
     whole = descriptor(by_name["memory.working_frames"]).integer_range[0]
     assert (whole.from_value, whole.to_value) == (1, 64)
     real = descriptor(by_name["map.min_confidence"]).floating_point_range[0]
@@ -68,7 +70,7 @@ def test_ranges_are_in_the_descriptor() -> None:
 
 def test_overrides_are_taken_and_whole_numbers_are_fine_for_floats(node: Callable[..., Node]) -> None:
     declared = NodeParameters(
-        node(max_rate=5, map__voxel_size=0.1, image_topics=["/a", "/b"], camera_names=[""]), lambda names: None
+        node(max_rate=5, map__voxel_size=0.1, image_topics=["/a", "/b"], camera_names=[""]), GROUPS, lambda names: None
     )
     assert (declared.config.max_rate, type(declared.config.max_rate)) == (5.0, float)
     assert declared.config.map.voxel_size == 0.1
@@ -90,13 +92,13 @@ def test_a_wrong_override_keeps_the_default_and_bars_configure_until_corrected(
     node: Callable[..., Node], name: str, value: Any, reason: str
 ) -> None:
     made = node(**{name: value})
-    declared = NodeParameters(made, lambda names: None)
+    declared = NodeParameters(made, GROUPS, lambda names: None)
     dotted = name.replace("__", ".")
-    assert to_mapping(declared.config) == to_mapping(NodeConfig())
+    assert to_mapping(declared.config) == to_mapping(from_mapping(NodeConfig, {}, GROUPS))
     with pytest.raises(ConfigError) as refused:
         declared.check()
     assert dotted in str(refused.value) and reason in str(refused.value) and str(value) in str(refused.value)
-    default = to_mapping(NodeConfig())[dotted]
+    default = to_mapping(from_mapping(NodeConfig, {}, GROUPS))[dotted]
     assert setting(declared, made, dotted, default) == ""
     declared.check()
 
@@ -104,7 +106,7 @@ def test_a_wrong_override_keeps_the_default_and_bars_configure_until_corrected(
 def test_changes_while_configured(node: Callable[..., Node]) -> None:
     changed: list[set[str]] = []
     made = node()
-    declared = NodeParameters(made, changed.append)
+    declared = NodeParameters(made, GROUPS, changed.append)
     assert setting(declared, made, "device", "cpu") == ""
     declared.locked = True
     refused = setting(declared, made, "device", "auto")
@@ -133,6 +135,6 @@ def test_changes_while_configured(node: Callable[..., Node]) -> None:
     ],
 )
 def test_parameters_that_contradict_each_other(node: Callable[..., Node], wrong: dict[str, Any], reason: str) -> None:
-    declared = NodeParameters(node(**wrong), lambda names: None)
+    declared = NodeParameters(node(**wrong), GROUPS, lambda names: None)
     with pytest.raises(ConfigError, match=reason):
         declared.check()

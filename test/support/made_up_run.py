@@ -10,7 +10,6 @@ from scipy.spatial.transform import Rotation
 
 from spann3r_ros.config import MapConfig
 from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.geometry.camera import backproject
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.prediction import Prediction
@@ -49,7 +48,7 @@ def truth() -> GroundTruth:
 def write_run(
     folder: Path, scale: float = 1.0, noise: float = 0.0, every: int = 1, finished: bool = True, name: str = "made"
 ) -> RunFolder:
-    """Predictions in ROS axes around the first camera, ``scale`` times too large, with noise on the points."""
+    """Predictions around the first camera, ``scale`` times too large, with noise on the points."""
     rng = np.random.default_rng(0)
     source = {"path": str(folder), "layout": "folder", "name": name, "unit": "m"}
     parameters = {"device": "cpu", "map.voxel_size": 0.02 * (1 + noise)}
@@ -58,7 +57,7 @@ def write_run(
     run = RunFolder(folder, Artifacts(pointmaps=True))
     run.create()
     world = Map(MapConfig())
-    model_from_world = Sim3(scale) @ ROS_FROM_OPTICAL @ true_pose(0).inverse()
+    model_from_world = Sim3(scale) @ true_pose(0).inverse()
     for index in range(FRAMES):
         pose = model_from_world @ true_pose(index)
         points = pose.apply(backproject(np.nan_to_num(true_depth(index), nan=3.0), CAMERA))
@@ -67,9 +66,9 @@ def write_run(
         colors = np.full((HEIGHT, WIDTH, 3), [200, 20 * index, 50], np.uint8)
         confidence = np.full((HEIGHT, WIDTH), 0.5 + 0.05 * index, np.float32)
         rigid = Sim3.rigid(pose.rotation, pose.translation)
-        prediction = Prediction(frame, points, confidence, colors, rigid, CAMERA)
-        run.add(prediction)
+        prediction = Prediction(frame, points, confidence, colors, rigid, intrinsics=CAMERA)
         world.insert(prediction)
+        run.add(world.in_world(prediction))
         record.frames.add(frame.stamp, 0.010 * (index + 1), 0, 12 * (index + 1), 10**8 + index)
         record.frames.confidence[-1], record.frames.posed[-1] = 0.5, True
     run.finish(world.cloud(), world.trajectory(), record)
