@@ -46,6 +46,8 @@ TOY = Family(
     title="Toy",
     summary="one plane, whatever the images show",
     kind="streaming",
+    paper="0000.00000",
+    memory="a number",
     architecture=ToyArchitecture(rows=5),
     tensors=("plane",),
     files=(
