@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import DataError, GeometryError
-from spann3r_ros.files.atomic import replacing_folder
+from spann3r_ros.files.atomic import replacing_folder, require_own, restore_folder
 from spann3r_ros.files.checksum import sha256
 from spann3r_ros.files.ply import read_ply, write_ply
 from spann3r_ros.files.tum import read_trajectory, write_trajectory
@@ -47,6 +47,7 @@ CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST = (
     "memory.safetensors",
     "manifest.json",
 )
+OWN = (CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST)
 WORLD_AXES = "world frame: x forward, y left, z up"
 
 logger = logging.getLogger(__name__)
@@ -83,20 +84,18 @@ def write_map(
     """Write a map and, with it, the memory that can continue it. The folder appears complete or not at all.
 
     Args:
-        path: the folder; an older map there is replaced, anything else is refused.
+        path: the folder; an older map there is replaced, anything else is refused and left as it is.
         world: the map.
         save_memory: writes the model's memory to the path that it is given.
         notes: short texts kept in the manifest.
 
     Raises:
-        DataError: ``path`` exists and holds no map.
+        DataError: ``path`` exists and is no map of ours, or holds other files.
     """
-    if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise DataError(
-            f"{path} exists and is no saved map", expected="a new name or an older map", next_step="Choose another name"
-        )
+    restore_folder(path, OWN, _is_whole)
+    _require_map_or_nothing(path)
     trajectory = world.trajectory()
-    with replacing_folder(path) as draft:
+    with replacing_folder(path, OWN) as draft:
         write_ply(draft / CLOUD, world.cloud(), [WORLD_AXES])
         write_trajectory(draft / TRAJECTORY, trajectory)
         np.savez(draft / STATE, **_state(world))  # type: ignore[arg-type]  # the stubs take the keys for flags
@@ -127,6 +126,7 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
     Raises:
         DataError: no map there, one of a later version, or files that are missing, changed or damaged.
     """
+    restore_folder(path, OWN, _is_whole)
     manifest = _read_manifest(path)
     for name, expected in manifest["files"].items():
         _check(path / name, expected)
@@ -218,7 +218,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     """The manifest, its keys checked; raises DataError."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"no saved map in {path}",
             expected=f"a folder with {MANIFEST}",
@@ -256,6 +256,33 @@ def _check(file: Path, expected: Any) -> None:
             expected=f"the size and checksum in {MANIFEST}",
             next_step="The file is damaged or was changed: take the map from a backup",
         )
+
+
+def _require_map_or_nothing(path: Path) -> None:
+    """Raise DataError unless there is nothing at the path, an empty folder, or a map of ours."""
+    if not path.is_symlink() and (not path.exists() or (path.is_dir() and not any(path.iterdir()))):
+        return
+    if path.is_dir() and not path.is_symlink() and (path / MANIFEST).is_file():
+        try:
+            manifest = json.loads((path / MANIFEST).read_text())
+        except (OSError, ValueError, RecursionError):
+            manifest = None
+        if isinstance(manifest, dict) and manifest.get("format") == FORMAT:
+            require_own(path, OWN)
+            return
+    raise DataError(
+        f"{path} exists and is no saved map", expected="a new name or an older map", next_step="Choose another name"
+    )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a folder holds a complete map, to the last byte."""
+    try:
+        for name, expected in _read_manifest(path)["files"].items():
+            _check(path / name, expected)
+    except DataError:
+        return False
+    return True
 
 
 def _saved(path: Path, manifest: Mapping[str, Any]) -> SavedMap:

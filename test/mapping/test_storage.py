@@ -127,6 +127,48 @@ def test_an_older_map_is_replaced_and_anything_else_is_not(tmp_path):
     assert (tmp_path / "photos" / "dear.jpg").read_bytes() == (tmp_path / "file").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize(
+    "manifest", ["{}", '{"name": "a web app"}', "not json", "[1]", "[" * 100_000, '{"format": "another map"}']
+)
+def test_a_foreign_folder_with_a_manifest_is_left_as_it_is(tmp_path, manifest):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "manifest.json").write_text(manifest)
+    (tmp_path / "site" / "index.html").write_text("precious")
+    with pytest.raises(DataError, match="is no saved map"):
+        write_map(tmp_path / "site", small_map(1))
+    assert sorted(entry.name for entry in (tmp_path / "site").iterdir()) == ["index.html", "manifest.json"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_map_with_other_files_in_it_is_not_replaced(tmp_path):
+    write_map(tmp_path / "map", small_map(3))
+    (tmp_path / "map" / "notes.txt").write_text("precious")
+    with pytest.raises(DataError, match=r"got notes\.txt; expected a new name.*move these files away"):
+        write_map(tmp_path / "map", small_map(5))
+    assert read_map(tmp_path / "map", CONFIG)[1].frames == 3
+    assert (tmp_path / "map" / "notes.txt").read_text() == "precious"
+
+
+def test_a_link_is_not_followed(tmp_path):
+    write_map(tmp_path / "map", small_map(3))
+    (tmp_path / "link").symlink_to(tmp_path / "map")
+    with pytest.raises(DataError, match="is no saved map"):
+        write_map(tmp_path / "link", small_map(5))
+    assert read_map(tmp_path / "map", CONFIG)[1].frames == 3 and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_map_whose_exchange_was_cut_off_is_found_again(tmp_path, torn):
+    write_map(tmp_path / "new", small_map(5))
+    write_map(tmp_path / "old", small_map(3))
+    (tmp_path / "new").rename(tmp_path / ".map.01234567.draft")
+    (tmp_path / "old").rename(tmp_path / ".map.01234567.old")
+    if torn:
+        state = tmp_path / ".map.01234567.draft" / "state.npz"
+        state.write_bytes(state.read_bytes()[:-100])
+    assert read_map(tmp_path / "map", CONFIG)[1].frames == (3 if torn else 5)
+
+
 def test_a_failing_memory_leaves_the_old_map(tmp_path):
     write_map(tmp_path / "map", small_map(3))
 
