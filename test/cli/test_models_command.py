@@ -8,26 +8,14 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+from tiny_models import tiny_architecture
 
 from spann3r_ros.cli.main import main
 from spann3r_ros.models import registry
 from spann3r_ros.models.checkpoint import download
 from spann3r_ros.models.checkpoint.reading import write_checkpoint
-from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
-from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 
-TRUNK = Dust3rArchitecture(
-    encoder_width=32,
-    encoder_depth=1,
-    encoder_heads=2,
-    decoder_width=16,
-    decoder_depth=2,
-    decoder_heads=1,
-    head="linear",
-    image_size=(32, 48),
-    metric=True,
-)
-ARCHITECTURE = Spann3rArchitecture(trunk=TRUNK, value_depth=1, value_heads=2)
+ARCHITECTURE = tiny_architecture(metric=True)
 
 
 @pytest.fixture
@@ -73,8 +61,8 @@ def test_list_shows_families_files_licenses_and_places(capsys):
 def test_check_describes_a_good_file(file, capsys):
     assert main(["models", "check", str(file), "--sha256"]) == 0
     out = capsys.readouterr().out
-    assert "encoder 1 x 32 (2 heads), decoders 2 x 2 x 16 (1 heads), value encoder 1 x 32, linear heads" in out
-    assert "images 48 x 32, metric (known from metadata)" in out
+    assert "encoder 2 x 32 (2 heads), decoders 2 x 3 x 24 (2 heads), value encoder 2 x 32, linear heads" in out
+    assert "images 64 x 48, metric (known from metadata)" in out
     assert 'metadata training  {"steps": 12}' in out
     assert "float16 (" in out
     assert f"{hashlib.sha256(file.read_bytes()).hexdigest()} (nothing to compare with)" in out

@@ -6,26 +6,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from tiny_models import TINY_TRUNK, random_frames, tiny_architecture
 
 from spann3r_ros.config import Config, MemoryConfig
 from spann3r_ros.errors import CheckpointError, ConfigError
-from spann3r_ros.frame import Frame
 from spann3r_ros.models import registry
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
-from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
-from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 
-TRUNK = Dust3rArchitecture(
-    encoder_width=32,
-    encoder_depth=1,
-    encoder_heads=2,
-    decoder_width=16,
-    decoder_depth=2,
-    decoder_heads=1,
-    head="linear",
-    image_size=(32, 48),
-)
-TINY = {"dust3r": TRUNK, "spann3r": Spann3rArchitecture(trunk=TRUNK, value_depth=1, value_heads=2)}
+TINY = {"dust3r": TINY_TRUNK, "spann3r": tiny_architecture()}
 
 
 def weights_of(family, path, dtype=None):
@@ -35,11 +23,6 @@ def weights_of(family, path, dtype=None):
         torch.nn.init.normal_(parameter, std=0.05)
     write_checkpoint(path, network, TINY[family], dtype=dtype)
     return str(path)
-
-
-def frames(count):
-    rng = np.random.default_rng(0)
-    return [Frame(n, n, "camera", rng.integers(0, 256, (32, 48, 3), dtype=np.uint8)) for n in range(count)]
 
 
 @pytest.mark.parametrize("name", registry.FAMILIES)
@@ -74,11 +57,11 @@ def test_a_configuration_becomes_a_model_that_steps(tmp_path, name, precision):
     model = registry.load_model(config)
     assert (model.name, model.metric, model.weights) == (name, False, checkpoint)
     memory = model.new_memory()
-    predictions = [prediction for frame in frames(3) for prediction in model.step(frame, memory)]
+    predictions = [prediction for frame in random_frames(3) for prediction in model.step(frame, memory)]
     predictions += model.flush(memory)
     assert predictions
     for prediction in predictions:
-        assert prediction.points.shape == (32, 48, 3) and prediction.points.dtype == np.float32
+        assert prediction.points.shape == (48, 64, 3) and prediction.points.dtype == np.float32
         assert np.isfinite(prediction.points).all()
 
 
