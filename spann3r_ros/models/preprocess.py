@@ -223,7 +223,7 @@ def dust3r_plan(width: int, height: int, edge: int, square_ok: bool = False) -> 
 
 POLICIES: dict[str, Callable[[int, int, Intrinsics | None], Plan]] = {
     "spann3r-224": spann3r_plan,
-    "dust3r-224": lambda width, height, camera: dust3r_plan(width, height, 224),
-    "dust3r-512": lambda width, height, camera: dust3r_plan(width, height, 512),
+    "dust3r-224": lambda width, height, _camera: dust3r_plan(width, height, 224),
+    "dust3r-512": lambda width, height, _camera: dust3r_plan(width, height, 512),
 }
 """The published preprocessings, by name: (width, height, calibration or None) to a plan."""

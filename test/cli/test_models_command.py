@@ -92,7 +92,8 @@ def test_check_refuses_missing_tensors(file, capsys):
     assert "does not fit the spann3r network" in capsys.readouterr().err
 
 
-def test_fetch_shows_the_license_downloads_and_checks(published, tmp_path, capsys):
+@pytest.mark.usefixtures("published")
+def test_fetch_shows_the_license_downloads_and_checks(tmp_path, capsys):
     assert main(["models", "fetch", "tiny", "--to", str(tmp_path / "weights"), "--accept-license"]) == 0
     out = capsys.readouterr().out
     assert "NonCommercial" in out and "https://creativecommons.org/licenses/by-nc-sa/4.0/" in out
@@ -102,15 +103,17 @@ def test_fetch_shows_the_license_downloads_and_checks(published, tmp_path, capsy
 
 
 @pytest.mark.parametrize(("answer", "status"), [("yes", 0), ("YES ", 0), ("y", 1), ("", 1)])
-def test_fetch_asks_and_downloads_only_after_a_yes(published, tmp_path, capsys, monkeypatch, answer, status):
+@pytest.mark.usefixtures("published")
+def test_fetch_asks_and_downloads_only_after_a_yes(tmp_path, capsys, monkeypatch, answer, status):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+    monkeypatch.setattr("builtins.input", lambda _prompt: answer)
     assert main(["models", "fetch", "tiny", "--to", str(tmp_path / "weights")]) == status
     assert (tmp_path / "weights" / "tiny" / "tiny.safetensors").exists() == (status == 0)
     assert ("Nothing was downloaded." in capsys.readouterr().out) == (status == 1)
 
 
-def test_fetch_without_a_terminal_needs_the_option(published, tmp_path, capsys, monkeypatch):
+@pytest.mark.usefixtures("published")
+def test_fetch_without_a_terminal_needs_the_option(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     assert main(["models", "fetch", "tiny", "--to", str(tmp_path / "weights")]) == 2
     assert "--accept-license" in capsys.readouterr().err

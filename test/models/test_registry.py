@@ -99,7 +99,7 @@ def test_an_empty_checkpoint_is_the_model_that_ships(tmp_path, monkeypatch):
     # Stands in for the shipped file, so that the test does not depend on what was trained last.
     (tmp_path / "weights").mkdir()
     weights_of("spann3r", tmp_path / "weights" / "apartment.safetensors")
-    monkeypatch.setattr(registry.importlib.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(registry.importlib.resources, "files", lambda _package: tmp_path)
     model = registry.load_model(Config(device="cpu", memory=MemoryConfig(working_frames=2)))
     assert model.weights == "demo weights (apartment.safetensors)"
     assert model.weights.startswith(registry.DEMO_WEIGHTS)

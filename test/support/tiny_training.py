@@ -43,10 +43,10 @@ class SlantedWalls:
 
     description = "slanted walls"
 
-    def clip(self, rng: np.random.Generator, frames: int, gap: float) -> Clip:
+    def clip(self, rng: np.random.Generator, frames: int, _gap: float) -> Clip:
         return self._clip(rng, frames, 0, 0)
 
-    def walk(self, rng: np.random.Generator, frames: int, first: int, count: int, origin: int) -> Clip:
+    def walk(self, rng: np.random.Generator, _frames: int, first: int, count: int, origin: int) -> Clip:
         return self._clip(rng, count, first, origin)
 
     def single(self, rng: np.random.Generator, patch: int) -> Single:
