@@ -196,7 +196,7 @@ def test_a_bad_note_leaves_everything_as_it_was(tmp_path: Path, note: str) -> No
     reconstruction.process(random_frames(4)[3])
 
 
-def test_intrinsics_estimated_on_another_grid_are_scaled(tmp_path: Path) -> None:
+def test_intrinsics_estimated_on_another_grid_are_scaled() -> None:
     reconstruction = make()
     for frame in random_frames(3):
         reconstruction.process(frame)

@@ -94,7 +94,7 @@ def write_map(
     Raises:
         DataError: ``path`` exists and is no map of ours, or holds other files.
     """
-    restore_folder(path, OWN, _is_whole)
+    restore_folder(path, _is_whole)
     _require_map_or_nothing(path)
     trajectory = world.trajectory()
     with replacing_folder(path, OWN) as draft:
@@ -128,7 +128,7 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
     Raises:
         DataError: no map there, one of a later version, or files that are missing, changed or damaged.
     """
-    restore_folder(path, OWN, _is_whole)
+    restore_folder(path, _is_whole)
     manifest = _read_manifest(path)
     for name, expected in manifest["files"].items():
         _check(path / name, expected)
