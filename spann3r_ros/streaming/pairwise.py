@@ -19,7 +19,7 @@ from torch import Tensor
 from spann3r_ros.errors import MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import umeyama
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import PairModel, PairSettings
 from spann3r_ros.models.pointmap import EncodedView, View
@@ -100,14 +100,15 @@ class Pairwise:
     def load_memory(self, path: Path) -> PairwiseMemory:
         """A memory written by ``PairwiseMemory.save`` with the same weights and precision."""
         tensors, state = read_snapshot(path, self.fingerprint)
-        memory = PairwiseMemory(self.fingerprint, offered=state["offered"], references=state["references"])
-        if "features" in tensors:
-            memory.features = tensors["features"].to(self.device)
-            memory.grid = (state["grid"][0], state["grid"][1])
-        if "world" in tensors:
-            memory.points, memory.weight = tensors["world"].numpy(), tensors["weight"].numpy()
-        if "first" in state:
-            memory.reference = View.load(tensors, state["first"])
+        with memory_file(path):
+            memory = PairwiseMemory(self.fingerprint, offered=state["offered"], references=state["references"])
+            if "features" in tensors:
+                memory.features = tensors["features"].to(self.device)
+                memory.grid = (state["grid"][0], state["grid"][1])
+            if "world" in tensors:
+                memory.points, memory.weight = tensors["world"].numpy(), tensors["weight"].numpy()
+            if "first" in state:
+                memory.reference = View.load(tensors, state["first"])
         return memory
 
     def step(self, frame: Frame, memory: PairwiseMemory) -> list[Prediction]:

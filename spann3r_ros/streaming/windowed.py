@@ -21,7 +21,7 @@ from torch import Tensor
 from spann3r_ros.errors import ConfigError, GeometryError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import align_pointmaps
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import WindowModel, WindowSettings
 from spann3r_ros.prediction import Prediction
@@ -109,7 +109,7 @@ class Windowed:
     def load_memory(self, path: Path) -> WindowedMemory:
         """A memory written by ``WindowedMemory.save`` with the same weights and precision."""
         tensors, state = read_snapshot(path, self.fingerprint)
-        try:
+        with memory_file(path):
             return WindowedMemory(
                 self.fingerprint,
                 [load_frame(f"waiting.{i}", tensors, entry) for i, entry in enumerate(state["waiting"])],
@@ -119,10 +119,6 @@ class Windowed:
                 ],
                 *(state[name] for name in ("submap", "offered", "windows", "unjoined")),
             )
-        except KeyError as error:
-            raise MemoryMismatchError(
-                f"memory file {path} lacks an entry", got=error, expected="what save() wrote"
-            ) from error
 
     def step(self, frame: Frame, memory: WindowedMemory) -> list[Prediction]:
         """Take one frame; when it fills the window, all frames of the window that are not answered yet are."""
