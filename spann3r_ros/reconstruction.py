@@ -7,13 +7,14 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import DataError, GeometryError
+from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.geometry.camera import centered
+from spann3r_ros.geometry.camera import centered, resize
 from spann3r_ros.geometry.focal import estimate_focal
 from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.mapping.corrections import Corrector
@@ -130,12 +131,12 @@ class Reconstruction:
         if saved.memory is None:
             raise DataError(f"{path} has no memory, so it cannot be continued", expected="what save_map wrote")
         stream = self._stream.loaded(saved.memory)
-        intrinsics = json.loads(saved.notes.get(ESTIMATED_INTRINSICS, "null"))
+        estimated = _intrinsics_from_note(saved.notes.get(ESTIMATED_INTRINSICS, "null"), path)
         # The revision goes on growing, so that whoever has a copy of the old map sees that it is stale.
         world.revision = max(world.revision, self.map.revision + 1)
         world.metric = self.model.metric
         self._stream, self.map = stream, world
-        self._estimated = intrinsics and Intrinsics(**intrinsics)
+        self._estimated = estimated
         self._is_first_answer = len(world) == 0
         return saved
 
@@ -174,8 +175,13 @@ class Reconstruction:
         unwanted = answer.intrinsics_source == "camera_info" and not self.config.pose.use_camera_info
         if answer.intrinsics is not None and not unwanted:
             return answer
-        source = "" if self._estimated is None else "estimated"
-        return dataclasses.replace(answer, intrinsics=self._estimated, intrinsics_source=source)
+        if self._estimated is None:
+            return dataclasses.replace(answer, intrinsics=None, intrinsics_source="")
+        height, width = answer.confidence.shape
+        intrinsics = self._estimated
+        if (intrinsics.width, intrinsics.height) != (width, height):
+            intrinsics = resize(intrinsics, width, height)
+        return dataclasses.replace(answer, intrinsics=intrinsics, intrinsics_source="estimated")
 
     def _located(self, prediction: Prediction) -> Prediction:
         """With the pose of its camera: the model's own, else one by PnP, else none and ``pose_failure`` saying why."""
@@ -200,3 +206,26 @@ class Reconstruction:
             pose_source="pnp",
             pose_covariance=estimate.covariance,
         )
+
+
+def _intrinsics_from_note(note: str, path: Path) -> Intrinsics | None:
+    """The calibration that was estimated for a saved map; raises DataError for a note that is none."""
+    try:
+        values: Any = json.loads(note)
+        if values is None:
+            return None
+        fx, fy, cx, cy = (float(values[name]) for name in ("fx", "fy", "cx", "cy"))
+        width, height = values["width"], values["height"]
+        if type(width) is not int or type(height) is not int:
+            raise TypeError(f"image size {width} x {height}")
+        found = Intrinsics(fx, fy, cx, cy, width, height)
+        if not 0.1 <= fx / width <= 100 or not 0.1 <= fy / height <= 100:
+            raise ValueError(f"focal lengths {fx:g}, {fy:g} of an image {width} x {height}")
+        return found
+    except (ValueError, KeyError, TypeError, RecursionError, FrameError) as error:
+        raise DataError(
+            f"estimated intrinsics of the map {path}",
+            got=error,
+            expected="those of the first frame, as save_map writes them",
+            next_step="The manifest was changed: take the map from a backup",
+        ) from error

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         trainer.resume()
     with tqdm(total=recipe.curriculum.steps, initial=trainer.step, unit="step", mininterval=5) as bar:
 
-        def show(plan: Plan, terms: LossTerms, seconds: float) -> None:
+        def show(plan: Plan, terms: LossTerms, _seconds: float) -> None:
             bar.set_postfix_str(f"{plan.stage.name} loss {float(terms.total.detach()):.3f}")
             bar.update()
 

@@ -92,12 +92,11 @@ def require_own(path: Path, own: Collection[str]) -> None:
         )
 
 
-def restore_folder(path: Path, own: Collection[str], is_whole: Callable[[Path], bool]) -> bool:
+def restore_folder(path: Path, is_whole: Callable[[Path], bool]) -> bool:
     """Give ``path`` back what an exchange that was cut off has left beside it: the new folder when whole, else the old.
 
     Args:
         path: the folder; nothing happens when it exists.
-        own: as of ``replacing_folder``.
         is_whole: whether a folder holds all that it should.
 
     Returns:

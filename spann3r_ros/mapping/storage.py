@@ -48,6 +48,8 @@ CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST = (
     "manifest.json",
 )
 OWN = (CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST)
+MOST_REVISIONS = 2**30
+"""Largest count in a saved map: a year at thirty frames a second, and room to go on counting in 32 bits."""
 WORLD_AXES = "world frame: x forward, y left, z up"
 
 logger = logging.getLogger(__name__)
@@ -92,7 +94,7 @@ def write_map(
     Raises:
         DataError: ``path`` exists and is no map of ours, or holds other files.
     """
-    restore_folder(path, OWN, _is_whole)
+    restore_folder(path, _is_whole)
     _require_map_or_nothing(path)
     trajectory = world.trajectory()
     with replacing_folder(path, OWN) as draft:
@@ -126,7 +128,7 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
     Raises:
         DataError: no map there, one of a later version, or files that are missing, changed or damaged.
     """
-    restore_folder(path, OWN, _is_whole)
+    restore_folder(path, _is_whole)
     manifest = _read_manifest(path)
     for name, expected in manifest["files"].items():
         _check(path / name, expected)
@@ -171,21 +173,25 @@ def _map_from_state(state: Mapping[str, NDArray[Any]], config: MapConfig, versio
     """The map; raises KeyError, ValueError or GeometryError for arrays that are none of ours."""
     world = Map(config)
     submaps = []
-    for number in range(int(state["submaps"])):
+    number_of_submaps, revision = _count(state, "submaps"), _count(state, "revision")
+    for number in range(min(number_of_submaps, len(list(state)))):
         entries = {name.split(".", 1)[1]: state[name] for name in state if name.startswith(f"{number}.")}
         submaps.append(_submap(entries, config, version))
-    if not submaps:
-        raise ValueError("no submap")
-    saved_size = float(state["world_voxel_size"]) if version > 1 else submaps[0].voxels.voxel_size
+    if not submaps or len(submaps) != number_of_submaps:
+        raise ValueError(f"{len(submaps)} of {number_of_submaps} submaps")
+    if len({submap.id for submap in submaps}) < len(submaps):
+        raise ValueError("two submaps of one number")
+    saved_size = _positive(state, "world_voxel_size") if version > 1 else submaps[0].voxels.voxel_size
     if saved_size != config.voxel_size:
         logger.info("the saved map has voxels of %g, sorted anew into %g", saved_size, config.voxel_size)
-    world.restore(submaps, saved_size, int(state["revision"]))
+    world.restore(submaps, saved_size, revision)
     return world
 
 
 def _submap(entries: Mapping[str, NDArray[Any]], config: MapConfig, version: int) -> Submap:
     place = Sim3(float(entries["scale"]), entries["rotation"], entries["translation"])
-    voxels, voxel_size = _voxels(entries), float(entries["voxel_size"])
+    voxels, voxel_size = _voxels(entries), _positive(entries, "voxel_size")
+    voxels.check(voxel_size)
     names = ("index", "stamp", "camera", "refined", "rotation", "translation")
     columns = (entries[f"pose_{name}"] for name in names)
     poses = [
@@ -198,10 +204,29 @@ def _submap(entries: Mapping[str, NDArray[Any]], config: MapConfig, version: int
         voxels = moved_voxels(voxels, optical_from_ros, voxel_size)
         poses = [pose.seen_from(optical_from_ros) for pose in poses]
         place = place @ ROS_FROM_OPTICAL
-    grid = VoxelGrid.restore(voxels, voxel_size, config.max_points, int(entries["voxel_revision"]))
+    voxel_revision = _count(entries, "voxel_revision")
+    if len(voxels) and voxels.seen.max() > voxel_revision:
+        raise ValueError(f"voxels seen at revision {voxels.seen.max()} of {voxel_revision}")
+    grid = VoxelGrid.restore(voxels, voxel_size, config.max_points, voxel_revision)
     if len(grid) < len(voxels):
         logger.warning("the saved map has %d points, max_points keeps the newest %d", len(voxels), len(grid))
     return Submap(int(entries["id"]), place, grid, Trajectory(poses))
+
+
+def _count(entries: Mapping[str, NDArray[Any]], name: str) -> int:
+    """A whole number that fits a counter; raises ValueError."""
+    value = entries[name]
+    if value.shape != () or value.dtype.kind not in "iu" or not 0 <= int(value) <= MOST_REVISIONS:
+        raise ValueError(f"'{name}' is {value}, not a whole number in 0 .. {MOST_REVISIONS}")
+    return int(value)
+
+
+def _positive(entries: Mapping[str, NDArray[Any]], name: str) -> float:
+    """A length; raises ValueError."""
+    value = float(entries[name])
+    if not 0 < value < np.inf:
+        raise ValueError(f"'{name}' is {value}")
+    return value
 
 
 def _voxels(entries: Mapping[str, NDArray[Any]]) -> Voxels:
@@ -211,7 +236,8 @@ def _voxels(entries: Mapping[str, NDArray[Any]]) -> Voxels:
     for name, (shape, kind) in shapes.items():
         if entries[name].shape != shape or entries[name].dtype != np.dtype(kind):
             raise ValueError(f"array '{name}' is {entries[name].dtype} {entries[name].shape}")
-    return Voxels(**{name: entries[name] for name in shapes})
+    voxels = Voxels(**{name: entries[name] for name in shapes})
+    return voxels
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -237,6 +263,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     counts = (manifest.get("points"), manifest.get("poses"))
     if not isinstance(files, dict) or not {STATE} <= set(files) <= known or not all(type(n) is int for n in counts):
         raise DataError(f"{path / MANIFEST} is incomplete", expected="files, points and poses")
+    notes = manifest.get("notes", {})
+    if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
+        raise DataError(f"notes in {path / MANIFEST}", got=notes, expected="texts by name")
     return manifest
 
 

@@ -86,7 +86,7 @@ def read_truth(
     if pose_topic and trajectory is None:
         raise DataError(f"{pose_topic} holds no pose that leads to '{camera}'", got=dict(content.skipped) or "none")
     if depth is not None:
-        depth = _checked_depth(reader, depth, camera, content)
+        depth = _checked_depth(reader, depth, camera)
     if trajectory is None and depth is None:
         return None
     return _assemble(reader, image_topic, trajectory, origin, depth, content)
@@ -226,7 +226,7 @@ def _trajectory(poses: dict[int, Sim3]) -> CameraPath | None:
     return CameraPath.from_poses(stamps, [poses[stamp] for stamp in stamps]) if stamps else None
 
 
-def _checked_depth(reader: BagReader, topic: str, camera: str, content: _Content) -> str | None:
+def _checked_depth(reader: BagReader, topic: str, camera: str) -> str | None:
     """The topic when its images are depth seen by this camera; else None, with a warning."""
     first = next(reader.raw([topic]))
     frame = reader.decode(first).header.frame_id

@@ -124,18 +124,18 @@ class Spann3rNode(LifecycleNode):
             self._session.deactivate()
         return super().on_deactivate(state)
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Release memory, map and weights; all parameters may change again."""
         self._close_session()
         self._node_parameters.locked = False
         return TransitionCallbackReturn.SUCCESS
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything."""
         self._close_session()
         return TransitionCallbackReturn.SUCCESS
 
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Return to unconfigured."""
         self._close_session()
         self._node_parameters.locked = False

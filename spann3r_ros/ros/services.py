@@ -41,13 +41,13 @@ class MapServices:
         node.create_service(SaveMap, "~/save_map", self._save, callback_group=slow)
         node.create_service(LoadMap, "~/load_map", self._load, callback_group=slow)
 
-    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer(response, lambda session: session.reset(), "memory, map and trajectory begin anew")
 
-    def _pause(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _pause(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer(response, lambda session: session.pause(), "paused: images pass by", active=True)
 
-    def _resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer(response, lambda session: session.resume(), "images are taken again", active=True)
 
     def _answer(

@@ -18,7 +18,7 @@ from torch import Tensor
 from spann3r_ros.errors import MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import umeyama
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import PairModel, PairSettings
 from spann3r_ros.models.pointmap import EncodedView, View
@@ -100,7 +100,7 @@ class Pairwise:
     def load_memory(self, path: Path) -> PairwiseMemory:
         """A memory written by ``PairwiseMemory.save`` with the same weights and precision."""
         tensors, state = read_snapshot(path, self.fingerprint)
-        try:
+        with memory_file(path):
             memory = PairwiseMemory(self.fingerprint, offered=state["offered"], references=state["references"])
             if "features" in tensors:
                 memory.features = tensors["features"].to(self.device)
@@ -109,10 +109,6 @@ class Pairwise:
                 memory.points, memory.weight = tensors["world"].numpy(), tensors["weight"].numpy()
             if "first" in state:
                 memory.reference = View.load(tensors, state["first"])
-        except KeyError as error:
-            raise MemoryMismatchError(
-                f"memory file {path} lacks an entry", got=error, expected="what save() wrote"
-            ) from error
         return memory
 
     def step(self, frame: Frame, memory: PairwiseMemory) -> list[Prediction]:

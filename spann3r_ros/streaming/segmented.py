@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spann3r_ros.errors import ConfigError, MemoryMismatchError
 from spann3r_ros.frame import Frame
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import M, StreamingModel
 from spann3r_ros.prediction import Prediction
@@ -116,17 +116,13 @@ class Segmented(Generic[M]):
     def load_memory(self, path: Path) -> SegmentedMemory[M]:
         """A memory written by ``SegmentedMemory.save`` with the same weights and precision."""
         tensors, state = read_snapshot(path, self.fingerprint)
-        try:
+        with memory_file(path):
             with tempfile.TemporaryDirectory(prefix="spann3r_ros_") as folder:
                 inner = Path(folder) / "inner.safetensors"
                 tensors["inner"].numpy().tofile(inner)
                 memory = self.inner.load_memory(inner)
             recent = [load_frame(f"recent.{i}", tensors, entry) for i, entry in enumerate(state["recent"])]
             return SegmentedMemory(self.fingerprint, memory, recent, *(state[name] for name in COUNTERS))
-        except KeyError as error:
-            raise MemoryMismatchError(
-                f"memory file {path} lacks an entry", got=error, expected="what save() wrote"
-            ) from error
 
     def step(self, frame: Frame, memory: SegmentedMemory[M]) -> list[Prediction]:
         """Take one frame, after the memory began anew when it was time.

@@ -18,7 +18,7 @@ from torch import Tensor
 from spann3r_ros.errors import ConfigError, GeometryError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import PointmapSample, align_samples
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import WindowModel, WindowSettings
 from spann3r_ros.prediction import Prediction
@@ -108,7 +108,7 @@ class Windowed:
     def load_memory(self, path: Path) -> WindowedMemory:
         """A memory written by ``WindowedMemory.save`` with the same weights and precision."""
         tensors, state = read_snapshot(path, self.fingerprint)
-        try:
+        with memory_file(path):
             memory = WindowedMemory(
                 self.fingerprint,
                 [load_frame(f"waiting.{i}", tensors, entry) for i, entry in enumerate(state["waiting"])],
@@ -119,10 +119,10 @@ class Windowed:
                 state["size"] and (state["size"][0], state["size"][1]),
                 *(state[name] for name in COUNTERS),
             )
-        except KeyError as error:
+        if len(memory.anchors) > len(memory.waiting):
             raise MemoryMismatchError(
-                f"memory file {path} lacks an entry", got=error, expected="what save() wrote"
-            ) from error
+                f"shared frames in {path}", got=len(memory.anchors), expected=f"at most {len(memory.waiting)}"
+            )
         if len(memory.waiting) >= self.settings.window:
             raise MemoryMismatchError(
                 f"frames that wait in {path}",

@@ -132,7 +132,7 @@ with atomic.replacing_folder(pathlib.Path({str(path)!r}), ("a", "b")) as draft:
     (draft / "a").write_text("new")
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
-    restored = restore_folder(path, OWN, lambda folder: (folder / "a").is_file())
+    restored = restore_folder(path, lambda folder: (folder / "a").is_file())
     assert restored == moment.startswith("between")
     assert (path / "a").read_text() == ("old" if moment.startswith("before") else "new")
 
@@ -142,6 +142,6 @@ def test_a_torn_draft_is_no_replacement_for_the_old_one(tmp_path):
     for kind, text in (("draft", "ha"), ("old", "old")):
         (tmp_path / f".folder.0123abcd.{kind}").mkdir()
         (tmp_path / f".folder.0123abcd.{kind}" / "a").write_text(text)
-    assert restore_folder(path, OWN, lambda folder: len((folder / "a").read_text()) == 3)
+    assert restore_folder(path, lambda folder: len((folder / "a").read_text()) == 3)
     assert (path / "a").read_text() == "old"
-    assert not restore_folder(path, OWN, lambda folder: True), "what is there is left alone"
+    assert not restore_folder(path, lambda _: True), "what is there is left alone"

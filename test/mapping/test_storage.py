@@ -225,6 +225,8 @@ def edit(saved, change):
         (lambda manifest: manifest.update(version=3), "version .*got 3; expected 1 .* 2"),
         (lambda manifest: manifest.update(format="other"), "not about a map"),
         (lambda manifest: manifest.pop("files"), "incomplete"),
+        (lambda manifest: manifest.update(notes=["a"]), "notes in"),
+        (lambda manifest: manifest.update(notes={"model": 3}), "notes in"),
         (lambda manifest: manifest.update(points="many"), "incomplete"),
         (lambda manifest: manifest["files"].pop("state.npz"), "incomplete"),
         (lambda manifest: manifest["files"].update({"../../etc/passwd": {"bytes": 1, "sha256": ""}}), "incomplete"),
@@ -245,13 +247,47 @@ def test_a_manifest_that_is_no_json_or_absent(saved, tmp_path):
         read_map(tmp_path / "nowhere", CONFIG)
 
 
-@pytest.mark.parametrize("case", ["missing", "dtype", "pickle", "no submap", "rotation", "no archive"])
+def changed(array, change):
+    array = array.copy()
+    change(array)
+    return array
+
+
+CRAFTED = {
+    "nan mean": lambda s: {"0.mean": changed(s["0.mean"], lambda a: a.__setitem__((0, 1), np.nan))},
+    "infinite weight": lambda s: {"0.weight": changed(s["0.weight"], lambda a: a.__setitem__(0, np.inf))},
+    "weight 0": lambda s: {"0.weight": changed(s["0.weight"], lambda a: a.__setitem__(0, 0.0))},
+    "count 0": lambda s: {"0.count": changed(s["0.count"], lambda a: a.__setitem__(0, 0))},
+    "negative key": lambda s: {"0.keys": changed(s["0.keys"], lambda a: a.__setitem__(0, -5))},
+    "huge key": lambda s: {"0.keys": changed(s["0.keys"], lambda a: a.__setitem__(0, 2**63 - 1))},
+    "key twice": lambda s: {"0.keys": changed(s["0.keys"], lambda a: a.__setitem__(0, a[1]))},
+    "color 999": lambda s: {"0.mean": changed(s["0.mean"], lambda a: a.__setitem__((0, 4), 999.0))},
+    "seen later": lambda s: {"0.seen": changed(s["0.seen"], lambda a: a.__setitem__(0, 2**30))},
+    "seen before": lambda s: {"0.seen": changed(s["0.seen"], lambda a: a.__setitem__(0, -1))},
+    "2^40 revisions": lambda _: {"0.voxel_revision": np.array(2**40)},
+    "negative revision": lambda _: {"revision": np.array(-1)},
+    "revision of numbers": lambda _: {"revision": np.arange(3)},
+    "2^40 submaps": lambda _: {"submaps": np.array(2**40)},
+    "negative submaps": lambda _: {"submaps": np.array(-1)},
+    "scale 0": lambda _: {"0.scale": np.array(0.0)},
+    "scale nan": lambda _: {"0.scale": np.array(np.nan)},
+    "voxel size nan": lambda _: {"0.voxel_size": np.array(np.nan)},
+    "voxel size 0": lambda _: {"world_voxel_size": np.array(0.0)},
+    "pose nan": lambda s: {"0.pose_translation": s["0.pose_translation"] * np.nan},
+    "fewer poses": lambda s: {"0.pose_stamp": s["0.pose_stamp"][1:]},
+    "fewer voxels": lambda s: {"0.count": s["0.count"][1:]},
+}
+
+
+@pytest.mark.parametrize("case", ["missing", "dtype", "pickle", "no submap", "rotation", "no archive", *CRAFTED])
 def test_a_state_with_other_arrays_is_refused(saved, case):
     import hashlib
 
     with np.load(saved / "state.npz") as file:
         state = dict(file)
-    if case == "missing":
+    if case in CRAFTED:
+        state.update(CRAFTED[case](state))
+    elif case == "missing":
         del state["0.weight"]
     elif case == "dtype":
         state["0.mean"] = state["0.mean"].astype(np.float64)

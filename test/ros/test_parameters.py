@@ -41,7 +41,7 @@ def node(context: rclpy.Context) -> Iterator[Callable[..., Node]]:
         made.destroy_node()
 
 
-def setting(parameters: NodeParameters, node: Node, name: str, value: Any) -> str:
+def setting(node: Node, name: str, value: Any) -> str:
     """The reason why a change was refused, or nothing."""
     [result] = node.set_parameters([RosParameter(name, value=value)])
     return "" if result.successful else result.reason
@@ -49,7 +49,7 @@ def setting(parameters: NodeParameters, node: Node, name: str, value: Any) -> st
 
 def test_every_parameter_is_declared_with_its_default_and_its_description(node: Callable[..., Node]) -> None:
     made = node()
-    declared = NodeParameters(made, GROUPS, lambda names: None)
+    declared = NodeParameters(made, GROUPS, lambda _names: None)
     assert to_mapping(declared.config) == to_mapping(from_mapping(NodeConfig, {}, GROUPS))
     for parameter in parameters(NodeConfig, GROUPS):
         described = made.describe_parameter(parameter.name)
@@ -70,7 +70,7 @@ def test_ranges_are_in_the_descriptor() -> None:
 
 def test_overrides_are_taken_and_whole_numbers_are_fine_for_floats(node: Callable[..., Node]) -> None:
     declared = NodeParameters(
-        node(max_rate=5, map__voxel_size=0.1, image_topics=["/a", "/b"], camera_names=[""]), GROUPS, lambda names: None
+        node(max_rate=5, map__voxel_size=0.1, image_topics=["/a", "/b"], camera_names=[""]), GROUPS, lambda _names: None
     )
     assert (declared.config.max_rate, type(declared.config.max_rate)) == (5.0, float)
     assert declared.config.map.voxel_size == 0.1
@@ -92,14 +92,14 @@ def test_a_wrong_override_keeps_the_default_and_bars_configure_until_corrected(
     node: Callable[..., Node], name: str, value: Any, reason: str
 ) -> None:
     made = node(**{name: value})
-    declared = NodeParameters(made, GROUPS, lambda names: None)
+    declared = NodeParameters(made, GROUPS, lambda _names: None)
     dotted = name.replace("__", ".")
     assert to_mapping(declared.config) == to_mapping(from_mapping(NodeConfig, {}, GROUPS))
     with pytest.raises(ConfigError) as refused:
         declared.check()
     assert dotted in str(refused.value) and reason in str(refused.value) and str(value) in str(refused.value)
     default = to_mapping(from_mapping(NodeConfig, {}, GROUPS))[dotted]
-    assert setting(declared, made, dotted, default) == ""
+    assert setting(made, dotted, default) == ""
     declared.check()
 
 
@@ -107,20 +107,20 @@ def test_changes_while_configured(node: Callable[..., Node]) -> None:
     changed: list[set[str]] = []
     made = node()
     declared = NodeParameters(made, GROUPS, changed.append)
-    assert setting(declared, made, "device", "cpu") == ""
+    assert setting(made, "device", "cpu") == ""
     declared.locked = True
-    refused = setting(declared, made, "device", "auto")
+    refused = setting(made, "device", "auto")
     assert "'device' is read-only while the node is configured" in refused and "cleanup" in refused
     assert declared.config.device == "cpu"
-    assert setting(declared, made, "map.voxel_size", 0.5) == ""
+    assert setting(made, "map.voxel_size", 0.5) == ""
     assert declared.config.map.voxel_size == 0.5
     assert changed == [{"device"}, {"map.voxel_size"}]
-    assert "0.0001 .. 100" in setting(declared, made, "map.voxel_size", 1000.0) or "range" in setting(
-        declared, made, "map.voxel_size", 1000.0
+    assert "0.0001 .. 100" in setting(made, "map.voxel_size", 1000.0) or "range" in setting(
+        made, "map.voxel_size", 1000.0
     )
     assert declared.config.map.voxel_size == 0.5
     declared.locked = False
-    assert setting(declared, made, "device", "auto") == ""
+    assert setting(made, "device", "auto") == ""
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,6 @@ def test_changes_while_configured(node: Callable[..., Node]) -> None:
     ],
 )
 def test_parameters_that_contradict_each_other(node: Callable[..., Node], wrong: dict[str, Any], reason: str) -> None:
-    declared = NodeParameters(node(**wrong), GROUPS, lambda names: None)
+    declared = NodeParameters(node(**wrong), GROUPS, lambda _names: None)
     with pytest.raises(ConfigError, match=reason):
         declared.check()

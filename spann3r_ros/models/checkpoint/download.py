@@ -63,7 +63,7 @@ class DriveFolder:
         """The folder's page."""
         return f"https://drive.google.com/drive/folders/{self.id}"
 
-    def fetch(self, folder: Path, progress: Progress) -> None:
+    def fetch(self, folder: Path, _progress: Progress) -> None:
         """See ``Source``; gdown shows its own progress."""
         gdown = _optional("gdown")
         by_hand = f"Download {self.file} by hand from {self.address}, then `models check` it"
@@ -94,7 +94,7 @@ class HubRepository:
         """The repository's page."""
         return f"https://huggingface.co/{self.repository}"
 
-    def fetch(self, folder: Path, progress: Progress) -> None:
+    def fetch(self, folder: Path, _progress: Progress) -> None:
         """See ``Source``; huggingface_hub shows its own progress."""
         huggingface_hub = _optional("huggingface_hub")
         for file in self.files:

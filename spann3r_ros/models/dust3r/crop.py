@@ -11,12 +11,12 @@ from spann3r_ros.models.preprocess import LANCZOS, Box, Plan
 BICUBIC = Image.Resampling.BICUBIC
 
 
-def central_square(width: int, height: int, camera: Intrinsics | None) -> Plan:
+def central_square(width: int, height: int, _camera: Intrinsics | None) -> Plan:
     """The central square at 224 x 224."""
     return published_plan(width, height, 224)
 
 
-def long_edge(width: int, height: int, camera: Intrinsics | None) -> Plan:
+def long_edge(width: int, height: int, _camera: Intrinsics | None) -> Plan:
     """A long edge of 512, the short one as the aspect gives, rounded down to 16 (a square becomes 512 x 384)."""
     return published_plan(width, height, 512)
 

@@ -80,7 +80,16 @@ class Spann3r:
 
     def load_memory(self, path: Path) -> Spann3rMemory:
         """A memory written by ``Spann3rMemory.save`` with the same weights and precision."""
-        return Spann3rMemory.load(path, self.fingerprint, self.device)
+        memory = Spann3rMemory.load(path, self.fingerprint, self.device)
+        if memory.grid is not None and memory.pending is not None:
+            patch = self.network.architecture.patch_size
+            self._check_memory(memory, (self.image_size[0] // patch, self.image_size[1] // patch), 1)
+            width = self.network.architecture.trunk.encoder_width
+            if memory.pending.features.shape[2] != width:
+                raise MemoryMismatchError(
+                    f"width of the features in {path}", got=memory.pending.features.shape[2], expected=width
+                )
+        return memory
 
     def step(self, frame: Frame, memory: Spann3rMemory) -> list[Prediction]:
         """Take one frame; see ``StreamingModel.step``. The first frame alone gives nothing yet."""
