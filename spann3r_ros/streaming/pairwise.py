@@ -6,7 +6,6 @@ similarity that maps its pointmap of the reference frame onto the one that the s
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import PairModel, PairSettings
 from spann3r_ros.models.pointmap import EncodedView, View
 from spann3r_ros.prediction import Prediction
+from spann3r_ros.streaming.placing import placed
 
 STRIDE = 4
 """Every so many pixels in both directions align a pair: a sixteenth determines seven numbers as well as all."""
@@ -148,12 +148,14 @@ class Pairwise:
         return answers
 
     def flush(self, memory: PairwiseMemory) -> list[Prediction]:
-        """A single frame is paired with itself; nothing else is ever owed."""
+        """A single frame is paired with itself, and that pair makes the submap; nothing else is ever owed."""
         self._check(memory)
         reference = self._reference(memory)
         if reference is None or memory.points is not None:
             return []
-        return [self.pairs.infer(reference, reference)[0]]
+        answer, _ = self.pairs.infer(reference, reference)
+        memory.points, memory.weight = answer.points, answer.confidence
+        return [answer]
 
     def _check(self, memory: PairwiseMemory) -> None:
         if memory.owner != self.fingerprint:
@@ -176,8 +178,4 @@ class Pairwise:
         weights = (memory.weight * of_reference.confidence)[::STRIDE, ::STRIDE]
         here, there = of_reference.points[::STRIDE, ::STRIDE], memory.points[::STRIDE, ::STRIDE]
         submap_from_pair = umeyama(here.reshape(-1, 3), there.reshape(-1, 3), weights=weights.ravel())
-        points = submap_from_pair.apply(answer.points).astype(np.float32)
-        pose = answer.submap_from_camera
-        return dataclasses.replace(
-            answer, points=points, submap_from_camera=None if pose is None else submap_from_pair.carry(pose)
-        )
+        return placed(answer, submap_from_pair, 0)
