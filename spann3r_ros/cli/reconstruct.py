@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-
-from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
+from spann3r_ros.cli.run_progress import run_with_progress, summary
 from spann3r_ros.cli.source import add_source_options, source_options
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.source import open_source
-from spann3r_ros.runs.folder import Artifacts
-from spann3r_ros.runs.offline import OfflineRun, mean_rate
-from spann3r_ros.runs.record import RunRecord
+from spann3r_ros.runs.folder import OptionalFiles
+from spann3r_ros.runs.offline import OfflineRun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 0, or 130 when Ctrl-C ended it early; what was finished is on disk either way."""
-    config = read_config(arguments)
-    sequence = open_source(source_options(arguments.source, arguments))
+    config = read_config(arguments.config, arguments.set)
+    sequence = open_source(source_options(arguments.source, vars(arguments)))
+    files = OptionalFiles(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag)
     job = OfflineRun(
         sequence,
         Reconstruction.from_config(config),
         arguments.output,
-        Artifacts(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag),
+        files,
         every=arguments.every or 1,
         limit=arguments.limit,
         intrinsics=arguments.intrinsics,
@@ -57,45 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
             "Real weights: python -m spann3r_ros models list"
         )
     return 0 if record.finished else 130
-
-
-def run_with_progress(job: OfflineRun) -> RunRecord:
-    """Run under a bar with rate and time left; Ctrl-C ends it after the frame at hand."""
-    with interruptible() as interrupted, tqdm(total=job.expected, unit="frame", dynamic_ncols=True) as bar:
-
-        def show(record: RunRecord) -> None:
-            bar.set_postfix_str(f"{record.frames.tokens[-1] if record.frames.tokens else 0} tokens", refresh=False)
-            bar.update()
-
-        return job.run(show, lambda: bool(interrupted))
-
-
-@contextmanager
-def interruptible() -> Iterator[list[int]]:
-    """A list that gets an entry at Ctrl-C instead of an exception in the middle of a frame; a second one raises."""
-    signals: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        if signals:
-            raise KeyboardInterrupt
-        signals.append(number)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield signals
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def summary(record: RunRecord, folder: Path) -> str:
-    """What was done, in a few lines."""
-    frames = record.frames
-    lines = [
-        f"{len(frames)} frames at {mean_rate(record):.2f} frames/s, {sum(frames.posed)} with a pose, "
-        f"{record.points} points in {folder}" + ("" if record.finished else " (ended early)")
-    ]
-    lines += [f"left out: {count} x {reason}" for reason, count in record.skipped.items()]
-    return "\n".join(lines)
 
 
 def intrinsics(text: str) -> tuple[float, float, float, float]:
