@@ -6,18 +6,24 @@ import argparse
 from pathlib import Path
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
-from spann3r_ros.cli.run_progress import run_with_progress, summary
+from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, summary
 from spann3r_ros.cli.source import add_source_options, source_options
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.source import open_source
 from spann3r_ros.runs.folder import OptionalFiles
 from spann3r_ros.runs.offline import OfflineRun
+from spann3r_ros.runs.unordered import MOST_IMAGES, UnorderedRun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", type=Path, help="folder of images, video file, dataset sequence or bag")
     parser.add_argument("-o", "--output", type=Path, required=True, help="new folder for the results")
+    parser.add_argument(
+        "--unordered",
+        action="store_true",
+        help=f"photographs whose order means nothing, at most {MOST_IMAGES} unless --limit allows more (Spann3R only)",
+    )
     parser.add_argument("--depth", action="store_true", help="write depth images (32-bit TIFF)")
     parser.add_argument("--pointmaps", action="store_true", help="write pointmaps (.npz), which `evaluate` needs")
     parser.add_argument("--colmap", action="store_true", help="write cameras and points as a COLMAP text model")
@@ -35,16 +41,16 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_config(arguments.config, arguments.set)
     sequence = open_source(source_options(arguments.source, vars(arguments)))
     files = OptionalFiles(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag)
-    job = OfflineRun(
-        sequence,
-        Reconstruction.from_config(config),
-        arguments.output,
-        files,
-        every=arguments.every or 1,
-        limit=arguments.limit,
-        intrinsics=arguments.intrinsics,
-    )
-    record = run_with_progress(job)
+    every, limit, camera = arguments.every or 1, arguments.limit, arguments.intrinsics
+    if arguments.unordered:
+        record = run_unordered_with_progress(
+            UnorderedRun(sequence, config, arguments.output, files, every=every, limit=limit, intrinsics=camera)
+        )
+    else:
+        reconstruction = Reconstruction.from_config(config)
+        record = run_with_progress(
+            OfflineRun(sequence, reconstruction, arguments.output, files, every=every, limit=limit, intrinsics=camera)
+        )
     print(summary(record, arguments.output))
     if not config.checkpoint:
         print(

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.record import RunRecord
+from spann3r_ros.runs.unordered import UnorderedRun
 
 
 def run_with_progress(job: OfflineRun) -> RunRecord:
@@ -23,6 +24,12 @@ def run_with_progress(job: OfflineRun) -> RunRecord:
             bar.update()
 
         return job.run(show, lambda: bool(interrupted))
+
+
+def run_unordered_with_progress(job: UnorderedRun) -> RunRecord:
+    """Run under a bar of decodings; Ctrl-C ends it without a result."""
+    with interruptible() as interrupted, tqdm(total=job.decodings, unit="decoding", dynamic_ncols=True) as bar:
+        return job.run(stop=lambda: bool(interrupted), decoded=lambda: bar.update() and None)
 
 
 @contextmanager
@@ -53,4 +60,6 @@ def summary(record: RunRecord, folder: Path) -> str:
     lines += [f"left out: {count} x {reason}" for reason, count in record.skipped.items()]
     if record.owed:
         lines.append(f"left out: {record.owed} x without a result (the node owes the last image's)")
+    if record.order:
+        lines.append(f"order of the images: {', '.join(map(str, record.order))}")
     return "\n".join(lines)
