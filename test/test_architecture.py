@@ -249,6 +249,27 @@ def test_only_the_command_line_prints_and_nobody_edits_the_path() -> None:
     assert not found, "\n".join(found)
 
 
+def takes_arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function takes what a command line was parsed into."""
+    parameters = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return any(each.annotation is not None and "Namespace" in ast.unparse(each.annotation) for each in parameters)
+
+
+def test_parsed_arguments_stay_where_they_were_parsed() -> None:
+    found = []
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        methods = {child for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for child in node.body}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not takes_arguments(node):
+                continue
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            small_helper = node.name.startswith("_") and node not in methods and length <= 30
+            if part_of(path) != "cli" or not (node.name == "run" or small_helper):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.name} takes a Namespace")
+    assert not found, "\n".join(found)
+
+
 def test_modules_are_named_after_what_they_hold() -> None:
     vague = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "tools", "stuff"}
     assert not [path for path in SOURCES if path.stem in vague or path.parent.name in vague]

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the bag and tell what is in it."""
-    sequence = open_source(source_options(arguments.source, arguments))
+    sequence = open_source(source_options(arguments.source, vars(arguments)))
     count = sequence.count()
     every = arguments.every or 1
     total = None if count is None else min(arguments.limit or count, -(-count // every))

@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
-    print_table(read_config(arguments), Extent(arguments.clips, arguments.walks, arguments.frames), arguments.output)
+    print_table(
+        read_config(arguments.config, arguments.set),
+        Extent(arguments.clips, arguments.walks, arguments.frames),
+        arguments.output,
+    )
     return 0
 
 

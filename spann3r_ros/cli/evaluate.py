@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
-from spann3r_ros.cli.reconstruct import run_with_progress
+from spann3r_ros.cli.run_progress import run_with_progress
 from spann3r_ros.cli.source import add_source_options, positive, source_options
 from spann3r_ros.errors import ConfigError, DataError
 from spann3r_ros.evaluation.protocol import ALIGNMENTS, PROTOCOLS, Protocol, protocol
@@ -21,7 +21,7 @@ from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
 from spann3r_ros.recordings.source import open_source
-from spann3r_ros.runs.folder import RECORD, Artifacts, RunFolder
+from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.source_truth import source_truth
 
@@ -88,7 +88,7 @@ def _run_suite(arguments: argparse.Namespace) -> int:
     if extent is not None:
         from spann3r_ros.cli.embedded import print_table  # which needs the renderer
 
-        print_table(read_config(arguments), extent, arguments.output)
+        print_table(read_config(arguments.config, arguments.set), extent, arguments.output)
         return 0
     suite = Suite.read(arguments.suite, arguments.output)
     suite.make_walks()
@@ -123,13 +123,13 @@ def _score(item: Path, rules: Protocol, arguments: argparse.Namespace) -> Scores
 
 def _reconstruct(source: Path, rules: Protocol, arguments: argparse.Namespace) -> RunFolder:
     """A run over a recording, in the report's folder."""
-    sequence = open_source(source_options(source, arguments))
+    sequence = open_source(source_options(source, vars(arguments)))
     folder = arguments.output / sequence.name.replace("/", "_")
     job = OfflineRun(
         sequence,
-        Reconstruction.from_config(read_config(arguments)),
+        Reconstruction.from_config(read_config(arguments.config, arguments.set)),
         folder,
-        Artifacts(pointmaps=True),
+        OptionalFiles(pointmaps=True),
         every=arguments.every or rules.stride(sequence.layout),
         limit=arguments.limit,
     )

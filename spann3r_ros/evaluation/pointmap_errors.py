@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.geometry.camera import backproject
 from spann3r_ros.models.preprocess import Plan, cover
@@ -112,6 +113,23 @@ def paired_points(
     if not sum(map(len, predicted)):
         raise DataError("no pixel has both a prediction and a true depth", got=dict(left_out) or "no pointmaps")
     return PairedPoints(np.concatenate(predicted), np.concatenate(true), len(predicted), dict(+left_out))
+
+
+def true_from_run(pointmaps: Sequence[StoredPointmap], truth: GroundTruth, max_gap: int, per_frame: int = 2000) -> Sim3:
+    """The similarity that brings the world of a run (ROS axes) onto the true one.
+
+    Args:
+        pointmaps, truth, max_gap, per_frame: as of ``paired_points``.
+
+    Raises:
+        DataError: as ``paired_points``.
+        GeometryError: points that determine no similarity.
+    """
+    pairs = paired_points(pointmaps, truth, max_gap, per_frame)
+    assert truth.trajectory is not None
+    world_from_first = truth.trajectory.at(pointmaps[0].stamp, max_gap)
+    assert world_from_first is not None
+    return world_from_first @ umeyama(pairs.predicted, pairs.true) @ ROS_FROM_OPTICAL.inverse()
 
 
 def true_pointmap(depth: DepthImage, pointmap: StoredPointmap) -> NDArray[np.float32] | None:

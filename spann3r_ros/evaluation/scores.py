@@ -35,12 +35,14 @@ class Quality:
         processed: ...went through the model,
         posed: ...got a camera pose,
         dropped: ...the node's queue let go,
+        owed: ...only a further frame would have brought the result of,
         rejected: ...the memory did not store because they resembled others.
         skipped: left out before or by the model, by reason.
         coverage: ``posed / offered``.
-        latency_ms: p50, p95 and p99; offline: time per frame in the model, replay: stamp to publication.
+        latency_ms: p50, p95 and p99; offline: time per frame in the model, replay: from sending the image to receiving
+            its result.
         frames_per_second: offline: of the model alone, replay: of the whole run.
-        peak_memory_bytes, peak_gpu_bytes: of the process.
+        peak_memory_bytes, peak_gpu_bytes: of the process; None where unknown.
         tokens: most tokens in memory at once.
         resets: worlds that were begun anew.
         points: in the map.
@@ -51,12 +53,13 @@ class Quality:
     processed: int
     posed: int
     dropped: int
+    owed: int
     rejected: int
     skipped: dict[str, int]
     coverage: float
     latency_ms: tuple[float, float, float] | None
     frames_per_second: float | None
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
     peak_gpu_bytes: int | None
     tokens: int
     resets: int
@@ -68,9 +71,6 @@ class Quality:
         """From the record of a run."""
         frames = record.frames
         seconds = np.array([value for value in frames.seconds if value is not None], dtype=float)
-        rate = None
-        if len(seconds):
-            rate = len(seconds) / (seconds.sum() if record.mode == "offline" else max(record.seconds, 1e-9))
         latency = None
         if len(seconds):
             p50, p95, p99 = (float(value) * 1e3 for value in np.percentile(seconds, [50, 95, 99]))
@@ -80,11 +80,12 @@ class Quality:
             processed=len(frames),
             posed=sum(frames.posed),
             dropped=record.dropped,
+            owed=record.owed,
             rejected=frames.rejected[-1] if frames.rejected else 0,
             skipped=record.skipped,
             coverage=sum(frames.posed) / record.offered if record.offered else 0.0,
             latency_ms=latency,
-            frames_per_second=None if rate is None else float(rate),
+            frames_per_second=record.rate(),
             peak_memory_bytes=record.peak_memory_bytes,
             peak_gpu_bytes=record.peak_gpu_bytes,
             tokens=max(frames.tokens, default=0),
@@ -125,13 +126,20 @@ class Scores:
     quality: Quality
     notes: tuple[str, ...]
 
+    @property
+    def ate_over_path(self) -> float | None:
+        """ATE after Sim(3) over the length of the associated true path; None when either is not known."""
+        return self.sim3.ate_over(self.path_length) if self.sim3 else None
+
     def as_json(self) -> dict[str, Any]:
         """For report.json: plain numbers, None where a number is undefined; arrays are left out."""
         trajectory = {
             name: None if errors is None else _trajectory_json(errors, self.path_length)
             for name, errors in (("sim3", self.sim3), ("se3", self.se3))
         }
-        record = {key: value for key, value in dataclasses.asdict(self.record).items() if key != "frames"}
+        record = {
+            key: value for key, value in dataclasses.asdict(self.record).items() if key not in ("frames", "pair_scores")
+        }
         content = {
             "name": self.record.name,
             "protocol": dataclasses.asdict(dataclasses.replace(self.protocol, every=dict(self.protocol.every))),
@@ -269,7 +277,7 @@ def _trajectory_json(errors: TrajectoryErrors, path_length: float | None) -> dic
         "scale": errors.reference_from_estimate.scale,
         "matched": len(errors.position_errors),
         "path_length": path_length,
-        "ate_over_path": errors.ate.rmse / path_length if path_length else None,
+        "ate_over_path": errors.ate_over(path_length),
         **{name: value and dataclasses.asdict(value) for name, value in statistics.items()},
     }
 

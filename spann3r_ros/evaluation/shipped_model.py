@@ -281,7 +281,8 @@ def _ate(found: CameraPath, truth: CameraPath) -> float:
         errors = evaluate_trajectory(found, truth, with_scale=True, max_gap=0)
     except (DataError, GeometryError):  # too few poses, or positions in one place, tell no similarity
         return float("nan")
-    return errors.ate.rmse / truth.path_length()
+    over_path = errors.ate_over(truth.path_length())
+    return float("nan") if over_path is None else over_path
 
 
 def write_table(report: Report, folder: Path) -> str:

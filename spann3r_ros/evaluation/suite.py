@@ -27,14 +27,14 @@ from spann3r_ros.evaluation.scores import Scores, evaluate_run
 from spann3r_ros.evaluation.table import Row, Section
 from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.recordings.source import SourceOptions, open_source
-from spann3r_ros.runs.folder import RECORD, Artifacts, RunFolder
+from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.record import RunRecord
 from spann3r_ros.runs.source_truth import source_truth
 
 WALK_KEYS = {"scene", "frames", "rate", "seed", "style", "width", "height", "depth", "compressed"}
 MEANS: tuple[tuple[str, Callable[[Scores], float | None]], ...] = (
     ("ATE rmse after Sim(3)", lambda s: s.sim3.ate.rmse if s.sim3 else None),
-    ("ATE rmse / path [%]", lambda s: 100 * s.sim3.ate.rmse / s.path_length if s.sim3 and s.path_length else None),
+    ("ATE rmse / path [%]", lambda s: None if s.ate_over_path is None else 100 * s.ate_over_path),
     ("pointmap error after Sim(3) [%]", lambda s: 100 * s.pointmaps.sim3_mean if s.pointmaps else None),
     ("accuracy mean", lambda s: s.geometry.accuracy_mean if s.geometry else None),
     ("completion mean", lambda s: s.geometry.completion_mean if s.geometry else None),
@@ -234,7 +234,7 @@ def run_job(job: Job) -> Outcome:
                 sequence,
                 Reconstruction.from_config(config),
                 job.folder,
-                Artifacts(pointmaps=True),
+                OptionalFiles(pointmaps=True),
                 name=job.name,
                 every=every,
                 limit=job.limit,

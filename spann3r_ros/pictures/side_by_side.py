@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.pictures.splat import BACKGROUND, default_camera, look_at, render
 from spann3r_ros.point_cloud import PointCloud
@@ -91,6 +92,12 @@ def beside(
         )
     ]
     return np.hstack(columns)
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """The picture as a file of the kind that its name ends with; raises DataError when that cannot be written."""
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        raise DataError("picture cannot be written", got=str(path))
 
 
 def write_growing_map(

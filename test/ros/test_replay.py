@@ -57,7 +57,7 @@ def test_waiting_loses_nothing_and_equals_the_library(
     bag, out = write_bag(tmp_path / "bag", 12), tmp_path / "out"
     start(use_sim_time=True, queue_policy="latest", map__min_confidence=0.1, status_rate=10.0)
     printed, _ = finish(replay(domain, bag, out, "--wait"))
-    assert "11 frames at" in printed
+    assert "11 frames at" in printed and "the node owes the last image's" in printed
 
     reconstruction = Reconstruction.from_config(
         from_mapping(Config, {"checkpoint": str(checkpoint), "device": "cpu", "map.min_confidence": 0.1})
@@ -66,7 +66,8 @@ def test_waiting_loses_nothing_and_equals_the_library(
     record = RunRecord.read(out / "run.json")
     assert record.finished and record.mode == "replay"
     assert record.offered == 12 and record.dropped == 0 and record.resets == 0
-    assert record.skipped == {"without a result (the node owes the last image's)": 1}
+    assert record.skipped == {} and record.owed == 1
+    assert record.peak_memory_bytes is None
     assert record.frames.stamp == [answer.frame.stamp for answer in answers]
     np.testing.assert_allclose(record.frames.confidence, [answer.confidence.mean() for answer in answers], atol=1e-5)
     assert all(seconds is not None and 0 < seconds < 30 for seconds in record.frames.seconds)
@@ -96,6 +97,7 @@ def test_rate_and_remapping(start: Callable[..., NodeProcess], domain: int, tmp_
     assert record.finished and record.offered == 11
     assert len(record.frames) == 10
     assert record.seconds > 0.5  # one second of recording at twice its speed
+    assert record.rate() == pytest.approx(10 / record.seconds)
     assert record.source["rate"] == 2.0
 
 

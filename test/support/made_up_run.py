@@ -14,7 +14,7 @@ from spann3r_ros.geometry.camera import backproject
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
-from spann3r_ros.runs.folder import Artifacts, RunFolder
+from spann3r_ros.runs.folder import OptionalFiles, RunFolder
 from spann3r_ros.runs.record import RunRecord
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import CameraPath
@@ -54,7 +54,7 @@ def write_run(
     parameters = {"device": "cpu", "map.voxel_size": 0.02 * (1 + noise)}
     record = RunRecord(name, "offline", source, every, parameters, {"file": "none"}, metric=scale == 1.0)
     record.finished, record.offered, record.started = finished, FRAMES, "2026-01-01T00:00:00+00:00"
-    run = RunFolder(folder, Artifacts(pointmaps=True))
+    run = RunFolder(folder, OptionalFiles(pointmaps=True))
     run.create()
     world = Map(MapConfig())
     model_from_world = Sim3(scale) @ true_pose(0).inverse()
