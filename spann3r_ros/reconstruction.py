@@ -26,7 +26,7 @@ from spann3r_ros.models.base import Model, Stream
 from spann3r_ros.models.loading import release_device_memory
 from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.prediction import Prediction, WorldPrediction
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 from spann3r_ros.trajectory import Trajectory
 
 __all__ = ["Reconstruction", "parameter_groups"]

@@ -22,7 +22,7 @@ from spann3r_ros.models.spann3r.model import Spann3r
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.sim3 import Sim3
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 
 
 def make(output: str = "refined", **network: object) -> Reconstruction:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
 from spann3r_ros.cli.run_progress import run_with_progress
-from spann3r_ros.cli.source import add_source_options, positive, source_options
+from spann3r_ros.cli.source_options import add_source_options, positive, source_options
 from spann3r_ros.errors import ConfigError, DataError
 from spann3r_ros.evaluation.protocol import ALIGNMENTS, PROTOCOLS, Protocol, protocol
 from spann3r_ros.evaluation.report import write_report

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spann3r_ros.cli.run_progress import interruptible, summary
-from spann3r_ros.cli.source import positive
+from spann3r_ros.cli.source_options import positive
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.recordings.bag_sequence import load
 from spann3r_ros.runs.folder import RunFolder

@@ -94,7 +94,7 @@ class Sequence(Protocol):
 
 
 @dataclass(frozen=True)
-class View:
+class ImageFile:
     """One image file and what belongs to it."""
 
     stamp: int
@@ -119,9 +119,9 @@ class FileSequence:
     name: str
     layout: str
     path: Path
-    views: list[View]
+    views: list[ImageFile]
     trajectory: CameraPath | None = None
-    read_depth: Callable[[View], NDArray[np.float32]] | None = None
+    read_depth: Callable[[ImageFile], NDArray[np.float32]] | None = None
     rectification: Rectification | None = None
     unit: str = "m"
     camera: str = "camera_optical_frame"

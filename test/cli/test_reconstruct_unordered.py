@@ -22,7 +22,7 @@ from spann3r_ros.recordings.layouts import open_sequence
 from spann3r_ros.runs.folder import RunFolder
 from spann3r_ros.runs.record import UNORDERED, RunRecord
 from spann3r_ros.runs.unordered import decodings
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 
 SETTINGS = {"map.min_confidence": 0.0, "device": "cpu"}
 
