@@ -87,6 +87,11 @@ class Complaints:
         self._register = _Register(log, clock)
         self._subject = ""
 
+    @property
+    def subject(self) -> str:
+        """What this view is about; empty for the whole register."""
+        return self._subject
+
     def about(self, subject: str) -> Complaints:
         """The same register seen from one subject: reports are about it, and only what is about it is shown."""
         view = Complaints.__new__(Complaints)

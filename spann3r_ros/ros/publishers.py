@@ -14,6 +14,7 @@ from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from spann3r_ros.complaints import Complaints
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.geometry.camera import depth_from_pointmap
@@ -41,10 +42,13 @@ class ResultPublishers:
         node: where the lifecycle publishers are made; they are silent while it is not active.
         config: the node's parameters; live ones are read anew for each message.
         world: broadcasts the poses on /tf.
+        complaints: about the reconstruction.
     """
 
-    def __init__(self, node: LifecycleNode, config: NodeConfig, world: WorldBroadcaster) -> None:
-        self._node, self._config, self._world = node, config, world
+    def __init__(
+        self, node: LifecycleNode, config: NodeConfig, world: WorldBroadcaster, complaints: Complaints
+    ) -> None:
+        self._node, self._config, self._world, self._complaints = node, config, world, complaints
         self._all: list[Any] = []
         self.cloud = self._publisher(PointCloud2, "~/cloud", qos.live())
         self.map = self._publisher(PointCloud2, "~/map", qos.latched())
@@ -126,8 +130,9 @@ class ResultPublishers:
             try:
                 pose = self._world.world_from_base(stamp, camera, pose)
             except GeometryError as error:
-                self._node.get_logger().warning(f"no odometry of '{child}': {error}", throttle_duration_sec=10.0)
+                self._complaints.report("odometry", f"no odometry of '{child}': {error}")
                 return
+            self._complaints.settle("odometry")
         self.odometry.publish(odometry_message(stamp, self._config.world_frame, child, pose))
 
 

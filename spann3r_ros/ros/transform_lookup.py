@@ -11,8 +11,9 @@ from rclpy.node import Node
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
+from spann3r_ros.complaints import EVENT, Complaints
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.geometry.transform_tree import TransformTree
+from spann3r_ros.geometry.transform_tree import TransformTree, frame_name
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.conversions import nanoseconds, transform_from_message
 from spann3r_ros.sim3 import Sim3
@@ -42,20 +43,20 @@ class Transforms(Protocol):
         ...
 
 
-def listen(node: Node) -> Transforms:
-    """The best source that is installed."""
+def listen(node: Node, complaints: Complaints) -> Transforms:
+    """The best source that is installed; transforms that are none are reported to ``complaints``."""
     try:
         import tf2_ros
     except ImportError:
-        return TopicTransforms(node)
+        return TopicTransforms(node, complaints)
     return Tf2Transforms(node, tf2_ros)
 
 
 class TopicTransforms:
     """A transform tree fed by the topics."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, complaints: Complaints) -> None:
+        self._node, self._complaints = node, complaints
         self._tree = TransformTree()
         self._changed = threading.Condition()
         group = MutuallyExclusiveCallbackGroup()
@@ -103,13 +104,12 @@ class TopicTransforms:
     def _insert(self, message: TFMessage, static: bool) -> None:
         with self._changed:
             for entry in message.transforms:
-                parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
+                parent, child = frame_name(entry.header.frame_id), frame_name(entry.child_frame_id)
                 try:
                     pose = transform_from_message(entry.transform)
                 except GeometryError as error:
-                    self._node.get_logger().warning(
-                        f"transform '{parent}' -> '{child}' is ignored: {error}", throttle_duration_sec=10.0
-                    )
+                    text = f"transform '{parent}' -> '{child}' is ignored: {error}"
+                    self._complaints.report(f"transform to {child}", text, lasts=EVENT)
                     continue
                 self._tree.insert(nanoseconds(entry.header.stamp), parent, child, pose, static)
             self._changed.notify_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
+from spann3r_ros.complaints import Complaints
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.ros import qos
@@ -16,24 +17,19 @@ from spann3r_ros.sim3 import Sim3
 class WorldBroadcaster:
     """Publishes ``world -> camera``, or ``world -> odom`` on a robot that has odometry.
 
-    It refuses, with the reason in ``problem``, rather than guess: a camera that already hangs on another frame, a
+    It refuses, with a complaint, rather than guess: a camera that already hangs on another frame, a
     missing or unstamped transform of the robot, or a map without a metric scale beside metric odometry.
-
-    Attributes:
-        problem: why nothing was broadcast for the last pose; empty when it was.
     """
 
-    def __init__(self, node: Node, config: NodeConfig, transforms: Transforms) -> None:
-        self._node, self._config, self._transforms = node, config, transforms
+    def __init__(self, node: Node, config: NodeConfig, transforms: Transforms, complaints: Complaints) -> None:
+        self._node, self._config, self._transforms, self._complaints = node, config, transforms, complaints
         self._publisher = node.create_publisher(TFMessage, "/tf", qos.live(qos.TF_DEPTH))
         self._latest: dict[str, int] = {}
-        self.problem = ""
 
     def broadcast(self, stamp: int, camera: str, world_from_camera: Sim3, metric: bool) -> None:
         """Tell where the camera was at ``stamp`` (ns). May wait ``tf_timeout`` for the robot's own transforms."""
         config = self._config
         if not config.publish_tf:
-            self.problem = ""
             return
         try:
             if config.odom_frame:
@@ -41,10 +37,9 @@ class WorldBroadcaster:
             else:
                 child, pose = camera, self._world_from_free_camera(camera, world_from_camera)
         except GeometryError as error:
-            self.problem = f"no transform is broadcast: {error}"
-            self._node.get_logger().warning(self.problem, throttle_duration_sec=10.0)
+            self._complaints.report("transform", f"no transform is broadcast: {error}")
             return
-        self.problem = ""
+        self._complaints.settle("transform")
         if stamp > self._latest.get(child, -1):  # a refined pose comes after the immediate one of the same image
             self._latest[child] = stamp
             message = transform_message(stamp, config.world_frame, child, pose)
