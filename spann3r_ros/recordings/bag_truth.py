@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError, FrameError, GeometryError
-from spann3r_ros.geometry.axes import rotation_from_quaternion
 from spann3r_ros.geometry.image import decode_depth
+from spann3r_ros.geometry.pose_message import pose_from_message
 from spann3r_ros.geometry.transform_tree import TransformTree, frame_name
 from spann3r_ros.recordings.bag_reader import IMAGE, BagReader, RawMessage, header_stamp
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
@@ -152,7 +152,7 @@ def _scan(reader: BagReader, image_topic: str, pose_topic: str | None, depth_top
 def _insert(content: _Content, transform: Any, static: bool) -> None:
     """One transform into the tree."""
     try:
-        pose = _pose(transform.transform.translation, transform.transform.rotation)
+        pose = pose_from_message(transform.transform.translation, transform.transform.rotation)
     except GeometryError:
         content.skipped["transform that is none"] += 1
         return
@@ -166,21 +166,15 @@ def _add_pose(content: _Content, decoded: Any, message: RawMessage) -> None:
     """One true pose with the frame it is about; empty for the camera's own."""
     try:
         if message.topic.type == TRANSFORM_STAMPED:
-            pose = _pose(decoded.transform.translation, decoded.transform.rotation)
+            pose = pose_from_message(decoded.transform.translation, decoded.transform.rotation)
         else:
             part = decoded.pose.pose if message.topic.type == ODOMETRY else decoded.pose
-            pose = _pose(part.position, part.orientation)
+            pose = pose_from_message(part.position, part.orientation)
     except GeometryError:
         content.skipped["pose that is not finite or has no orientation"] += 1
         return
     child = frame_name(getattr(decoded, "child_frame_id", ""))
     content.poses.append((header_stamp(message), child, pose))
-
-
-def _pose(position: Any, orientation: Any) -> Sim3:
-    """Rigid transform of a message's parts; raises GeometryError for NaN or a quaternion of norm 0."""
-    q = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
-    return Sim3.rigid(rotation_from_quaternion(q), np.array([position.x, position.y, position.z]))
 
 
 def _stamp(transform: Any) -> int:

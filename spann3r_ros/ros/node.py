@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
@@ -25,14 +24,12 @@ from rclpy.timer import Timer
 
 from spann3r_ros.complaints import EVENT, Complaints, Severity, reason
 from spann3r_ros.errors import Spann3rError
-from spann3r_ros.msg import ReconstructionStatus
 from spann3r_ros.reconstruction import parameter_groups
-from spann3r_ros.ros import qos
 from spann3r_ros.ros.clock import on_backward_jump
 from spann3r_ros.ros.diagnostics import diagnostics_message
 from spann3r_ros.ros.log_forwarding import LogForwarding, log
+from spann3r_ros.ros.outputs import DIAGNOSTICS, STATUS, listened
 from spann3r_ros.ros.parameters import NodeParameters
-from spann3r_ros.ros.publishers import listened
 from spann3r_ros.ros.services import MapServices
 from spann3r_ros.ros.session import Session
 from spann3r_ros.ros.status import DEMO_WARNING, status_message, weights_note
@@ -62,8 +59,10 @@ class Spann3rNode(LifecycleNode):
         self._node_parameters = NodeParameters(self, parameter_groups(), self._complaints, self._on_live_change)
         self._config = self._node_parameters.config
         self._map_services = MapServices(self, self._config, lambda: self._session)
-        self._status = self.create_publisher(ReconstructionStatus, "~/status", qos.live())
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.live())
+        # Not lifecycle publishers: they speak while the node is not active, too.
+        self._status, self._diagnostics = (
+            self.create_publisher(row.type, row.topic, row.qos()) for row in (STATUS, DIAGNOSTICS)
+        )
         self._jump_handle = on_backward_jump(self, self._on_clock_jump)
         # Real time, for they must run while simulated time stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)

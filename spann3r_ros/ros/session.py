@@ -22,7 +22,8 @@ from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.clock import Arrival, StampOrder
 from spann3r_ros.ros.image_sink import CameraImage
-from spann3r_ros.ros.publishers import ResultPublishers, listened
+from spann3r_ros.ros.outputs import MAP, PATH, Output, Publishers
+from spann3r_ros.ros.priors import WithPriors
 from spann3r_ros.ros.transform_lookup import listen
 from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
 from spann3r_ros.worker import Worker
@@ -64,14 +65,15 @@ class Session:
         self._warm_up()
         self.transforms = listen(node, self._complaints)
         self.world = WorldBroadcaster(node, config, self.transforms, self._complaints)
-        self.publishers = ResultPublishers(node, config, self.world, self._complaints)
+        self.publishers = Publishers(node, config)
         self.cameras: list[CameraInput] = []
         self._order = StampOrder()
         self.paused = False
         self._indices = itertools.count()
-        self._published_map = self._published_path = -1
+        self._published: dict[Output, int] = {}  # revision of the map, by latched topic
         self._latched: Future[None] | None = None
-        self.worker = Worker(self._reconstruction, self._deliver, self._fail, config.queue_policy, config.queue_size)
+        self._with_priors = WithPriors(self._reconstruction, self.transforms, config.odom_frame)
+        self.worker = Worker(self._with_priors, self._deliver, self._fail, config.queue_policy, config.queue_size)
         self.snapshot = self._snapshot()
         self.worker.pause()
         self.worker.start()
@@ -105,6 +107,7 @@ class Session:
         """Unsubscribe; what has been reconstructed stays."""
         self.worker.pause()
         self.worker.clear()
+        self.world.clear()
         for camera in self.cameras:
             camera.close()
         self.cameras = []
@@ -127,11 +130,12 @@ class Session:
     def reset(self) -> None:
         """Begin a new world; returns at once, and no answer about the old one will be published."""
         self._indices = itertools.count()
-        self.world.clear()
         for camera in self.cameras:
             camera.restart()
+        done = self.worker.reset()
+        self.world.clear()
         self._complaints.clear()
-        self.worker.reset().add_done_callback(lambda _: self._begin_anew())
+        done.add_done_callback(lambda _: self._begin_anew())
 
     def clock_jumped_back(self, now: int) -> None:
         """Follow the policy ``clock_jump`` when simulated time jumps back to ``now`` (ns)."""
@@ -158,11 +162,10 @@ class Session:
         """Send map and path when they changed and somebody listens; the work happens between two frames."""
         if self._latched is not None and not self._latched.done():
             return
-        snapshot = self.snapshot
-        map_due = listened(self.publishers.map) and snapshot.map_revision != self._published_map
-        path_due = listened(self.publishers.path) and snapshot.map_revision != self._published_path
-        if map_due or path_due:
-            self._latched = self.worker.submit(lambda: self._publish_latched(map_due, path_due))
+        revision = self.snapshot.map_revision
+        due = [row for row in (MAP, PATH) if self.publishers.wanted(row) and self._published.get(row) != revision]
+        if due:
+            self._latched = self.worker.submit(lambda: self._publish_latched(due))
 
     def close(self) -> None:
         """Stop the worker and release everything, memory and weights included."""
@@ -200,7 +203,9 @@ class Session:
             self._node.get_logger().warning(f"{reason}: the map continues (parameter clock_jump)")
 
     def accept(self, image: CameraImage) -> None:  # noqa: D102
-        self.worker.offer(Frame(next(self._indices), image.stamp, image.frame_id, image.pixels, image.intrinsics))
+        prior = self._with_priors.prior(image.frame_id, image.stamp)
+        frame = Frame(next(self._indices), image.stamp, image.frame_id, image.pixels, image.intrinsics, prior)
+        self.worker.offer(frame)
 
     # Called on the worker's thread.
 
@@ -213,13 +218,14 @@ class Session:
         if self.active and rclpy.ok(context=self._node.context):
             for prediction in predictions:
                 self.publishers.publish(prediction)
+                self.world.tell(prediction)
 
     def _fail(self, frame: Frame, error: Exception) -> None:
         text = f"image {frame.index} of '{frame.camera}' failed: {reason(error)}"
         self._complaints.report("failed image", text, Severity.ERROR, error, lasts=EVENT)
 
     def _begin_anew(self) -> None:
-        self._published_map = self._published_path = -1
+        self._published.clear()
         self.snapshot = self._snapshot()
 
     def _snapshot(self) -> Snapshot:
@@ -235,11 +241,8 @@ class Session:
             memory=reconstruction.status(),
         )
 
-    def _publish_latched(self, map_due: bool, path_due: bool) -> None:
+    def _publish_latched(self, due: list[Output]) -> None:
         snapshot = self.snapshot
-        if map_due:
-            self.publishers.publish_map(self._reconstruction.map.cloud(), snapshot.output_stamp)
-            self._published_map = snapshot.map_revision
-        if path_due:
-            self.publishers.publish_path(self._reconstruction.trajectory)
-            self._published_path = snapshot.map_revision
+        for row in due:
+            self.publishers.publish_map(row, self._reconstruction.map, snapshot.output_stamp)
+            self._published[row] = snapshot.map_revision
