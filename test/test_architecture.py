@@ -32,7 +32,7 @@ ROS = {
     "rosgraph_msgs",
     *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs"),
 }
-NOUNS = {"errors", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
+NOUNS = {"errors", "complaints", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
 FLOW = {"frame_selection", "reconstruction", "worker"}
 LEVELS = (
     NOUNS,
