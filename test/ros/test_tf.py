@@ -51,7 +51,7 @@ def test_odometry_mode_publishes_map_to_odom_at_the_stamp_of_the_image(
 ) -> None:
     frames = walk(5)
     _, expected = reconstruct(checkpoint, frames)
-    start(odom_frame="odom", base_frame="base_link", tf_timeout=5.0)
+    start(odom_frame="odom", base_frame="base_link", tf_timeout=10.0)
     transforms = robot.collect(TFMessage, "/tf")
     odometry = robot.collect(Odometry, "/spann3r/odometry")
     wheels = robot.publisher(TFMessage, "/tf", peers=2)
