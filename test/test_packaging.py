@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,6 +130,17 @@ def test_every_field_of_an_interface_is_explained(path: Path) -> None:
 def test_only_pip_names_no_index() -> None:
     for path in [*(ROOT / "requirements").iterdir(), ROOT / "Makefile", ROOT / "scripts" / "setup.sh"]:
         assert not re.search(r"index-url|find-links|https?://", path.read_text(encoding="utf-8")), path
+
+
+def test_git_hooks_are_what_make_lint_runs() -> None:
+    """None needs a download: each is a program of .venv."""
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert recipe
+    commands = [line.removeprefix("@").replace("$(RUN)", "scripts/run.sh") for line in lines(recipe[1])]
+    assert [hook["entry"] for hook in repository["hooks"]] == commands
 
 
 def copy_of_the_sources(folder: Path) -> Path:
