@@ -77,6 +77,29 @@ def test_every_import_is_declared() -> None:
     assert not unknown, f"name {sorted(unknown)} in setup.cfg or package.xml"
 
 
+def test_the_versions_of_python_are_the_same_everywhere() -> None:
+    """As sentences for people, as conditions for programs: the package's, and those that ROS 2 has wheels for."""
+    setup = (ROOT / "scripts" / "setup.sh").read_text(encoding="utf-8")
+    bounds = re.search(r"\((\d+), (\d+)\) <= sys.version_info < \((\d+), (\d+)\)", setup)
+    without_wheels = re.search(r"sys.version_info >= \((\d+), (\d+)\)", setup)
+    assert bounds and without_wheels
+    first, last, last_with_wheels = int(bounds[2]), int(bounds[4]) - 1, int(without_wheels[2]) - 1
+    assert (bounds[1], bounds[3], without_wheels[1]) == ("3", "3", "3")
+    versions, wheels = f"Python 3.{first} to 3.{last}", f"3.{first} to 3.{last_with_wheels}"
+    assert f"{versions} is needed" in setup and f"PYTHON=python3.{last_with_wheels}" in setup
+    assert f"CPython {wheels}" in (ROOT / "requirements" / "ros.txt").read_text(encoding="utf-8")
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert versions in text and f"ROS 2 wheels: {wheels}" in text, name
+    configuration = setup_cfg()
+    assert configuration["options"]["python_requires"] == f">=3.{first}"
+    classifiers = lines(configuration["metadata"]["classifiers"])
+    listed = [line.rpartition(" ")[2] for line in classifiers if re.search(r"Python :: 3\.\d+$", line)]
+    assert listed == [f"3.{minor}" for minor in range(first, last + 1)]
+    tools = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'target-version = "py3{first}"' in tools and f'python_version = "3.{first}"' in tools
+
+
 @pytest.mark.parametrize("file", ["library.txt", "dev.txt", "ros.txt"])
 def test_development_versions_are_pinned_within_the_declared_ranges(file: str) -> None:
     ranges = {Requirement(line).name: Requirement(line) for line in lines(setup_cfg()["options"]["install_requires"])}
