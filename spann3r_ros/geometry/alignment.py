@@ -62,9 +62,15 @@ class PointmapSample:
 
     @classmethod
     def of(cls, points: NDArray[np.float32], confidence: NDArray[np.float32]) -> PointmapSample:
-        """A copy of at most ``MOST_PIXELS`` pixels; which ones follows from the size of the pointmap alone."""
+        """A copy of at most ``MOST_PIXELS`` pixels; which ones follows from the size of the pointmap alone.
+
+        Pixels that are not finite are zero, with confidence 0: a memory keeps no NaN.
+        """
         stride = math.ceil(math.sqrt(confidence.size / MOST_PIXELS))
-        return cls(points[::stride, ::stride].copy(), confidence[::stride, ::stride].copy())
+        points, confidence = points[::stride, ::stride], confidence[::stride, ::stride]
+        finite = np.isfinite(points).all(axis=-1) & np.isfinite(confidence)
+        zero = np.float32(0)
+        return cls(np.where(finite[..., None], points, zero), np.where(finite, confidence, zero))
 
     @property
     def nbytes(self) -> int:

@@ -50,6 +50,8 @@ class Family:
         paper: its number on arXiv.
         memory: what it keeps between frames, and whether that is bounded.
         architecture: of the official weights; its type is that of every network of the family.
+        tiny: of a network that tests make at random and run in milliseconds; that the family keeps its contract is
+            tested with it.
         tensors: beginnings of tensor names that all occur in a file of its weights. Of several families that fit, the
             one that names most is meant.
         files: its official weights.
@@ -68,6 +70,7 @@ class Family:
     paper: str
     memory: str
     architecture: Architecture
+    tiny: Architecture
     tensors: tuple[str, ...]
     files: tuple[OfficialFile, ...]
     network: Callable[[Architecture], nn.Module]

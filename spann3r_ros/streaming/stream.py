@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import ConfigError
-from spann3r_ros.models.base import ModelStream, PairModel, PairSettings, Stream, WindowModel, WindowSettings
+from spann3r_ros.models.base import AnyModel, ModelStream, PairModel, PairSettings, Stream, WindowModel, WindowSettings
 from spann3r_ros.models.loading import load_model
 from spann3r_ros.models.registry import family
 from spann3r_ros.streaming.pairwise import Pairwise
@@ -13,24 +13,34 @@ from spann3r_ros.streaming.windowed import Windowed
 
 def load_stream(config: Config) -> Stream:
     """The stream that a configuration asks for; raises ConfigError and CheckpointError as ``load_model`` does."""
-    model = load_model(config)
+    return stream_of(load_model(config), config)
+
+
+def stream_of(model: AnyModel, config: Config) -> Stream:
+    """A model as a stream, with an empty memory.
+
+    Args:
+        model: of any kind.
+        config: the family's own parameters say how a model of pairs or of windows follows a stream.
+
+    Raises:
+        ConfigError: a family whose parameters do not say so, or parameters that contradict each other.
+    """
     if isinstance(model, PairModel):
         settings = _settings(config)
         if not isinstance(settings, PairSettings):
-            raise ConfigError(
-                f"parameters of the family {config.model}",
-                got=type(settings),
-                expected="reference and keyframe_confidence",
-            )
+            raise _unset(config, settings, "reference and keyframe_confidence")
         return ModelStream(Pairwise(model, settings))
     if isinstance(model, WindowModel):
         settings = _settings(config)
         if not isinstance(settings, WindowSettings):
-            raise ConfigError(
-                f"parameters of the family {config.model}", got=type(settings), expected="window, overlap and join"
-            )
+            raise _unset(config, settings, "window, overlap and join")
         return ModelStream(Windowed(model, settings))
     return model
+
+
+def _unset(config: Config, settings: object, expected: str) -> ConfigError:
+    return ConfigError(f"own parameters of the family {config.model}", got=type(settings).__name__, expected=expected)
 
 
 def _settings(config: Config) -> object:

@@ -119,6 +119,10 @@ class Windowed:
                 state["size"] and (state["size"][0], state["size"][1]),
                 *(state[name] for name in COUNTERS),
             )
+        if len(memory.anchors) > len(memory.waiting):
+            raise MemoryMismatchError(
+                f"shared frames in {path}", got=len(memory.anchors), expected=f"at most {len(memory.waiting)}"
+            )
         if len(memory.waiting) >= self.settings.window:
             raise MemoryMismatchError(
                 f"frames that wait in {path}",

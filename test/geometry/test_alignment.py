@@ -221,6 +221,11 @@ def test_samples_of_several_images_are_joined_together() -> None:
     ]
     assert {sample.confidence.shape for sample in samples[0]} == {(80, 107)}
     assert samples[0][0].nbytes == 80 * 107 * 16
+    spoiled = source[0].copy()
+    spoiled[3, 6], spoiled[6, 3] = np.nan, np.inf
+    samples[0][0] = PointmapSample.of(spoiled, sure(spoiled))
+    assert np.isfinite(samples[0][0].points).all() and samples[0][0].points.dtype == np.float32
+    assert (samples[0][0].confidence == 0).sum() == 2 and samples[0][0].confidence.dtype == np.float32
     assert_same(align_samples(*samples).target_from_source, true, 1e-4)
     with pytest.raises(GeometryError, match="of the same size in both"):
         align_samples([], [])

@@ -12,7 +12,9 @@ import torch
 
 from spann3r_ros.config import Config
 from spann3r_ros.frame import Frame
+from spann3r_ros.models.dust3r import architecture as dust3r
 from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.spann3r import architecture as spann3r
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
 from spann3r_ros.models.spann3r.parameters import Spann3rParameters
@@ -26,16 +28,7 @@ def read_json(name: str) -> dict[str, Any]:
     return content
 
 
-TINY_TRUNK = Dust3rArchitecture(
-    encoder_width=32,
-    encoder_depth=2,
-    encoder_heads=2,
-    decoder_width=24,
-    decoder_depth=3,
-    decoder_heads=2,
-    head="linear",
-    image_size=(48, 64),
-)
+TINY_TRUNK = dust3r.TINY
 """For every test to which the sizes do not matter."""
 
 OFFICIAL_TRUNK_IN_SMALL = Dust3rArchitecture(
@@ -55,7 +48,7 @@ OFFICIAL_TRUNK_IN_SMALL = Dust3rArchitecture(
 
 def tiny_architecture(**trunk: Any) -> Spann3rArchitecture:
     """Sizes of a tiny Spann3R with linear heads; keyword arguments change its trunk."""
-    return Spann3rArchitecture(dataclasses.replace(TINY_TRUNK, **trunk), value_depth=2, value_heads=2)
+    return dataclasses.replace(spann3r.TINY, trunk=dataclasses.replace(TINY_TRUNK, **trunk))
 
 
 def tiny_network(seed: int = 0, **trunk: Any) -> Spann3rNetwork:

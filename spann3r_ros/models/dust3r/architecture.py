@@ -98,3 +98,16 @@ class Dust3rArchitecture:
         """Decoder layers that the DPT head reads; 0 is the decoder's input."""
         depth = self.decoder_depth
         return (0, depth * 2 // 4, depth * 3 // 4, depth)
+
+
+TINY = Dust3rArchitecture(
+    encoder_width=32,
+    encoder_depth=2,
+    encoder_heads=2,
+    decoder_width=24,
+    decoder_depth=3,
+    decoder_heads=2,
+    head="linear",
+    image_size=(48, 64),
+)
+"""For tests to which the sizes do not matter: random weights, made in milliseconds."""

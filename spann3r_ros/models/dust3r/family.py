@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from spann3r_ros.config import Config
 from spann3r_ros.models.dust3r import files
-from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.dust3r.architecture import TINY, Dust3rArchitecture
 from spann3r_ros.models.dust3r.parameters import Dust3rParameters
 from spann3r_ros.models.family import Architecture, Family
 
@@ -57,6 +57,7 @@ DUST3R = Family(
     paper="2312.14132",
     memory="the reference image",
     architecture=Dust3rArchitecture(),
+    tiny=TINY,
     tensors=("enc_blocks.",),
     files=files.OFFICIAL_FILES,
     network=_network,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.models.dust3r import architecture as dust3r
 from spann3r_ros.models.dust3r.architecture import (
     MOST_DEPTH,
     MOST_HEADS,
@@ -61,3 +62,7 @@ class Spann3rArchitecture:
             raise ConfigError(
                 "value encoder", got=f"width {self.trunk.encoder_width}, {self.value_heads} heads", expected="divisible"
             )
+
+
+TINY = Spann3rArchitecture(dust3r.TINY, value_depth=2, value_heads=2)
+"""For tests to which the sizes do not matter: random weights, made in milliseconds."""

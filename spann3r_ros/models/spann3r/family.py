@@ -9,7 +9,7 @@ from spann3r_ros.models.dust3r.family import described
 from spann3r_ros.models.dust3r.files import published_tensors
 from spann3r_ros.models.family import Architecture, Family
 from spann3r_ros.models.spann3r import files
-from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.spann3r.architecture import TINY, Spann3rArchitecture
 from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ SPANN3R = Family(
     paper="2408.16061",
     memory="working and long-term memory of tokens, bounded",
     architecture=Spann3rArchitecture(),
+    tiny=TINY,
     tensors=("dust3r.enc_blocks.",),
     files=files.OFFICIAL_FILES,
     network=_network,

@@ -180,12 +180,14 @@ class Spann3r:
         if not sound.get():
             raise _not_finite()
 
-        insertion = None
+        stored = None if value is None else (network.norm_k(key), network.norm_v(value + key))
+
+        insertion = None  # from here on the memory changes, and no layer of the network runs
         if received is not None:
             spatial.receive(received)
         spatial.offer(gate, accepted)
-        if value is not None:
-            insertion = spatial.insert(directions, network.norm_k(key), network.norm_v(value + key))
+        if stored is not None:
+            insertion = spatial.insert(directions, *stored)
         memory.pending = Pending(features, query, layers2, view)
         return Step(fused, features, layers1, layers2, key, query, value, refined, immediate, similarities, insertion)
 

@@ -49,6 +49,7 @@ TOY = Family(
     paper="0000.00000",
     memory="a number",
     architecture=ToyArchitecture(rows=5),
+    tiny=ToyArchitecture(),
     tensors=("plane",),
     files=(
         OfficialFile(
