@@ -17,7 +17,7 @@ from spann3r_ros.evaluation.protocol import MEDIAN, SIM3, Protocol
 from spann3r_ros.evaluation.trajectory_errors import TrajectoryErrors, evaluate_trajectory
 from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.geometry.alignment import umeyama
-from spann3r_ros.recordings.sequence import GroundTruth
+from spann3r_ros.recordings.sequence import METERS, GroundTruth
 from spann3r_ros.runs.folder import POINTMAPS, RunFolder
 from spann3r_ros.runs.record import RunRecord
 from spann3r_ros.sim3 import Sim3
@@ -186,7 +186,7 @@ def evaluate_run(
     if truth is None:
         notes.append("no ground truth: trajectory and geometry are not measured")
     else:
-        sim3, se3, reasons = _trajectory_scores(folder, truth, max_gap)
+        sim3, se3, reasons = _trajectory_scores(folder, truth, unit, max_gap)
         path_length = sim3.reference.path_length() if sim3 else None
         notes += reasons
         try:
@@ -211,15 +211,15 @@ def evaluate_run(
 
 
 def _trajectory_scores(
-    folder: RunFolder, truth: GroundTruth, max_gap: int
+    folder: RunFolder, truth: GroundTruth, unit: str, max_gap: int
 ) -> tuple[TrajectoryErrors | None, TrajectoryErrors | None, list[str]]:
     """After Sim(3) and after SE(3), and why not."""
     if truth.trajectory is None:
         return None, None, ["trajectory is not measured: the ground truth has no poses"]
     try:
-        estimate = folder.camera_path()
-        sim3 = evaluate_trajectory(estimate, truth.trajectory, with_scale=True, max_gap=max_gap)
-        se3 = evaluate_trajectory(estimate, truth.trajectory, with_scale=False, max_gap=max_gap)
+        estimate, meter = folder.camera_path(), 1.0 / METERS[unit]
+        sim3 = evaluate_trajectory(estimate, truth.trajectory, with_scale=True, max_gap=max_gap, meter=meter)
+        se3 = evaluate_trajectory(estimate, truth.trajectory, with_scale=False, max_gap=max_gap, meter=meter)
     except (DataError, GeometryError) as error:
         return None, None, [f"trajectory is not measured: {error}"]
     return sim3, se3, []

@@ -14,13 +14,12 @@ from pathlib import Path
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Frame
 from spann3r_ros.recordings.bag_writer import BagWriter
-from spann3r_ros.recordings.sequence import GroundTruth, Sequence
+from spann3r_ros.recordings.sequence import METERS, GroundTruth, Sequence
 from spann3r_ros.sim3 import Sim3
 
 IMAGE_TOPIC, INFO_TOPIC = "/camera/image_raw", "/camera/camera_info"
 DEPTH_TOPIC, POSE_TOPIC = "/camera/depth/image_raw", "/ground_truth/pose"
 WORLD = "map"
-METERS = {"m": 1.0, "mm": 1e-3}
 DEPTH_GAP = 20_000_000
 """Nanoseconds between an image and the depth image that counts as its own."""
 

@@ -25,6 +25,9 @@ FRAME_PERIOD = 33_333_333
 FIRST_STAMP = 1_000_000_000
 """Its first stamp: one second, because zero means "not stamped" in ROS."""
 
+METERS = {"m": 1.0, "mm": 1e-3}
+"""Meters of each unit that a sequence can have."""
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
 
 
