@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from spann3r_ros.cli.source import add_source_options, source_options
+from spann3r_ros.cli.source_options import add_source_options, source_options
 from spann3r_ros.recordings.conversion import write_bag
 from spann3r_ros.recordings.source import open_source
 

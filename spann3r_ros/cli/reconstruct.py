@@ -7,12 +7,12 @@ from pathlib import Path
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
 from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, summary
-from spann3r_ros.cli.source import add_source_options, source_options
+from spann3r_ros.cli.source_options import add_source_options, source_options
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.source import open_source
 from spann3r_ros.runs.folder import OptionalFiles
 from spann3r_ros.runs.offline import OfflineRun
-from spann3r_ros.runs.unordered import MOST_IMAGES, UnorderedRun
+from spann3r_ros.runs.unordered_run import MOST_IMAGES, UnorderedRun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``replay``: plays a bag into a running node over DDS and keeps what the node makes of it."""
+"""``replay``: plays a bag into a running node over DDS and records its results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spann3r_ros.cli.run_progress import interruptible, summary
-from spann3r_ros.cli.source import positive
+from spann3r_ros.cli.source_options import positive
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.recordings.bag_sequence import load
 from spann3r_ros.runs.folder import RunFolder

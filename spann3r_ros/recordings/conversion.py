@@ -48,7 +48,7 @@ def write_bag(
     Args:
         sequence: what to convert.
         path: new folder.
-        every, limit: only every ``every``-th image, at most ``limit`` (0: all). Poses are all written.
+        every, limit: only every N-th image, at most ``limit`` of them (0: all). All poses are written.
         compressed: JPEG instead of raw images.
         depth_encoding: ``16UC1`` (millimeters) or ``32FC1`` (meters).
         progress: called after every image.
@@ -82,7 +82,7 @@ class _Writer:
         self.images = self.poses = self.depths = 0
 
     def write(self, frame: Frame) -> None:
-        """One image, and what of the truth is due before it or belongs to it."""
+        """One image, the true poses up to its stamp, and its true depth."""
         self._camera = frame.camera
         self.write_poses(frame.stamp)
         if frame.intrinsics is not None:

@@ -131,7 +131,7 @@ def test_depth_in_millimeters(tmp_path: Path, images: Any) -> None:
     assert np.isnan(depth[1, 1]) and np.nansum(depth) == pytest.approx(1.5 * (12 * 16 - 1))
 
 
-def test_depth_of_another_camera_is_left_aside(
+def test_depth_of_another_camera_is_ignored(
     tmp_path: Path, images: Any, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
 ) -> None:
     depth = np.ones((12, 16), np.float32)
