@@ -7,13 +7,15 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from spann3r_ros.complaints import Complaints, through
 from spann3r_ros.config import Config
-from spann3r_ros.errors import DataError, GeometryError
+from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.geometry.camera import centered
+from spann3r_ros.geometry.camera import centered, resize
 from spann3r_ros.geometry.focal import estimate_focal
 from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.mapping.corrections import Corrector
@@ -25,7 +27,7 @@ from spann3r_ros.models.base import Model, Stream
 from spann3r_ros.models.loading import release_device_memory
 from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.prediction import Prediction, WorldPrediction
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 from spann3r_ros.trajectory import Trajectory
 
 __all__ = ["Reconstruction", "parameter_groups"]
@@ -45,20 +47,28 @@ class Reconstruction:
         stream: the model with an empty memory; its weights do not change.
         config: map and pose parameters; live ones may change between frames.
         correctors: what moves submaps, in this order.
+        complaints: where frames without a pose are reported (kind ``pose``); by default they are only logged.
     """
 
-    def __init__(self, stream: Stream, config: Config, correctors: Sequence[Corrector] = ()) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        config: Config,
+        correctors: Sequence[Corrector] = (),
+        complaints: Complaints | None = None,
+    ) -> None:
         self._stream = stream
         self.config = config
         self.correctors = list(correctors)
+        self.complaints = complaints or Complaints(through(logger))
         self.map = Map(config.map)
         self._estimated: Intrinsics | None = None
         self._begin()
 
     @classmethod
-    def from_config(cls, config: Config) -> Reconstruction:
+    def from_config(cls, config: Config, complaints: Complaints | None = None) -> Reconstruction:
         """Load the model that ``config`` asks for; raises ConfigError and CheckpointError as ``load_stream`` does."""
-        return cls(load_stream(config), config, [SubmapJoints()])
+        return cls(load_stream(config), config, [SubmapJoints()], complaints)
 
     def close(self) -> None:
         """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""
@@ -130,18 +140,18 @@ class Reconstruction:
         if saved.memory is None:
             raise DataError(f"{path} has no memory, so it cannot be continued", expected="what save_map wrote")
         stream = self._stream.loaded(saved.memory)
-        intrinsics = json.loads(saved.notes.get(ESTIMATED_INTRINSICS, "null"))
+        estimated = _intrinsics_from_note(saved.notes.get(ESTIMATED_INTRINSICS, "null"), path)
         # The revision goes on growing, so that whoever has a copy of the old map sees that it is stale.
         world.revision = max(world.revision, self.map.revision + 1)
         world.metric = self.model.metric
         self._stream, self.map = stream, world
-        self._estimated = intrinsics and Intrinsics(**intrinsics)
+        self._estimated = estimated
         self._is_first_answer = len(world) == 0
         return saved
 
     def _begin(self) -> None:
         self.map.metric = self.model.metric
-        self.pose_failure = ""
+        self.complaints.settle("pose")
         self._estimated = None
         self._is_first_answer = True
 
@@ -164,21 +174,27 @@ class Reconstruction:
         the same focal length.
         """
         is_first, self._is_first_answer = self._is_first_answer, False
+        unwanted = answer.intrinsics_source == "camera_info" and not self.config.pose.use_camera_info
+        is_calibrated = answer.intrinsics is not None and not unwanted
         if is_first:
             height, width = answer.confidence.shape
             try:
                 self._estimated = centered(estimate_focal(answer.points, answer.confidence), width, height)
             except GeometryError as error:
-                self.pose_failure = f"no focal length from the first frame: {error}"
-                logger.warning("%s", self.pose_failure)
-        unwanted = answer.intrinsics_source == "camera_info" and not self.config.pose.use_camera_info
-        if answer.intrinsics is not None and not unwanted:
+                if not is_calibrated:
+                    self.complaints.report("pose", f"no poses: no focal length from the first frame: {error}")
+        if is_calibrated:
             return answer
-        source = "" if self._estimated is None else "estimated"
-        return dataclasses.replace(answer, intrinsics=self._estimated, intrinsics_source=source)
+        if self._estimated is None:
+            return dataclasses.replace(answer, intrinsics=None, intrinsics_source="")
+        height, width = answer.confidence.shape
+        intrinsics = self._estimated
+        if (intrinsics.width, intrinsics.height) != (width, height):
+            intrinsics = resize(intrinsics, width, height)
+        return dataclasses.replace(answer, intrinsics=intrinsics, intrinsics_source="estimated")
 
     def _located(self, prediction: Prediction) -> Prediction:
-        """With the pose of its camera: the model's own, else one by PnP, else none and ``pose_failure`` saying why."""
+        """With the pose of its camera: the model's own, else one by PnP, else none and a complaint that says why."""
         if prediction.submap_from_camera is not None or prediction.intrinsics is None:
             return prediction
         settings = self.config.pose
@@ -190,13 +206,36 @@ class Reconstruction:
             reprojection_error=settings.reprojection_error,
             min_inliers=settings.min_inliers,
         )
-        self.pose_failure = estimate.reason
         if estimate.world_from_camera is None:
-            logger.info("frame %d: no pose: %s", prediction.frame.index, estimate.reason)
+            self.complaints.report("pose", f"frame {prediction.frame.index}: no pose: {estimate.reason}")
             return prediction
+        self.complaints.settle("pose")
         return dataclasses.replace(
             prediction,
             submap_from_camera=estimate.world_from_camera,
             pose_source="pnp",
             pose_covariance=estimate.covariance,
         )
+
+
+def _intrinsics_from_note(note: str, path: Path) -> Intrinsics | None:
+    """The calibration that was estimated for a saved map; raises DataError for a note that is none."""
+    try:
+        values: Any = json.loads(note)
+        if values is None:
+            return None
+        fx, fy, cx, cy = (float(values[name]) for name in ("fx", "fy", "cx", "cy"))
+        width, height = values["width"], values["height"]
+        if type(width) is not int or type(height) is not int:
+            raise TypeError(f"image size {width} x {height}")
+        found = Intrinsics(fx, fy, cx, cy, width, height)
+        if not 0.1 <= fx / width <= 100 or not 0.1 <= fy / height <= 100:
+            raise ValueError(f"focal lengths {fx:g}, {fy:g} of an image {width} x {height}")
+        return found
+    except (ValueError, KeyError, TypeError, RecursionError, FrameError) as error:
+        raise DataError(
+            f"estimated intrinsics of the map {path}",
+            got=error,
+            expected="those of the first frame, as save_map writes them",
+            next_step="The manifest was changed: take the map from a backup",
+        ) from error

@@ -32,7 +32,7 @@ ROS = {
     "rosgraph_msgs",
     *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs"),
 }
-NOUNS = {"errors", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
+NOUNS = {"errors", "complaints", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
 FLOW = {"frame_selection", "reconstruction", "worker"}
 LEVELS = (
     NOUNS,
@@ -314,3 +314,17 @@ def test_light_parts_stay_light() -> None:
         """
     )
     assert printed.strip() == "[]"
+
+
+def test_a_class_and_a_file_are_called_once() -> None:
+    """Families' folders have files of the same names, and a subcommand's module is called as it is typed."""
+    classes: dict[str, list[str]] = {}
+    files: dict[str, list[str]] = {}
+    for path in SOURCES:
+        where = str(path.relative_to(PACKAGE))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append(where)
+        if path.parent.name not in (*FAMILIES, "cli") and path.stem != "__init__":
+            files.setdefault(path.stem, []).append(where)
+    assert not {name: where for name, where in {**classes, **files}.items() if len(where) > 1}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from spann3r_ros.models.spann3r.model import Spann3r
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.sim3 import Sim3
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 
 
 def make(output: str = "refined", **network: object) -> Reconstruction:
@@ -95,7 +97,9 @@ def test_no_pose_without_a_scene_but_a_reason() -> None:
     for frame in random_frames(4):
         for answer in reconstruction.process(frame):
             if answer.world_from_camera is None:
-                assert reconstruction.pose_failure
+                [complaint] = reconstruction.complaints.current()
+                assert complaint.kind == "pose"
+                assert re.search(r"frame \d: no pose: \w+|no poses: no focal length from the first", complaint.text)
     assert len(reconstruction.map) > 0
 
 
@@ -163,6 +167,45 @@ def test_what_cannot_be_continued_leaves_everything_as_it_was(tmp_path: Path) ->
     with pytest.raises(DataError, match="no saved map"):
         reconstruction.load(tmp_path / "nowhere")
     assert len(reconstruction.map) == points and reconstruction._stream is stream
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        '{"fx": 0, "fy": 1, "cx": 1, "cy": 1, "width": 64, "height": 48}',
+        '{"fx": 60, "fy": 60, "cx": 1, "cy": 1, "width": 64.5, "height": 48}',
+        '{"fx": 1e9, "fy": 1e9, "cx": 0, "cy": 0, "width": 1, "height": 1}',
+        '{"fx": NaN, "fy": 60, "cx": 1, "cy": 1, "width": 64, "height": 48}',
+        '{"fx": 60}',
+        "[1, 2]",
+        '"text"',
+        "not json",
+        "[" * 100_000,
+    ],
+)
+def test_a_bad_note_leaves_everything_as_it_was(tmp_path: Path, note: str) -> None:
+    reconstruction = make()
+    for frame in random_frames(3):
+        reconstruction.process(frame)
+    reconstruction.save(tmp_path / "map")
+    manifest = json.loads((tmp_path / "map" / "manifest.json").read_text())
+    manifest["notes"]["estimated intrinsics"] = note
+    (tmp_path / "map" / "manifest.json").write_text(json.dumps(manifest))
+    before = (reconstruction.map, reconstruction.map.revision, reconstruction._stream, reconstruction._estimated)
+    with pytest.raises(DataError, match="estimated intrinsics of the map"):
+        reconstruction.load(tmp_path / "map")
+    after = (reconstruction.map, reconstruction.map.revision, reconstruction._stream, reconstruction._estimated)
+    assert before == after
+    reconstruction.process(random_frames(4)[3])
+
+
+def test_intrinsics_estimated_on_another_grid_are_scaled() -> None:
+    reconstruction = make()
+    for frame in random_frames(3):
+        reconstruction.process(frame)
+    reconstruction._estimated = Intrinsics(120.0, 120.0, 63.5, 47.5, 128, 96)
+    (answer,) = reconstruction.process(random_frames(4)[3])
+    assert answer.intrinsics == Intrinsics(60.0, 60.0, 31.5, 23.5, 64, 48)
 
 
 def test_a_refused_frame_changes_nothing() -> None:

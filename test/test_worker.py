@@ -192,7 +192,7 @@ def test_a_frame_that_fails_is_reported_and_the_next_one_runs(running: Running) 
 
 def test_an_answer_that_cannot_be_delivered_is_a_failure_and_no_end(running: Running) -> None:
     frames = random_frames(2)
-    running.worker._deliver = lambda frame, predictions: [][0]
+    running.worker._deliver = lambda _frame, _predictions: [][0]
     running.open(2)
     running.offer(*frames)
     running.wait_idle()

@@ -10,17 +10,23 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from spann3r_ros.errors import CheckpointError
+from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models import registry
 from spann3r_ros.models.checkpoint import download
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.loading import empty_network, shipped_model
+from spann3r_ros.models.tables import with_tables
+
+PAGE = Path("docs/models.md")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare ``list``, ``fetch`` and ``check``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="families of networks and their official weights")
+    listing = actions.add_parser("list", help="families of networks and their official weights")
+    listing.add_argument(
+        "--write", type=Path, metavar="FOLDER", help=f"write the tables of {PAGE} below the package's folder instead"
+    )
     fetch = actions.add_parser("fetch", help="download official weights after showing their license")
     fetch.add_argument("name", metavar="NAME", help="a name that `models list` shows")
     fetch.add_argument("--to", type=Path, metavar="DIR", help=f"folder, by default {download.default_folder()}")
@@ -41,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out one of the actions."""
+    if arguments.action == "list" and arguments.write is not None:
+        return write_tables(arguments.write / PAGE)
     if arguments.action == "list":
         return list_models()
     if arguments.action == "fetch":
@@ -65,6 +73,16 @@ def list_models() -> int:
     shipped = shipped_model()
     print("\nThe model that ships (parameter `checkpoint` empty), Apache-2.0; knows one synthetic apartment only:")
     print(f"  {shipped}" + ("" if shipped.is_file() else " (not in this installation)"))
+    return 0
+
+
+def write_tables(page: Path) -> int:
+    """Make the tables of docs/models.md anew."""
+    try:
+        page.write_text(with_tables(page.read_text()))
+    except (OSError, ValueError) as error:
+        raise ConfigError("--write", got=f"{page}: {error}", expected=f"the package's folder, with {PAGE}") from error
+    print(page)
     return 0
 
 

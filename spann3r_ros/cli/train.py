@@ -31,9 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from spann3r_ros.training.export import export
     from spann3r_ros.training.losses import LossTerms
+    from spann3r_ros.training.preparation import open_session
     from spann3r_ros.training.recipe import read_recipe
     from spann3r_ros.training.schedule import Plan
-    from spann3r_ros.training.session import open_session
     from spann3r_ros.training.trainer import CHECKPOINT
 
     recipe = read_recipe(arguments.config)
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         trainer.resume()
     with tqdm(total=recipe.curriculum.steps, initial=trainer.step, unit="step", mininterval=5) as bar:
 
-        def show(plan: Plan, terms: LossTerms, seconds: float) -> None:
+        def show(plan: Plan, terms: LossTerms, _seconds: float) -> None:
             bar.set_postfix_str(f"{plan.stage.name} loss {float(terms.total.detach()):.3f}")
             bar.update()
 

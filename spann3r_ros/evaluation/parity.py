@@ -153,7 +153,7 @@ def replay_sequence(network: Spann3rNetwork, config: Mapping[str, Any], recordin
         recorded = _entries(recording, f"step_{number:02d}.")
         if survivors is not None:
             _compare_prune(report, order, survivors, recorded, number)
-        found |= _memory_tensors(network, memory.spatial, before, step, order)
+        found |= _memory_tensors(memory.spatial, before, step, order)
         _compare_step(report, network, number, found, recorded)
         _compare_decisions(report, memory.spatial, step, number, recorded, log.get(number))
         assert step.refined is not None and step.immediate is not None
@@ -322,9 +322,7 @@ def _step_tensors(network: Spann3rNetwork, step: Step, before: _Before) -> dict[
 
 
 @torch.inference_mode()
-def _memory_tensors(
-    network: Spann3rNetwork, spatial: SpatialMemory, before: _Before, step: Step, order: _TokenOrder
-) -> dict[str, Tensor]:
+def _memory_tensors(spatial: SpatialMemory, before: _Before, step: Step, order: _TokenOrder) -> dict[str, Tensor]:
     """The memory after the step in the recorded order of tokens, and what a prune saw before it."""
     index = order.upto(spatial.tokens)
     rows = index.unsqueeze(-1)

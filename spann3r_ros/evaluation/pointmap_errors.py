@@ -14,7 +14,7 @@ from spann3r_ros.errors import DataError
 from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.geometry.camera import backproject
-from spann3r_ros.models.preprocess import Plan, cover
+from spann3r_ros.models.preprocess import CropPlan, cover
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
 from spann3r_ros.runs.folder import StoredPointmap
 from spann3r_ros.sim3 import Sim3
@@ -155,7 +155,7 @@ def true_pointmap(depth: DepthImage, pointmap: StoredPointmap) -> NDArray[np.flo
     return backproject(resample_depth(plan, depth.depth), plan.intrinsics(intrinsics))
 
 
-def resample_depth(plan: Plan, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+def resample_depth(plan: CropPlan, depth: NDArray[np.float32]) -> NDArray[np.float32]:
     """The depth image as ``plan`` makes the camera image, without mixing neighbors."""
     crop, window = plan.crop, plan.window
     cut = np.ascontiguousarray(depth[crop.top : crop.bottom, crop.left : crop.right])

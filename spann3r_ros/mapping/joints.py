@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.geometry.alignment import align_pointmaps
+from spann3r_ros.geometry.alignment import PointmapSample, align_samples
 from spann3r_ros.mapping.corrections import Correction
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.prediction import Prediction
@@ -18,50 +17,57 @@ SHARED = 8
 """Frames of a submap that are remembered for the next one."""
 
 
+@dataclass
+class _Seen:
+    """What a submap said of the last frames that were answered in it, by index and stamp."""
+
+    submap: int
+    frames: dict[tuple[int, int], PointmapSample] = field(default_factory=dict)
+
+    def remember(self, key: tuple[int, int], sample: PointmapSample) -> None:
+        self.frames.pop(key, None)
+        self.frames[key] = sample
+        if len(self.frames) > SHARED:
+            del self.frames[next(iter(self.frames))]
+
+
 class SubmapJoints:
     """Joins submaps as they are opened; see ``Corrector``.
 
     A frame that was answered in the newest submap and in the one before is seen in both, pixel by pixel; with every
-    further one the similarity between the two is found anew from all of them.
+    further one the similarity between the two is found anew from all of them. Where they do not agree the submap stays
+    where it is. A stream that never opens a submap costs the memory of a few samples and nothing else.
     """
 
     def __init__(self) -> None:
-        self._newest: dict[tuple[int, int], Prediction] = {}
-        self._before: dict[tuple[int, int], Prediction] = {}
-        self._submap: int | None = None
-        self._pairs: list[tuple[Prediction, Prediction]] = []
+        self._newest: _Seen | None = None
+        self._before: _Seen | None = None
+        self._pairs: list[tuple[PointmapSample, PointmapSample]] = []
 
     def observe(self, prediction: Prediction, world: Map) -> list[Correction]:  # noqa: D102
-        if not prediction.final:
+        number = prediction.submap
+        if not prediction.final or (self._newest is not None and number < self._newest.submap):
             return []
-        if self._submap is not None and prediction.submap < self._submap:
-            return []
-        if prediction.submap != self._submap:
-            self._submap, self._before, self._newest, self._pairs = prediction.submap, self._newest, {}, []
+        if self._newest is None or number != self._newest.submap:
+            self._before, self._newest, self._pairs = self._newest, _Seen(number), []
         key = (prediction.frame.index, prediction.frame.stamp)
-        self._newest[key] = prediction
-        if len(self._newest) > SHARED:
-            del self._newest[next(iter(self._newest))]
-        known = self._before.get(key)
-        if known is None or known.points.shape != prediction.points.shape:
+        sample = PointmapSample.of(prediction.points, prediction.confidence)
+        self._newest.remember(key, sample)
+        if self._before is None or key not in self._before.frames:
             return []
-        self._pairs.append((prediction, known))
-        return self._joined(world)
+        self._pairs.append((sample, self._before.frames.pop(key)))
+        return self._joined(number, self._before.submap, world)
 
     def clear(self) -> None:  # noqa: D102
-        self._newest, self._before, self._submap, self._pairs = {}, {}, None, []
+        self._newest, self._before, self._pairs = None, None, []
 
-    def _joined(self, world: Map) -> list[Correction]:
-        new, before = self._pairs[-1][0].submap, self._pairs[-1][1].submap
+    def _joined(self, number: int, before: int, world: Map) -> list[Correction]:
+        here, there = [pair[0] for pair in self._pairs], [pair[1] for pair in self._pairs]
         try:
-            before_from_new = align_pointmaps(
-                np.stack([here.points for here, _ in self._pairs]),
-                np.stack([there.points for _, there in self._pairs]),
-                np.stack([here.confidence for here, _ in self._pairs]),
-                np.stack([there.confidence for _, there in self._pairs]),
-            ).target_from_source
+            before_from_new = align_samples(here, there).target_from_source
+            world_from_submap = world.submap(before).world_from_submap @ before_from_new
         except GeometryError as error:
-            logger.warning("submap %d is not joined to submap %d: %s", new, before, error)
+            logger.warning("submap %d is not joined to submap %d: %s", number, before, error)
             return []
-        place = world.submap(before).world_from_submap @ before_from_new
-        return [Correction(new, place, f"submap {new} joined to submap {before} over {len(self._pairs)} frames")]
+        reason = f"submap {number} joined to submap {before} over {len(here)} shared frames"
+        return [Correction(number, world_from_submap, reason)]

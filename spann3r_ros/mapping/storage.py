@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import DataError, GeometryError
-from spann3r_ros.files.atomic import replacing_folder
+from spann3r_ros.files.atomic import replacing_folder, require_own, restore_folder
 from spann3r_ros.files.checksum import sha256
 from spann3r_ros.files.ply import read_ply, write_ply
 from spann3r_ros.files.tum import read_trajectory, write_trajectory
@@ -47,6 +47,9 @@ CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST = (
     "memory.safetensors",
     "manifest.json",
 )
+OWN = (CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST)
+MOST_REVISIONS = 2**30
+"""Largest count in a saved map: a year at thirty frames a second, and room to go on counting in 32 bits."""
 WORLD_AXES = "world frame: x forward, y left, z up"
 
 logger = logging.getLogger(__name__)
@@ -83,20 +86,18 @@ def write_map(
     """Write a map and, with it, the memory that can continue it. The folder appears complete or not at all.
 
     Args:
-        path: the folder; an older map there is replaced, anything else is refused.
+        path: the folder; an older map there is replaced, anything else is refused and left as it is.
         world: the map.
         save_memory: writes the model's memory to the path that it is given.
         notes: short texts kept in the manifest.
 
     Raises:
-        DataError: ``path`` exists and holds no map.
+        DataError: ``path`` exists and is no map of ours, or holds other files.
     """
-    if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise DataError(
-            f"{path} exists and is no saved map", expected="a new name or an older map", next_step="Choose another name"
-        )
+    restore_folder(path, _is_whole)
+    _require_map_or_nothing(path)
     trajectory = world.trajectory()
-    with replacing_folder(path) as draft:
+    with replacing_folder(path, OWN) as draft:
         write_ply(draft / CLOUD, world.cloud(), [WORLD_AXES])
         write_trajectory(draft / TRAJECTORY, trajectory)
         np.savez(draft / STATE, **_state(world))  # type: ignore[arg-type]  # the stubs take the keys for flags
@@ -127,6 +128,7 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
     Raises:
         DataError: no map there, one of a later version, or files that are missing, changed or damaged.
     """
+    restore_folder(path, _is_whole)
     manifest = _read_manifest(path)
     for name, expected in manifest["files"].items():
         _check(path / name, expected)
@@ -171,21 +173,25 @@ def _map_from_state(state: Mapping[str, NDArray[Any]], config: MapConfig, versio
     """The map; raises KeyError, ValueError or GeometryError for arrays that are none of ours."""
     world = Map(config)
     submaps = []
-    for number in range(int(state["submaps"])):
+    number_of_submaps, revision = _count(state, "submaps"), _count(state, "revision")
+    for number in range(min(number_of_submaps, len(list(state)))):
         entries = {name.split(".", 1)[1]: state[name] for name in state if name.startswith(f"{number}.")}
         submaps.append(_submap(entries, config, version))
-    if not submaps:
-        raise ValueError("no submap")
-    saved_size = float(state["world_voxel_size"]) if version > 1 else submaps[0].voxels.voxel_size
+    if not submaps or len(submaps) != number_of_submaps:
+        raise ValueError(f"{len(submaps)} of {number_of_submaps} submaps")
+    if len({submap.id for submap in submaps}) < len(submaps):
+        raise ValueError("two submaps of one number")
+    saved_size = _positive(state, "world_voxel_size") if version > 1 else submaps[0].voxels.voxel_size
     if saved_size != config.voxel_size:
         logger.info("the saved map has voxels of %g, sorted anew into %g", saved_size, config.voxel_size)
-    world.restore(submaps, saved_size, int(state["revision"]))
+    world.restore(submaps, saved_size, revision)
     return world
 
 
 def _submap(entries: Mapping[str, NDArray[Any]], config: MapConfig, version: int) -> Submap:
     place = Sim3(float(entries["scale"]), entries["rotation"], entries["translation"])
-    voxels, voxel_size = _voxels(entries), float(entries["voxel_size"])
+    voxels, voxel_size = _voxels(entries), _positive(entries, "voxel_size")
+    voxels.check(voxel_size)
     names = ("index", "stamp", "camera", "refined", "rotation", "translation")
     columns = (entries[f"pose_{name}"] for name in names)
     poses = [
@@ -198,10 +204,29 @@ def _submap(entries: Mapping[str, NDArray[Any]], config: MapConfig, version: int
         voxels = moved_voxels(voxels, optical_from_ros, voxel_size)
         poses = [pose.seen_from(optical_from_ros) for pose in poses]
         place = place @ ROS_FROM_OPTICAL
-    grid = VoxelGrid.restore(voxels, voxel_size, config.max_points, int(entries["voxel_revision"]))
+    voxel_revision = _count(entries, "voxel_revision")
+    if len(voxels) and voxels.seen.max() > voxel_revision:
+        raise ValueError(f"voxels seen at revision {voxels.seen.max()} of {voxel_revision}")
+    grid = VoxelGrid.restore(voxels, voxel_size, config.max_points, voxel_revision)
     if len(grid) < len(voxels):
         logger.warning("the saved map has %d points, max_points keeps the newest %d", len(voxels), len(grid))
     return Submap(int(entries["id"]), place, grid, Trajectory(poses))
+
+
+def _count(entries: Mapping[str, NDArray[Any]], name: str) -> int:
+    """A whole number that fits a counter; raises ValueError."""
+    value = entries[name]
+    if value.shape != () or value.dtype.kind not in "iu" or not 0 <= int(value) <= MOST_REVISIONS:
+        raise ValueError(f"'{name}' is {value}, not a whole number in 0 .. {MOST_REVISIONS}")
+    return int(value)
+
+
+def _positive(entries: Mapping[str, NDArray[Any]], name: str) -> float:
+    """A length; raises ValueError."""
+    value = float(entries[name])
+    if not 0 < value < np.inf:
+        raise ValueError(f"'{name}' is {value}")
+    return value
 
 
 def _voxels(entries: Mapping[str, NDArray[Any]]) -> Voxels:
@@ -211,14 +236,15 @@ def _voxels(entries: Mapping[str, NDArray[Any]]) -> Voxels:
     for name, (shape, kind) in shapes.items():
         if entries[name].shape != shape or entries[name].dtype != np.dtype(kind):
             raise ValueError(f"array '{name}' is {entries[name].dtype} {entries[name].shape}")
-    return Voxels(**{name: entries[name] for name in shapes})
+    voxels = Voxels(**{name: entries[name] for name in shapes})
+    return voxels
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     """The manifest, its keys checked; raises DataError."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"no saved map in {path}",
             expected=f"a folder with {MANIFEST}",
@@ -237,6 +263,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     counts = (manifest.get("points"), manifest.get("poses"))
     if not isinstance(files, dict) or not {STATE} <= set(files) <= known or not all(type(n) is int for n in counts):
         raise DataError(f"{path / MANIFEST} is incomplete", expected="files, points and poses")
+    notes = manifest.get("notes", {})
+    if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
+        raise DataError(f"notes in {path / MANIFEST}", got=notes, expected="texts by name")
     return manifest
 
 
@@ -256,6 +285,33 @@ def _check(file: Path, expected: Any) -> None:
             expected=f"the size and checksum in {MANIFEST}",
             next_step="The file is damaged or was changed: take the map from a backup",
         )
+
+
+def _require_map_or_nothing(path: Path) -> None:
+    """Raise DataError unless there is nothing at the path, an empty folder, or a map of ours."""
+    if not path.is_symlink() and (not path.exists() or (path.is_dir() and not any(path.iterdir()))):
+        return
+    if path.is_dir() and not path.is_symlink() and (path / MANIFEST).is_file():
+        try:
+            manifest = json.loads((path / MANIFEST).read_text())
+        except (OSError, ValueError, RecursionError):
+            manifest = None
+        if isinstance(manifest, dict) and manifest.get("format") == FORMAT:
+            require_own(path, OWN)
+            return
+    raise DataError(
+        f"{path} exists and is no saved map", expected="a new name or an older map", next_step="Choose another name"
+    )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a folder holds a complete map, to the last byte."""
+    try:
+        for name, expected in _read_manifest(path)["files"].items():
+            _check(path / name, expected)
+    except DataError:
+        return False
+    return True
 
 
 def _saved(path: Path, manifest: Mapping[str, Any]) -> SavedMap:

@@ -62,6 +62,24 @@ class Voxels:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def check(self, voxel_size: float) -> None:
+        """Raise ValueError for content that no grid of voxels of this size could have written."""
+        if not len(self):
+            return
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.weight).all()):
+            raise ValueError("voxels that are not finite")
+        if self.keys.min() < 0 or len(np.unique(self.keys)) < len(self):
+            raise ValueError("keys of voxels that are negative or not distinct")
+        axes = np.stack([self.keys >> 2 * AXIS_BITS, self.keys >> AXIS_BITS, self.keys], axis=1)
+        centers = (axes & (2**AXIS_BITS - 1)) - AXIS_LIMIT + 0.5
+        apart = np.abs(self.mean[:, :3].astype(np.float64) / voxel_size - centers)
+        if (apart > 0.75 + 1e-6 * np.abs(centers)).any():  # a mean lies in its voxel, but for rounding
+            raise ValueError("keys of voxels that are elsewhere than their points")
+        if self.weight.min() <= 0 or self.count.min() < 1 or self.seen.min() < 0:
+            raise ValueError("voxels without weight, points or revision")
+        if self.mean[:, 3:].min() < -0.5 or self.mean[:, 3:].max() > 255.5:
+            raise ValueError("colors of voxels that are out of range")
+
     def take(self, index: NDArray[np.intp]) -> Voxels:
         """Some of them, by number. (``ndarray.take`` gathers rows several times faster than brackets do.)"""
         return Voxels(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,5 +50,31 @@ def read_snapshot(path: Path, owner: str) -> tuple[dict[str, Tensor], dict[str, 
             expected=owner,
             next_step="Load it with the weights and the precision that it was made with",
         )
-    state: dict[str, Any] = json.loads(metadata["state"])
+    with memory_file(path):
+        state: dict[str, Any] = json.loads(metadata["state"])
+        if not isinstance(state, dict):
+            raise TypeError(f"state of type {type(state).__name__}")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise MemoryMismatchError(
+                f"tensor {name} of the memory {path}",
+                got=f"{bad} of {tensor.numel()} values are NaN or infinite",
+                next_step="It would spoil every later frame: take the memory from a backup, or begin anew",
+            )
     return tensors, state
+
+
+@contextmanager
+def memory_file(path: Path) -> Iterator[None]:
+    """Turn whatever damaged or crafted content raises while it is read into a MemoryMismatchError."""
+    try:
+        yield
+    except MemoryMismatchError:
+        raise
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise MemoryMismatchError(
+            f"memory file {path} does not hold what it should",
+            got=f"{type(error).__name__}: {str(error)[:200]}",
+            expected="what save() wrote",
+        ) from error

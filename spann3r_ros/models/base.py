@@ -80,8 +80,8 @@ class StreamingModel(Model, Protocol[M]):
 class WindowModel(Model, Protocol):
     """A network that consumes a set of frames at once; ``streaming.windowed`` makes a stream of it."""
 
-    def check(self, frame: Frame) -> None:
-        """Raise FrameError for a frame that ``infer`` could not take."""
+    def answer_size(self, frame: Frame) -> tuple[int, int]:
+        """(h, w) of the answer about a frame, found without the network; FrameError for one that it cannot take."""
         ...
 
     def infer(self, frames: Sequence[Frame]) -> list[Prediction]:

@@ -47,6 +47,8 @@ class Family:
         title: how people call it.
         summary: what it does, in one line.
         kind: one of ``KINDS``.
+        paper: its number on arXiv.
+        memory: what it keeps between frames, and whether that is bounded.
         architecture: of the official weights; its type is that of every network of the family.
         tensors: beginnings of tensor names that all occur in a file of its weights. Of several families that fit, the
             one that names most is meant.
@@ -63,6 +65,8 @@ class Family:
     title: str
     summary: str
     kind: str
+    paper: str
+    memory: str
     architecture: Architecture
     tensors: tuple[str, ...]
     files: tuple[OfficialFile, ...]

@@ -1,13 +1,14 @@
 """From a camera image to what a network takes: crop, resize, crop, normalize; the calibration follows along.
 
-Three ways, each a function that plans and one shared function that carries it out. ``spann3r-224`` and the ``dust3r-*``
-policies repeat the published preprocessing pixel for pixel; any other size generalizes the first.
+A function plans and a shared one carries the plan out. ``cover`` plans for any size, at 224 x 224 pixel for pixel as
+Spann3R's authors do; a family whose images are cut otherwise brings a plan of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from spann3r_ros.errors import ConfigError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry import camera as geometry
 
-LANCZOS, BICUBIC = Image.Resampling.LANCZOS, Image.Resampling.BICUBIC
+LANCZOS = Image.Resampling.LANCZOS
 
 # (u8 / 255 - 0.5) / 0.5, rounded at each step as the published code does in float32.
 _NORMALIZED = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
@@ -60,7 +61,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CropPlan:
     """How an image becomes a network's image: cut out ``crop``, resize that to ``size``, cut out ``window``.
 
     Attributes:
@@ -95,31 +96,29 @@ class Plan:
         return geometry.crop(resized, window.left, window.top, window.width, window.height)
 
 
-def preprocess(frame: Frame, target: tuple[int, int] | str) -> NetworkImage:
+Planner: TypeAlias = Callable[[int, int, "Intrinsics | None"], "CropPlan"]
+"""(width, height, calibration or None) of a camera image to how it is cut and resized."""
+
+
+def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
     """The image of a frame as a network takes it.
 
     Args:
         frame: any image size.
-        target: (height, width) in pixels; or one of ``POLICIES``.
+        target: (height, width) in pixels; or the plan of a family.
 
             A size keeps the aspect ratio: the largest part of the image that is centered on the principal point (on the
             image when uncalibrated), resized to cover the target, the surplus cut off evenly. An image that has the
             size already passes untouched. A principal point in the outer fifth of the image centers the crop on the
             image instead, since centering on it would throw most of the view away; the intrinsics stay true either way.
 
-            ``spann3r-224`` does the same to 224 x 224 as published, refusing such a principal point. ``dust3r-224`` is
-            the central square, and ``dust3r-512`` has a long edge of 512 and the short edge that the image's aspect
-            gives, rounded down to a multiple of 16 (a square becomes 512 x 384).
-
     Raises:
-        ConfigError: an unknown policy, or a size that is not positive.
-        FrameError: an image that the policy cannot take, or of which less than 1/64 would remain.
+        ConfigError: a size that is not positive.
+        FrameError: an image that the plan cannot take, or of which less than 1/64 would remain.
     """
     height, width = frame.image.shape[:2]
-    if isinstance(target, str):
-        if target not in POLICIES:
-            raise ConfigError("preprocessing policy", got=repr(target), expected=" | ".join(POLICIES))
-        plan = POLICIES[target](width, height, frame.intrinsics)
+    if callable(target):
+        plan = target(width, height, frame.intrinsics)
     else:
         if min(target) < 1:
             raise ConfigError("network image size (height, width)", got=tuple(target), expected=">= 1 px")
@@ -131,28 +130,15 @@ def preprocess(frame: Frame, target: tuple[int, int] | str) -> NetworkImage:
     return NetworkImage(pixels, colors, intrinsics)
 
 
-def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> Plan:
+def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> CropPlan:
     """Plan for any target (height, width): identity when the image has it, else centered as ``preprocess`` tells."""
     if (height, width) == target:
         whole = Box(0, 0, width, height)
-        return Plan(whole, (width, height), whole, LANCZOS)
+        return CropPlan(whole, (width, height), whole, LANCZOS)
     crop = _around_principal_point(width, height, camera)
     if not _is_central(crop, width, height):
         crop = Box(0, 0, width, height)
     return _cover_crop(crop, target)
-
-
-def spann3r_plan(width: int, height: int, camera: Intrinsics | None) -> Plan:
-    """Spann3R's published preprocessing to 224 x 224; FrameError for a principal point in the outer fifth."""
-    crop = _around_principal_point(width, height, camera)
-    if not _is_central(crop, width, height):
-        raise FrameError(
-            "principal point too far from the center for Spann3R's crop",
-            got=f"({camera.cx:g}, {camera.cy:g})" if camera else f"the middle of {width} x {height}",
-            expected=f"x in {width / 5:g} .. {width * 4 / 5:g}, y in {height / 5:g} .. {height * 4 / 5:g} (exclusive)",
-            next_step="Check the calibration, or ask for a size such as (224, 224) instead of the policy",
-        )
-    return _cover_crop(crop, (224, 224))
 
 
 def _around_principal_point(width: int, height: int, camera: Intrinsics | None) -> Box:
@@ -166,7 +152,7 @@ def _is_central(crop: Box, width: int, height: int) -> bool:
     return crop.width / 2 > width / 5 and crop.height / 2 > height / 5
 
 
-def _cover_crop(crop: Box, target: tuple[int, int]) -> Plan:
+def _cover_crop(crop: Box, target: tuple[int, int]) -> CropPlan:
     """Resize the crop so that it just covers the target (height, width), then cut the middle out.
 
     FrameError when nearly all would be cut off: a line of pixels would otherwise be blown up without bound.
@@ -183,47 +169,4 @@ def _cover_crop(crop: Box, target: tuple[int, int]) -> Plan:
             next_step="Set image_width and image_height nearer to the shape of the camera's images",
         )
     left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
-    return Plan(crop, size, Box(left, top, left + width, top + height), LANCZOS, factor=scale)
-
-
-def dust3r_plan(width: int, height: int, edge: int, square_ok: bool = False) -> Plan:
-    """DUSt3R's published preprocessing: ``edge`` 224 gives 224 x 224, any other number is the long edge.
-
-    Args:
-        width, height: of the camera image.
-        edge: as above, in pixels.
-        square_ok: keep a square image square instead of cutting it to 4:3.
-
-    Raises:
-        FrameError: an image so narrow that less than a patch of its short side would be left.
-    """
-    long_side = max(width, height)
-    long_edge = round(edge * max(width / height, height / width)) if edge == 224 else edge
-    new_width, new_height = (round(side * long_edge / long_side) for side in (width, height))
-    cx, cy = new_width // 2, new_height // 2
-    if edge == 224:
-        half_width = half_height = min(cx, cy)
-    else:
-        half_width, half_height = 2 * cx // 16 * 8, 2 * cy // 16 * 8
-        if new_width == new_height and not square_ok:
-            half_height = 3 * half_width // 4
-    if min(half_width, half_height) < 8:
-        raise FrameError(
-            "image too narrow for DUSt3R's crop",
-            got=f"{width} x {height}, {new_width} x {new_height} after resizing",
-            expected="at least 16 px on the short side after resizing",
-        )
-    return Plan(
-        crop=Box(0, 0, width, height),
-        size=(new_width, new_height),
-        window=Box(cx - half_width, cy - half_height, cx + half_width, cy + half_height),
-        resampling=LANCZOS if long_side > long_edge else BICUBIC,
-    )
-
-
-POLICIES: dict[str, Callable[[int, int, Intrinsics | None], Plan]] = {
-    "spann3r-224": spann3r_plan,
-    "dust3r-224": lambda width, height, camera: dust3r_plan(width, height, 224),
-    "dust3r-512": lambda width, height, camera: dust3r_plan(width, height, 512),
-}
-"""The published preprocessings, by name: (width, height, calibration or None) to a plan."""
+    return CropPlan(crop, size, Box(left, top, left + width, top + height), LANCZOS, factor=scale)

@@ -20,7 +20,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.geometry.camera_info import calibration
+from spann3r_ros.geometry.camera_info import calibration, camera_info_topic, is_rectified
 from spann3r_ros.geometry.image import decode_compressed, decode_image
 from spann3r_ros.geometry.rectification import Rectification
 
@@ -228,10 +228,8 @@ class BagReader:
 
     def _calibration(self, info: RawMessage, image_topic: str) -> tuple[Intrinsics | None, Rectification | None]:
         """What one CameraInfo says about the images of a topic."""
-        # image_proc names its outputs image_rect and image_rect_color.
-        rectified = any(part.startswith("image_rect") for part in image_topic.split("/"))
         try:
-            return calibration(self.decode(info), rectified)
+            return calibration(self.decode(info), is_rectified(image_topic))
         except (FrameError, GeometryError) as error:
             self._skip("unusable calibration", info, str(error))
             return None, None
@@ -290,11 +288,6 @@ def header_stamp(message: RawMessage) -> int:
         raise DataError(f"message of {message.topic.name}", got=f"{len(message.data)} bytes", expected="a header")
     seconds, nanoseconds = struct.unpack_from("<iI" if message.data[1] else ">iI", message.data, 4)
     return int(seconds) * 1_000_000_000 + int(nanoseconds) or message.time
-
-
-def camera_info_topic(image_topic: str) -> str:
-    """Where drivers publish the calibration of an image topic: ``camera_info`` in the same namespace."""
-    return image_topic.removesuffix("/compressed").rsplit("/", 1)[0] + "/camera_info"
 
 
 def is_bag(path: Path) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.geometry.image import decode_depth
 from spann3r_ros.geometry.message_pose import pose_from_message
-from spann3r_ros.geometry.transform_tree import TransformTree
+from spann3r_ros.geometry.transform_tree import TransformTree, frame_name
 from spann3r_ros.recordings.bag_reader import IMAGE, BagReader, RawMessage, header_stamp
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
 from spann3r_ros.sim3 import Sim3
@@ -86,7 +86,7 @@ def read_truth(
     if pose_topic and trajectory is None:
         raise DataError(f"{pose_topic} holds no pose that leads to '{camera}'", got=dict(content.skipped) or "none")
     if depth is not None:
-        depth = _checked_depth(reader, depth, camera, content)
+        depth = _checked_depth(reader, depth, camera)
     if trajectory is None and depth is None:
         return None
     return _assemble(reader, image_topic, trajectory, origin, depth, content)
@@ -150,14 +150,14 @@ def _scan(reader: BagReader, image_topic: str, pose_topic: str | None, depth_top
 
 
 def _insert(content: _Content, transform: Any, static: bool) -> None:
-    """One transform into the tree; a leading slash (tf1's habit) does not count."""
+    """One transform into the tree."""
     try:
         pose = pose_from_message(transform.transform.translation, transform.transform.rotation)
     except GeometryError:
         content.skipped["transform that is not rigid"] += 1
         return
-    child = transform.child_frame_id.lstrip("/")
-    content.tree.insert(_stamp(transform), transform.header.frame_id.lstrip("/"), child, pose, static)
+    child = frame_name(transform.child_frame_id)
+    content.tree.insert(_stamp(transform), frame_name(transform.header.frame_id), child, pose, static)
     if not static:
         content.moving.add(child)
 
@@ -173,7 +173,7 @@ def _add_pose(content: _Content, decoded: Any, message: RawMessage) -> None:
     except GeometryError:
         content.skipped["pose that is not finite or has no orientation"] += 1
         return
-    child = getattr(decoded, "child_frame_id", "").lstrip("/")
+    child = frame_name(getattr(decoded, "child_frame_id", ""))
     content.poses.append((header_stamp(message), child, pose))
 
 
@@ -184,7 +184,7 @@ def _stamp(transform: Any) -> int:
 
 def _from_poses(content: _Content, camera: str) -> CameraPath | None:
     """Camera poses at the stamps of the pose messages, sorted, the last one of each stamp."""
-    camera = camera.lstrip("/")
+    camera = frame_name(camera)
     found: dict[int, Sim3] = {}
     for stamp, child, pose in content.poses:
         if child and child != camera:
@@ -199,7 +199,7 @@ def _from_poses(content: _Content, camera: str) -> CameraPath | None:
 
 def _from_tree(content: _Content, camera: str) -> tuple[CameraPath | None, str]:
     """Camera poses in the root frame at the stamps of the images, and the way; None when nothing in it moves."""
-    camera = camera.lstrip("/")
+    camera = frame_name(camera)
     chain = [camera]
     while (parent := content.tree.parent(chain[-1])) is not None and parent not in chain:
         chain.append(parent)
@@ -220,7 +220,7 @@ def _trajectory(poses: dict[int, Sim3]) -> CameraPath | None:
     return CameraPath.from_poses(stamps, [poses[stamp] for stamp in stamps]) if stamps else None
 
 
-def _checked_depth(reader: BagReader, topic: str, camera: str, content: _Content) -> str | None:
+def _checked_depth(reader: BagReader, topic: str, camera: str) -> str | None:
     """The topic when its images are depth seen by this camera; else None, with a warning."""
     first = next(reader.raw([topic]))
     frame = reader.decode(first).header.frame_id
@@ -229,7 +229,7 @@ def _checked_depth(reader: BagReader, topic: str, camera: str, content: _Content
     except FrameError as error:
         _log.warning("depth topic %s is ignored: %s", topic, error)
         return None
-    if frame.lstrip("/") != camera.lstrip("/"):
+    if frame_name(frame) != frame_name(camera):
         _log.warning("depth topic %s is ignored: it is seen from '%s', the images from '%s'", topic, frame, camera)
         return None
     return topic

@@ -69,7 +69,7 @@ class StampOrder:
 def on_backward_jump(node: Node, callback: Callable[[int], None]) -> object:
     """Call ``callback(now in ns)`` when simulated time jumps back; keep the returned handle as long as it should."""
 
-    def jumped(jump: TimeJump) -> None:
+    def jumped(_jump: TimeJump) -> None:
         callback(node.get_clock().now().nanoseconds)
 
     threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-JUMP), on_clock_change=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -15,6 +14,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from spann3r_ros.complaints import reason, with_trace
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.mapping.storage import SavedMap
@@ -41,13 +41,13 @@ class MapServices:
         node.create_service(SaveMap, "~/save_map", self._save, callback_group=slow)
         node.create_service(LoadMap, "~/load_map", self._load, callback_group=slow)
 
-    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer(response, lambda session: session.reset(), "memory, map and trajectory begin anew")
 
-    def _pause(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _pause(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer(response, lambda session: session.pause(), "paused: images pass by", active=True)
 
-    def _resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer(response, lambda session: session.resume(), "images are taken again", active=True)
 
     def _answer(
@@ -95,9 +95,8 @@ class MapServices:
                 future.add_done_callback(lambda late: self._log_late(doing, late))
             return None
         except Exception as error:  # whatever a damaged file or a full disk does, the node goes on
-            response.message = f"{doing}: {error or type(error).__name__}"
-            if not isinstance(error, (Spann3rError, OSError)):
-                response.message += "\n" + "".join(traceback.format_exception(error))
+            text = f"{doing}: {reason(error)}"
+            response.message = with_trace(text, None if isinstance(error, OSError) else error)
             self._node.get_logger().error(response.message)
             return None
         response.success, response.points, response.frames = True, outcome.points, outcome.frames

@@ -22,7 +22,7 @@ from spann3r_ros.recordings.sequence import Sequence
 from spann3r_ros.runs.folder import OptionalFiles
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.record import UNORDERED, RunRecord
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 
 MOST_IMAGES = 60
 """Images that are taken without being asked for more: 5,252 decodings."""

@@ -6,7 +6,6 @@ similarity that maps its pointmap of the reference frame onto the one that the s
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spann3r_ros.errors import MemoryMismatchError
+from spann3r_ros.errors import AnswerError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import umeyama
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import PairModel, PairSettings
 from spann3r_ros.models.pointmap import EncodedView, View
 from spann3r_ros.prediction import Prediction
+from spann3r_ros.streaming.placing import placed
 
 STRIDE = 4
 """Every so many pixels in both directions align a pair: a sixteenth determines seven numbers as well as all."""
@@ -100,14 +100,15 @@ class Pairwise:
     def load_memory(self, path: Path) -> PairwiseMemory:
         """A memory written by ``PairwiseMemory.save`` with the same weights and precision."""
         tensors, state = read_snapshot(path, self.fingerprint)
-        memory = PairwiseMemory(self.fingerprint, offered=state["offered"], references=state["references"])
-        if "features" in tensors:
-            memory.features = tensors["features"].to(self.device)
-            memory.grid = (state["grid"][0], state["grid"][1])
-        if "world" in tensors:
-            memory.points, memory.weight = tensors["world"].numpy(), tensors["weight"].numpy()
-        if "first" in state:
-            memory.reference = View.load(tensors, state["first"])
+        with memory_file(path):
+            memory = PairwiseMemory(self.fingerprint, offered=state["offered"], references=state["references"])
+            if "features" in tensors:
+                memory.features = tensors["features"].to(self.device)
+                memory.grid = (state["grid"][0], state["grid"][1])
+            if "world" in tensors:
+                memory.points, memory.weight = tensors["world"].numpy(), tensors["weight"].numpy()
+            if "first" in state:
+                memory.reference = View.load(tensors, state["first"])
         return memory
 
     def step(self, frame: Frame, memory: PairwiseMemory) -> list[Prediction]:
@@ -132,6 +133,8 @@ class Pairwise:
                 next_step="Use new_memory() for another size",
             )
         of_reference, answer = self.pairs.infer(reference, current)
+        if not (np.isfinite(of_reference.points).all() and np.isfinite(answer.points).all()):
+            raise AnswerError("the network's answer is not finite", next_step="The frame is lost, the reference stays")
         answers = [of_reference, answer]
         if memory.points is not None:
             answers = [self._into_submap(answer, of_reference, memory)]
@@ -145,12 +148,14 @@ class Pairwise:
         return answers
 
     def flush(self, memory: PairwiseMemory) -> list[Prediction]:
-        """A single frame is paired with itself; nothing else is ever owed."""
+        """A single frame is paired with itself, and that pair makes the submap; nothing else is ever owed."""
         self._check(memory)
         reference = self._reference(memory)
         if reference is None or memory.points is not None:
             return []
-        return [self.pairs.infer(reference, reference)[0]]
+        answer, _ = self.pairs.infer(reference, reference)
+        memory.points, memory.weight = answer.points, answer.confidence
+        return [answer]
 
     def _check(self, memory: PairwiseMemory) -> None:
         if memory.owner != self.fingerprint:
@@ -173,8 +178,4 @@ class Pairwise:
         weights = (memory.weight * of_reference.confidence)[::STRIDE, ::STRIDE]
         here, there = of_reference.points[::STRIDE, ::STRIDE], memory.points[::STRIDE, ::STRIDE]
         submap_from_pair = umeyama(here.reshape(-1, 3), there.reshape(-1, 3), weights=weights.ravel())
-        points = submap_from_pair.apply(answer.points).astype(np.float32)
-        pose = answer.submap_from_camera
-        return dataclasses.replace(
-            answer, points=points, submap_from_camera=None if pose is None else submap_from_pair.carry(pose)
-        )
+        return placed(answer, submap_from_pair, 0)

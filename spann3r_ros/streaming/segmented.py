@@ -15,11 +15,13 @@ from torch import Tensor
 
 from spann3r_ros.errors import ConfigError, MemoryMismatchError
 from spann3r_ros.frame import Frame
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import M, StreamingModel
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.streaming.saved_frames import load_frame, save_frame
+
+COUNTERS = ("first_submap", "last_submap", "segments", "frames", "lost")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Segments:
         frames: frames of a segment, the shared ones included.
         overlap: frames that a new memory is given of the segment before; less than ``frames``.
         lost_confidence: a final answer of a lower mean confidence counts as lost; 0: none does.
-        lost_answers: after so many lost answers in a row the memory begins anew.
+        lost_answers: after so many lost answers in a row the memory begins anew, but not before the segment has taken
+            as many frames of its own: a place that cannot be seen must not cost a new memory with every frame.
 
     Raises:
         ConfigError: numbers that contradict each other.
@@ -44,8 +47,10 @@ class Segments:
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.frames:
             raise ConfigError("overlap of segments", got=self.overlap, expected=f"0 .. {self.frames - 1}")
+        if not 0.0 <= self.lost_confidence <= 1.0:
+            raise ConfigError("lost_confidence of segments", got=self.lost_confidence, expected="0 .. 1")
         if self.lost_answers < 1:
-            raise ConfigError("lost_answers", got=self.lost_answers, expected=">= 1")
+            raise ConfigError("lost_answers of segments", got=self.lost_answers, expected=">= 1")
 
 
 @dataclass(eq=False)
@@ -56,29 +61,33 @@ class SegmentedMemory(Generic[M]):
         owner: fingerprint of the model that made it.
         inner: the model's own memory.
         recent: the last frames, which the next segment will share.
-        submap: number of the segment.
-        frames: frames in it so far.
+        first_submap: number of the segment's first submap; a model that opens submaps itself counts on from there.
+        last_submap: highest number that was answered; -1 before the first answer.
+        segments: how many there were before this one.
+        frames: frames of this segment so far, the shared ones included.
         lost: lost answers in a row.
     """
 
     owner: str
     inner: M
     recent: list[Frame] = field(default_factory=list)
-    submap: int = 0
+    first_submap: int = 0
+    last_submap: int = -1
+    segments: int = 0
     frames: int = 0
     lost: int = 0
 
     def status(self) -> MemoryStatus:
-        """That of the model's own memory, and which segment it is."""
+        """That of the model's own memory, which is the segment's, and which segment it is."""
         inner = self.inner.status()
         held = inner.bytes + sum(frame.image.nbytes for frame in self.recent)
-        counters = {**inner.counters, "segment": self.submap, "segment_frames": self.frames}
+        counters = {**inner.counters, "segments": self.segments + 1, "segment_frames": self.frames}
         return dataclasses.replace(inner, bytes=held, counters=counters)
 
     def save(self, path: Path) -> None:
         """Write everything as safetensors; a run resumed from the file continues bit for bit."""
         tensors: dict[str, Tensor] = {}
-        state: dict[str, Any] = {name: getattr(self, name) for name in ("submap", "frames", "lost")}
+        state: dict[str, Any] = {name: getattr(self, name) for name in COUNTERS}
         state["recent"] = [save_frame(frame, f"recent.{i}", tensors) for i, frame in enumerate(self.recent)]
         with tempfile.TemporaryDirectory(prefix="spann3r_ros_") as folder:
             inner = Path(folder) / "inner.safetensors"
@@ -96,29 +105,24 @@ class Segmented(Generic[M]):
     """
 
     def __init__(self, model: StreamingModel[M], segments: Segments) -> None:
-        self.segment, self.segments = model, segments
+        self.inner, self.segments = model, segments
         self.name, self.metric, self.weights, self.device = model.name, model.metric, model.weights, model.device
-        self.fingerprint = model.fingerprint
+        self.fingerprint = f"segments of {model.fingerprint}"
 
     def new_memory(self) -> SegmentedMemory[M]:
         """An empty memory."""
-        return SegmentedMemory(self.fingerprint, self.segment.new_memory())
+        return SegmentedMemory(self.fingerprint, self.inner.new_memory())
 
     def load_memory(self, path: Path) -> SegmentedMemory[M]:
         """A memory written by ``SegmentedMemory.save`` with the same weights and precision."""
         tensors, state = read_snapshot(path, self.fingerprint)
-        try:
+        with memory_file(path):
             with tempfile.TemporaryDirectory(prefix="spann3r_ros_") as folder:
                 inner = Path(folder) / "inner.safetensors"
                 tensors["inner"].numpy().tofile(inner)
-                memory = SegmentedMemory(self.fingerprint, self.segment.load_memory(inner))
-            memory.recent = [load_frame(f"recent.{i}", tensors, entry) for i, entry in enumerate(state["recent"])]
-            memory.submap, memory.frames, memory.lost = state["submap"], state["frames"], state["lost"]
-        except KeyError as error:
-            raise MemoryMismatchError(
-                f"memory file {path} lacks an entry", got=error, expected="what save() wrote"
-            ) from error
-        return memory
+                memory = self.inner.load_memory(inner)
+            recent = [load_frame(f"recent.{i}", tensors, entry) for i, entry in enumerate(state["recent"])]
+            return SegmentedMemory(self.fingerprint, memory, recent, *(state[name] for name in COUNTERS))
 
     def step(self, frame: Frame, memory: SegmentedMemory[M]) -> list[Prediction]:
         """Take one frame, after the memory began anew when it was time.
@@ -126,41 +130,56 @@ class Segmented(Generic[M]):
         The answers that the old memory owes come first; those about shared frames come again, in the new submap.
         """
         self._check(memory)
-        if memory.frames >= self.segments.frames or memory.lost >= self.segments.lost_answers:
+        if self._is_over(memory):
             return self._begin_segment(frame, memory)
-        answers = self._numbered(self.segment.step(frame, memory.inner), memory.submap)
+        answers = _numbered(self.inner.step(frame, memory.inner), memory.first_submap)
+        memory.frames += 1
         self._note(frame, answers, memory)
         return answers
 
     def flush(self, memory: SegmentedMemory[M]) -> list[Prediction]:
         """The answers still owed in the segment at hand."""
         self._check(memory)
-        return self._numbered(self.segment.flush(memory.inner), memory.submap)
+        answers = _numbered(self.inner.flush(memory.inner), memory.first_submap)
+        self._count(answers, memory)
+        return answers
+
+    def _is_over(self, memory: SegmentedMemory[M]) -> bool:
+        rules = self.segments
+        is_lost = memory.lost >= rules.lost_answers and memory.frames >= rules.overlap + rules.lost_answers
+        return memory.frames >= rules.frames or is_lost
 
     def _begin_segment(self, frame: Frame, memory: SegmentedMemory[M]) -> list[Prediction]:
-        inner, shared = self.segment.new_memory(), list(memory.recent)
-        answers = [answer for known in (*shared, frame) for answer in self.segment.step(known, inner)]
-        owed = self._numbered(self.segment.flush(memory.inner), memory.submap)
-        answers = self._numbered(answers, memory.submap + 1)
-        memory.inner, memory.submap, memory.frames, memory.lost = inner, memory.submap + 1, len(shared), 0
+        """Give the shared frames and a new one to a new memory; the old one changes only when that went well."""
+        inner, shared = self.inner.new_memory(), list(memory.recent)
+        answers = [answer for known in (*shared, frame) for answer in self.inner.step(known, inner)]
+        owed = _numbered(self.inner.flush(memory.inner), memory.first_submap)
+        self._count(owed, memory)
+        memory.inner, memory.frames, memory.lost = inner, len(shared) + 1, 0
+        memory.first_submap, memory.segments = memory.last_submap + 1, memory.segments + 1
+        answers = _numbered(answers, memory.first_submap)
         self._note(frame, answers, memory)
         return owed + answers
 
     def _note(self, frame: Frame, answers: Sequence[Prediction], memory: SegmentedMemory[M]) -> None:
-        """Count, and remember the frame for the next segment."""
-        memory.frames += 1
+        """Remember the frame for the next segment, and count its answers."""
         memory.recent.append(frame)
-        del memory.recent[: len(memory.recent) - self.segments.overlap]
+        del memory.recent[: max(0, len(memory.recent) - self.segments.overlap)]
+        self._count(answers, memory)
+
+    def _count(self, answers: Sequence[Prediction], memory: SegmentedMemory[M]) -> None:
         for answer in answers:
+            memory.last_submap = max(memory.last_submap, answer.submap)
             if answer.final:
                 is_lost = float(answer.confidence.mean()) < self.segments.lost_confidence
                 memory.lost = memory.lost + 1 if is_lost else 0
-
-    def _numbered(self, answers: Sequence[Prediction], submap: int) -> list[Prediction]:
-        return [dataclasses.replace(answer, submap=submap) for answer in answers]
 
     def _check(self, memory: SegmentedMemory[M]) -> None:
         if memory.owner != self.fingerprint:
             raise MemoryMismatchError(
                 "memory of another model", got=memory.owner, expected=self.fingerprint, next_step="Use new_memory()"
             )
+
+
+def _numbered(answers: Sequence[Prediction], first_submap: int) -> list[Prediction]:
+    return [dataclasses.replace(answer, submap=first_submap + answer.submap) for answer in answers]

@@ -54,7 +54,7 @@ class RecordedSource:
             indices = indices[::-1]
         return _clip([views[i] for i in indices], views[indices[0]].world_from_camera)
 
-    def single(self, rng: np.random.Generator, patch: int) -> Single:
+    def single(self, _rng: np.random.Generator, _patch: int) -> Single:
         """See ``data.Source``: recordings share no world."""
         raise ConfigError("single images", got=self.description, expected="one fixed scene, in which they have a place")
 

@@ -9,27 +9,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+from tiny_models import tiny_architecture
 
 from spann3r_ros.cli.main import main
 from spann3r_ros.models import registry
 from spann3r_ros.models.checkpoint import download
 from spann3r_ros.models.checkpoint.reading import write_checkpoint
-from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
 from spann3r_ros.models.loading import empty_network
-from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 
-TRUNK = Dust3rArchitecture(
-    encoder_width=32,
-    encoder_depth=1,
-    encoder_heads=2,
-    decoder_width=16,
-    decoder_depth=2,
-    decoder_heads=1,
-    head="linear",
-    image_size=(32, 48),
-    metric=True,
-)
-ARCHITECTURE = Spann3rArchitecture(trunk=TRUNK, value_depth=1, value_heads=2)
+ARCHITECTURE = tiny_architecture(metric=True)
 
 
 @pytest.fixture
@@ -76,8 +64,8 @@ def test_list_shows_families_files_licenses_and_places(capsys):
 def test_check_describes_a_good_file(file, capsys):
     assert main(["models", "check", str(file), "--sha256"]) == 0
     out = capsys.readouterr().out
-    assert "encoder 1 x 32 (2 heads), decoders 2 x 2 x 16 (1 heads), value encoder 1 x 32, linear heads" in out
-    assert "images 48 x 32, metric (known from metadata)" in out
+    assert "encoder 2 x 32 (2 heads), decoders 2 x 3 x 24 (2 heads), value encoder 2 x 32, linear heads" in out
+    assert "images 64 x 48, metric (known from metadata)" in out
     assert 'metadata training  {"steps": 12}' in out
     assert "float16 (" in out
     assert f"{hashlib.sha256(file.read_bytes()).hexdigest()} (nothing to compare with)" in out
@@ -107,7 +95,8 @@ def test_check_refuses_missing_tensors(file, capsys):
     assert "does not fit the spann3r network" in capsys.readouterr().err
 
 
-def test_fetch_shows_the_license_downloads_and_checks(published, tmp_path, capsys):
+@pytest.mark.usefixtures("published")
+def test_fetch_shows_the_license_downloads_and_checks(tmp_path, capsys):
     assert main(["models", "fetch", "tiny", "--to", str(tmp_path / "weights"), "--accept-license"]) == 0
     out = capsys.readouterr().out
     assert "NonCommercial" in out and "https://creativecommons.org/licenses/by-nc-sa/4.0/" in out
@@ -117,15 +106,17 @@ def test_fetch_shows_the_license_downloads_and_checks(published, tmp_path, capsy
 
 
 @pytest.mark.parametrize(("answer", "status"), [("yes", 0), ("YES ", 0), ("y", 1), ("", 1)])
-def test_fetch_asks_and_downloads_only_after_a_yes(published, tmp_path, capsys, monkeypatch, answer, status):
+@pytest.mark.usefixtures("published")
+def test_fetch_asks_and_downloads_only_after_a_yes(tmp_path, capsys, monkeypatch, answer, status):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+    monkeypatch.setattr("builtins.input", lambda _prompt: answer)
     assert main(["models", "fetch", "tiny", "--to", str(tmp_path / "weights")]) == status
     assert (tmp_path / "weights" / "tiny" / "tiny.safetensors").exists() == (status == 0)
     assert ("Nothing was downloaded." in capsys.readouterr().out) == (status == 1)
 
 
-def test_fetch_without_a_terminal_needs_the_option(published, tmp_path, capsys, monkeypatch):
+@pytest.mark.usefixtures("published")
+def test_fetch_without_a_terminal_needs_the_option(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     assert main(["models", "fetch", "tiny", "--to", str(tmp_path / "weights")]) == 2
     assert "--accept-license" in capsys.readouterr().err

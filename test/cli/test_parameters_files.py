@@ -36,8 +36,8 @@ def test_the_yaml_file_holds_every_parameter_at_its_default_with_its_type() -> N
     for name, value in values.items():
         without_names = [] if value == [""] else value
         assert without_names == defaults[name] and type(without_names) is type(defaults[name]), name
-    read = from_mapping(NodeConfig, {n: [] if v == [""] else v for n, v in values.items()}, parameter_groups())
-    assert to_mapping(read) == defaults
+    named = {name: [] if value == [""] else value for name, value in values.items()}
+    assert to_mapping(from_mapping(NodeConfig, named, parameter_groups())) == defaults
 
 
 def test_floats_show_a_point_because_ros_would_read_an_integer() -> None:

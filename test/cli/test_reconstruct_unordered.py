@@ -22,7 +22,7 @@ from spann3r_ros.recordings.layouts import open_sequence
 from spann3r_ros.runs.folder import RunFolder
 from spann3r_ros.runs.record import UNORDERED, RunRecord
 from spann3r_ros.runs.unordered_run import decodings
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 
 SETTINGS = {"map.min_confidence": 0.0, "device": "cpu"}
 
@@ -104,7 +104,7 @@ def test_refusals(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert record.order is not None and sorted(record.order) == [0, 1, 2, 3]
 
 
-def test_a_family_that_cannot_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path) -> None:
+def test_a_family_that_cannot_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from spann3r_ros.config import Config
     from spann3r_ros.errors import ConfigError
     from spann3r_ros.runs import unordered_run
@@ -112,7 +112,7 @@ def test_a_family_that_cannot_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     class Other:
         model = object()
 
-    monkeypatch.setattr(unordered_run, "load_stream", lambda config: Other())
+    monkeypatch.setattr(unordered_run, "load_stream", lambda _config: Other())
     sequence = open_sequence(write_images(tmp_path / "images", 3))
     with pytest.raises(ConfigError, match=r"got other; expected spann3r.*Leave out --unordered"):
         unordered_run.UnorderedRun(sequence, Config(model="other"), tmp_path / "out")

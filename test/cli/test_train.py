@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from tiny_models import OFFICIAL_TRUNK_IN_SMALL
 
 from spann3r_ros.cli.main import main
 from spann3r_ros.models.checkpoint.reading import read_checkpoint
-from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
 
 ROOT = Path(__file__).parents[2]
 
-# The published network in small: heads of 64 channels, DPT heads, six value blocks.
-STAND_IN = Spann3rArchitecture(
-    trunk=Dust3rArchitecture(
-        encoder_width=64,
-        encoder_depth=2,
-        encoder_heads=1,
-        decoder_width=64,
-        decoder_depth=10,
-        decoder_heads=1,
-        dpt_width=8,
-        dpt_last_width=4,
-        dpt_layer_widths=(4, 6, 8, 10),
-        image_size=(224, 224),
-    ),
-    value_heads=1,
-)
+# The published network in small, with its six value blocks.
+STAND_IN = Spann3rArchitecture(dataclasses.replace(OFFICIAL_TRUNK_IN_SMALL, image_size=(224, 224)), value_heads=1)
 
 
 @pytest.fixture

@@ -43,15 +43,13 @@ def test_the_network_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert np.load(tmp_path / "maps.npy").shape == (3, *small.trunk.image_size, 3)
 
 
-def test_a_measurement_that_fails_is_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_measurement_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(*_: object) -> None:
         raise DataError("measuring fp32 failed", got="exit status 137")
 
     monkeypatch.setattr("spann3r_ros.cli.bench.measure_apart", fail)
     monkeypatch.setattr("spann3r_ros.cli.bench.difference_on_recording", lambda: 0.01)
-    monkeypatch.setattr("spann3r_ros.cli.bench.seconds_of_parts", lambda device: {"pose by PnP": 0.004})
+    monkeypatch.setattr("spann3r_ros.cli.bench.seconds_of_parts", lambda _device: {"pose by PnP": 0.004})
     assert main(["bench", "--precision", "fp32"]) == 0
     printed = capsys.readouterr().out
     assert "fp32             failed with exit status 137" in printed and "1.00e-02" in printed and "4.00 ms" in printed

@@ -87,7 +87,7 @@ def test_a_changed_decision_is_noticed(golden: Path, tmp_path: Path, capsys: pyt
     assert "decision differs: step_06.counters" in output and output.rstrip().endswith("decisions equal: no")
 
 
-def test_a_changed_weight_is_noticed(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_weight_is_noticed(golden: Path, tmp_path: Path) -> None:
     weights = load_file(golden / "spann3r_tiny_weights.safetensors")
     name = "dust3r.dec_blocks2.5.mlp.fc1.weight"
     save_file({**weights, name: weights[name] * 1.01}, tmp_path / "weights.safetensors")

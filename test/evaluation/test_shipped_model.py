@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("numba", reason="the renderer needs numba")
 
+from tiny_models import tiny_network
 from wall_network import write_wall_checkpoint
 
 from spann3r_ros.cli.main import main
@@ -19,6 +20,7 @@ from spann3r_ros.evaluation.shipped_model import Extent, clip_errors, evaluate, 
 from spann3r_ros.frame import Frame
 from spann3r_ros.models.base import ModelStream
 from spann3r_ros.models.preprocess import preprocess
+from spann3r_ros.models.spann3r.model import Spann3r
 from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
@@ -68,25 +70,8 @@ def test_wrong_scale_is_an_error_that_a_similarity_removes() -> None:
     assert error.aligned < 1e-5
 
 
-def test_table_of_an_untrained_network_is_complete_and_bad(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
-    from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
-    from spann3r_ros.models.spann3r.model import Spann3r
-    from spann3r_ros.models.spann3r.network import Spann3rNetwork
-
-    torch.manual_seed(0)
-    trunk = Dust3rArchitecture(
-        encoder_width=32,
-        encoder_depth=1,
-        encoder_heads=2,
-        decoder_width=32,
-        decoder_depth=1,
-        decoder_heads=2,
-        head="linear",
-        image_size=(48, 64),
-    )
-    network = Spann3rNetwork(Spann3rArchitecture(trunk, value_depth=1, value_heads=2)).eval()
+def test_table_of_an_untrained_network_is_complete_and_bad() -> None:
+    network = tiny_network()
     seen = []
 
     def make(config: Config) -> ModelStream:

@@ -3,7 +3,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.geometry.alignment import align_robust, umeyama
+from spann3r_ros.geometry.alignment import (
+    MOST_PIXELS,
+    PointmapSample,
+    align_pointmaps,
+    align_robust,
+    align_samples,
+    umeyama,
+)
 from spann3r_ros.sim3 import Sim3
 
 
@@ -132,3 +139,118 @@ def test_bad_weights_and_distances_are_refused():
         umeyama(points, points, -np.ones(10))
     with pytest.raises(GeometryError, match="distance"):
         align_robust(points, points, 0.0)
+
+
+def bumpy_pointmaps(images: int = 3, height: int = 96, width: int = 128) -> np.ndarray:
+    v, u = np.mgrid[:height, :width]
+    rays = np.stack([(u - width / 2) / width, (v - height / 2) / width, np.ones_like(u, dtype=float)], axis=-1)
+    depths = [3.0 + 0.4 * np.sin(u / 9 + k) + 0.3 * np.cos(v / 7) for k in range(images)]
+    return np.stack([rays * depth[..., None] for depth in depths])
+
+
+def sure(points: np.ndarray, value: float = 0.8) -> np.ndarray:
+    return np.full(points.shape[:-1], value, np.float32)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.4, 1.0, 250.0])
+def test_pointmaps_of_another_scale_are_joined_exactly(scale: float) -> None:
+    target = bumpy_pointmaps()
+    true = similarity(4, scale)
+    source = true.inverse().apply(target).astype(np.float32)
+    found = align_pointmaps(source, target.astype(np.float32), sure(source), sure(target)).target_from_source
+    np.testing.assert_allclose(found.scale, scale, rtol=1e-6)
+    np.testing.assert_allclose(found.apply(source), target, atol=1e-4 * max(1.0, scale * 1e-2))
+    error = true.inverse() @ found
+    assert abs(error.scale - 1) < 1e-6 and error.rotation_angle() < 1e-6
+    assert np.linalg.norm(error.translation) * scale < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("share", [0.2, 0.4])
+def test_noise_and_outliers_in_pointmaps_cost_a_hundredth(seed: int, share: float) -> None:
+    rng, target = np.random.default_rng(seed), bumpy_pointmaps()
+    true = similarity(seed, 2.0)
+    source = true.inverse().apply(target + rng.normal(0, 0.02, target.shape))
+    target = target + rng.normal(0, 0.02, target.shape)
+    wrong = rng.random(target.shape[:-1]) < share
+    target[wrong] = rng.uniform(-4, 4, (int(wrong.sum()), 3))
+    found = align_pointmaps(source, target, sure(source), sure(target)).target_from_source
+    error = true.inverse() @ found
+    assert abs(error.scale - 1) < 0.01 and error.rotation_angle() < 0.01
+    assert np.linalg.norm(true.apply(np.zeros(3)) - found.apply(np.zeros(3))) < 0.03 * (1 + np.linalg.norm([5, 5, 5]))
+
+
+def test_a_chain_of_noisy_joints_does_not_shrink_the_scene() -> None:
+    """Least squares, which takes the source to be exact, would lose a part of the scale with each of them."""
+    rng, scene = np.random.default_rng(0), bumpy_pointmaps(1)
+    scale, least_squares = 1.0, 1.0
+    for _ in range(20):
+        source, target = (scene + rng.normal(0, 0.03, scene.shape) for _ in range(2))
+        scale *= align_pointmaps(source, target, sure(source), sure(target)).target_from_source.scale
+        least_squares *= umeyama(source.reshape(-1, 3), target.reshape(-1, 3)).scale
+    assert abs(np.log(scale)) < 0.01 < 0.02 < abs(np.log(least_squares))
+
+
+def test_confident_pixels_decide() -> None:
+    target = bumpy_pointmaps()
+    true = similarity(1, 0.5)
+    source = true.inverse().apply(target)
+    confidence = sure(source)
+    target[:, :60] += 1.0  # more than half of them, but unsure
+    confidence[:, :60] = 0.1
+    assert_same(align_pointmaps(source, target, confidence, confidence).target_from_source, true, 1e-6)
+    source[0, 70], target[0, 71] = np.nan, np.inf  # not finite: not looked at
+    assert_same(align_pointmaps(source, target, confidence, confidence).target_from_source, true, 1e-6)
+
+
+def test_only_so_many_pixels_are_looked_at_and_always_the_same() -> None:
+    target = bumpy_pointmaps(4, 160, 256)
+    target += np.random.default_rng(0).normal(0, 0.01, target.shape)
+    one, other = (align_pointmaps(bumpy_pointmaps(4, 160, 256), target, sure(target), sure(target)) for _ in range(2))
+    assert MOST_PIXELS // 2 < len(one.inliers) <= MOST_PIXELS
+    assert one.target_from_source.matrix().tobytes() == other.target_from_source.matrix().tobytes()
+
+
+def test_samples_of_several_images_are_joined_together() -> None:
+    target = bumpy_pointmaps(3, 240, 320)
+    true = similarity(2, 3.0)
+    source = true.inverse().apply(target).astype(np.float32)
+    samples = [
+        [PointmapSample.of(points, sure(points)) for points in pointmaps.astype(np.float32)]
+        for pointmaps in (source, target)
+    ]
+    assert {sample.confidence.shape for sample in samples[0]} == {(80, 107)}
+    assert samples[0][0].nbytes == 80 * 107 * 16
+    assert_same(align_samples(*samples).target_from_source, true, 1e-4)
+    with pytest.raises(GeometryError, match="of the same size in both"):
+        align_samples([], [])
+    small = PointmapSample.of(target[0, :60].astype(np.float32), sure(target[0, :60]))
+    with pytest.raises(GeometryError, match="of the same size in both"):
+        align_samples([small], samples[1][:1])
+
+
+def test_pointmaps_that_do_not_belong_together_are_refused() -> None:
+    rng, target = np.random.default_rng(0), bumpy_pointmaps()
+    with pytest.raises(GeometryError, match=r"pixels that agree.*expected >= 50%"):
+        align_pointmaps(rng.normal(0, 1, target.shape), target, sure(target), sure(target))
+    with pytest.raises(GeometryError, match="pixels that agree"):  # the camera looked elsewhere
+        align_pointmaps(target[:, ::-1, ::-1] * (1, 1, 3), target, sure(target), sure(target))
+    with pytest.raises(GeometryError, match="got 0; expected >= 16"):
+        align_pointmaps(target * np.nan, target, sure(target), sure(target))
+    with pytest.raises(GeometryError, match="got 0; expected >= 16"):
+        align_pointmaps(target, target, sure(target, 0.0), sure(target))
+    with pytest.raises(GeometryError, match="one line"):
+        align_pointmaps(target * 0, target, sure(target), sure(target))
+
+
+def test_pointmaps_of_other_shapes_are_refused() -> None:
+    target = bumpy_pointmaps()
+    for arrays in (
+        (target[1:], target, sure(target), sure(target)),
+        (target, target, sure(target)[1:], sure(target)),
+        (target, target, sure(target), sure(target)[1:]),
+        (target, target, sure(target)[1:], sure(target)[1:]),
+        (target[..., :2], target[..., :2], sure(target), sure(target)),
+    ):
+        with pytest.raises(GeometryError, match="pointmaps to align"):
+            align_pointmaps(*arrays)

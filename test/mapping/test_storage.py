@@ -127,6 +127,48 @@ def test_an_older_map_is_replaced_and_anything_else_is_not(tmp_path):
     assert (tmp_path / "photos" / "dear.jpg").read_bytes() == (tmp_path / "file").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize(
+    "manifest", ["{}", '{"name": "a web app"}', "not json", "[1]", "[" * 100_000, '{"format": "another map"}']
+)
+def test_a_foreign_folder_with_a_manifest_is_left_as_it_is(tmp_path, manifest):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "manifest.json").write_text(manifest)
+    (tmp_path / "site" / "index.html").write_text("precious")
+    with pytest.raises(DataError, match="is no saved map"):
+        write_map(tmp_path / "site", small_map(1))
+    assert sorted(entry.name for entry in (tmp_path / "site").iterdir()) == ["index.html", "manifest.json"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_map_with_other_files_in_it_is_not_replaced(tmp_path):
+    write_map(tmp_path / "map", small_map(3))
+    (tmp_path / "map" / "notes.txt").write_text("precious")
+    with pytest.raises(DataError, match=r"got notes\.txt; expected a new name.*move these files away"):
+        write_map(tmp_path / "map", small_map(5))
+    assert read_map(tmp_path / "map", CONFIG)[1].frames == 3
+    assert (tmp_path / "map" / "notes.txt").read_text() == "precious"
+
+
+def test_a_link_is_not_followed(tmp_path):
+    write_map(tmp_path / "map", small_map(3))
+    (tmp_path / "link").symlink_to(tmp_path / "map")
+    with pytest.raises(DataError, match="is no saved map"):
+        write_map(tmp_path / "link", small_map(5))
+    assert read_map(tmp_path / "map", CONFIG)[1].frames == 3 and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_map_whose_exchange_was_cut_off_is_found_again(tmp_path, torn):
+    write_map(tmp_path / "new", small_map(5))
+    write_map(tmp_path / "old", small_map(3))
+    (tmp_path / "new").rename(tmp_path / ".map.01234567.draft")
+    (tmp_path / "old").rename(tmp_path / ".map.01234567.old")
+    if torn:
+        state = tmp_path / ".map.01234567.draft" / "state.npz"
+        state.write_bytes(state.read_bytes()[:-100])
+    assert read_map(tmp_path / "map", CONFIG)[1].frames == (3 if torn else 5)
+
+
 def test_a_failing_memory_leaves_the_old_map(tmp_path):
     write_map(tmp_path / "map", small_map(3))
 
@@ -183,6 +225,8 @@ def edit(saved, change):
         (lambda manifest: manifest.update(version=3), "version .*got 3; expected 1 .* 2"),
         (lambda manifest: manifest.update(format="other"), "not about a map"),
         (lambda manifest: manifest.pop("files"), "incomplete"),
+        (lambda manifest: manifest.update(notes=["a"]), "notes in"),
+        (lambda manifest: manifest.update(notes={"model": 3}), "notes in"),
         (lambda manifest: manifest.update(points="many"), "incomplete"),
         (lambda manifest: manifest["files"].pop("state.npz"), "incomplete"),
         (lambda manifest: manifest["files"].update({"../../etc/passwd": {"bytes": 1, "sha256": ""}}), "incomplete"),
@@ -203,13 +247,47 @@ def test_a_manifest_that_is_no_json_or_absent(saved, tmp_path):
         read_map(tmp_path / "nowhere", CONFIG)
 
 
-@pytest.mark.parametrize("case", ["missing", "dtype", "pickle", "no submap", "rotation", "no archive"])
+def changed(array, change):
+    array = array.copy()
+    change(array)
+    return array
+
+
+CRAFTED = {
+    "nan mean": lambda s: {"0.mean": changed(s["0.mean"], lambda a: a.__setitem__((0, 1), np.nan))},
+    "infinite weight": lambda s: {"0.weight": changed(s["0.weight"], lambda a: a.__setitem__(0, np.inf))},
+    "weight 0": lambda s: {"0.weight": changed(s["0.weight"], lambda a: a.__setitem__(0, 0.0))},
+    "count 0": lambda s: {"0.count": changed(s["0.count"], lambda a: a.__setitem__(0, 0))},
+    "negative key": lambda s: {"0.keys": changed(s["0.keys"], lambda a: a.__setitem__(0, -5))},
+    "huge key": lambda s: {"0.keys": changed(s["0.keys"], lambda a: a.__setitem__(0, 2**63 - 1))},
+    "key twice": lambda s: {"0.keys": changed(s["0.keys"], lambda a: a.__setitem__(0, a[1]))},
+    "color 999": lambda s: {"0.mean": changed(s["0.mean"], lambda a: a.__setitem__((0, 4), 999.0))},
+    "seen later": lambda s: {"0.seen": changed(s["0.seen"], lambda a: a.__setitem__(0, 2**30))},
+    "seen before": lambda s: {"0.seen": changed(s["0.seen"], lambda a: a.__setitem__(0, -1))},
+    "2^40 revisions": lambda _: {"0.voxel_revision": np.array(2**40)},
+    "negative revision": lambda _: {"revision": np.array(-1)},
+    "revision of numbers": lambda _: {"revision": np.arange(3)},
+    "2^40 submaps": lambda _: {"submaps": np.array(2**40)},
+    "negative submaps": lambda _: {"submaps": np.array(-1)},
+    "scale 0": lambda _: {"0.scale": np.array(0.0)},
+    "scale nan": lambda _: {"0.scale": np.array(np.nan)},
+    "voxel size nan": lambda _: {"0.voxel_size": np.array(np.nan)},
+    "voxel size 0": lambda _: {"world_voxel_size": np.array(0.0)},
+    "pose nan": lambda s: {"0.pose_translation": s["0.pose_translation"] * np.nan},
+    "fewer poses": lambda s: {"0.pose_stamp": s["0.pose_stamp"][1:]},
+    "fewer voxels": lambda s: {"0.count": s["0.count"][1:]},
+}
+
+
+@pytest.mark.parametrize("case", ["missing", "dtype", "pickle", "no submap", "rotation", "no archive", *CRAFTED])
 def test_a_state_with_other_arrays_is_refused(saved, case):
     import hashlib
 
     with np.load(saved / "state.npz") as file:
         state = dict(file)
-    if case == "missing":
+    if case in CRAFTED:
+        state.update(CRAFTED[case](state))
+    elif case == "missing":
         del state["0.weight"]
     elif case == "dtype":
         state["0.mean"] = state["0.mean"].astype(np.float64)

@@ -12,7 +12,7 @@ from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
 
 def test_tensors_come_back_bit_for_bit_even_when_they_share_storage(tmp_path: Path) -> None:
     base = torch.randn(4, 6)
-    tensors = {"a": base, "b": base, "part": base[:, ::2], "half": base.bfloat16(), "odd": torch.tensor([torch.nan])}
+    tensors = {"a": base, "b": base, "part": base[:, ::2], "half": base.bfloat16(), "zero": torch.tensor([-0.0])}
     write_snapshot(tmp_path / "m", "owner", tensors, {"count": 3})
     found, state = read_snapshot(tmp_path / "m", "owner")
     assert state == {"count": 3}
@@ -32,3 +32,17 @@ def test_other_owners_formats_and_damage_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(MemoryMismatchError, match=r"format of .*; expected spann3r_ros\.memory\.1"):
         read_snapshot(path, "owner")
+
+
+@pytest.mark.parametrize("state", ["[1]", "text", '"text"', "[" * 100_000, "1" * 5000, ""])
+def test_a_state_that_is_none_is_refused(tmp_path: Path, state: str) -> None:
+    metadata = {"format": "spann3r_ros.memory.1", "owner": "owner", "state": state}
+    save_file({"a": torch.zeros(1)}, tmp_path / "m", metadata)
+    with pytest.raises(MemoryMismatchError, match="does not hold what it should"):
+        read_snapshot(tmp_path / "m", "owner")
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    write_snapshot(tmp_path / "m", "owner", {"a": torch.zeros(3), "b": torch.tensor([1.0, torch.nan, torch.inf])}, {})
+    with pytest.raises(MemoryMismatchError, match=r"tensor b .*got 2 of 3 values are NaN or infinite"):
+        read_snapshot(tmp_path / "m", "owner")

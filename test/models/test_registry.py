@@ -6,27 +6,15 @@ import sys
 import numpy as np
 import pytest
 import torch
+from tiny_models import TINY_TRUNK, random_frames, tiny_architecture
 
 from spann3r_ros.config import DEMO_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError
-from spann3r_ros.frame import Frame
 from spann3r_ros.models import loading, registry
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
-from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
-from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 
-TRUNK = Dust3rArchitecture(
-    encoder_width=32,
-    encoder_depth=1,
-    encoder_heads=2,
-    decoder_width=16,
-    decoder_depth=2,
-    decoder_heads=1,
-    head="linear",
-    image_size=(32, 48),
-)
-TINY = {"dust3r": TRUNK, "spann3r": Spann3rArchitecture(trunk=TRUNK, value_depth=1, value_heads=2)}
+TINY = {"dust3r": TINY_TRUNK, "spann3r": tiny_architecture()}
 
 
 def weights_of(family, path, dtype=None):
@@ -36,11 +24,6 @@ def weights_of(family, path, dtype=None):
         torch.nn.init.normal_(parameter, std=0.05)
     write_checkpoint(path, network, TINY[family], dtype=dtype)
     return str(path)
-
-
-def frames(count):
-    rng = np.random.default_rng(0)
-    return [Frame(n, n, "camera", rng.integers(0, 256, (32, 48, 3), dtype=np.uint8)) for n in range(count)]
 
 
 @pytest.mark.parametrize("name", registry.FAMILIES)
@@ -75,11 +58,11 @@ def test_a_configuration_becomes_a_model_that_steps(tmp_path, name, precision):
     stream = load_stream(config)
     model = stream.model
     assert (model.name, model.metric, model.weights) == (name, False, checkpoint)
-    predictions = [prediction for frame in frames(3) for prediction in stream.step(frame)]
+    predictions = [prediction for frame in random_frames(3) for prediction in stream.step(frame)]
     predictions += stream.flush()
     assert predictions
     for prediction in predictions:
-        assert prediction.points.shape == (32, 48, 3) and prediction.points.dtype == np.float32
+        assert prediction.points.shape == (48, 64, 3) and prediction.points.dtype == np.float32
         assert np.isfinite(prediction.points).all()
 
 
@@ -117,7 +100,7 @@ def test_an_empty_checkpoint_is_the_model_that_ships(tmp_path, monkeypatch):
     # Stands in for the shipped file, so that the test does not depend on what was trained last.
     (tmp_path / "weights").mkdir()
     weights_of("spann3r", tmp_path / "weights" / "apartment.safetensors")
-    monkeypatch.setattr(loading.importlib.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(loading.importlib.resources, "files", lambda _package: tmp_path)
     model = load_stream(Config(device="cpu")).model
     assert model.weights == "demo weights (apartment.safetensors)"
     assert model.weights.startswith(DEMO_WEIGHTS)

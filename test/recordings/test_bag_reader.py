@@ -9,7 +9,8 @@ from rosbags.rosbag2 import CompressionMode
 from rosbags.typesys import Stores
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.recordings.bag_reader import BagReader, camera_info_topic, header_stamp
+from spann3r_ros.geometry.camera_info import camera_info_topic
+from spann3r_ros.recordings.bag_reader import BagReader, header_stamp
 
 TOPIC = "/camera/image_raw"
 START = 1_700_000_000_123_456_789

@@ -23,12 +23,12 @@ from tf2_msgs.msg import TFMessage
 
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.rectification import rectification
-from spann3r_ros.prediction import Prediction
+from spann3r_ros.prediction import WorldPrediction
 
 Start = Callable[..., NodeProcess]
 
 
-def assert_same(message: PointCloud2, prediction: Prediction) -> None:
+def assert_same(message: PointCloud2, prediction: WorldPrediction) -> None:
     """The cloud on the wire is the library's prediction."""
     points, usable = read_cloud(message), prediction.confidence >= 0.3
     assert to_nanoseconds(message.header.stamp) == prediction.frame.stamp

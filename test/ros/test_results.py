@@ -119,8 +119,9 @@ def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkp
     assert to_nanoseconds(status.last_output_stamp) == frames[6].stamp
     assert (status.points, status.submaps, status.metric) == (len(whole), 1, True)
     assert 0 < status.inference_time <= status.latency < 20
-    statistics = reconstruction.status()
-    assert (status.memory.tokens, status.memory.inserted) == (statistics.tokens, statistics.inserted)
+    memory = reconstruction.status()
+    assert (status.memory.tokens, status.memory.inserted) == (memory.tokens, memory.inserted)
+    assert status.complaint == ""
     by_name = {entry.name: entry for entry in diagnostics[-1].status}
     assert by_name["spann3r: reconstruction"].level == DiagnosticStatus.OK
     assert by_name["spann3r: camera camera"].level == DiagnosticStatus.OK

@@ -20,7 +20,8 @@ from spann3r_ros.msg import ReconstructionStatus
 from spann3r_ros.srv import LoadMap, SaveMap
 from std_srvs.srv import Trigger
 
-from spann3r_ros.mapping.storage import read_ply, read_trajectory
+from spann3r_ros.files.ply import read_ply
+from spann3r_ros.files.tum import read_trajectory
 
 Start = Callable[..., NodeProcess]
 

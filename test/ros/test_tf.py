@@ -45,8 +45,9 @@ def static(robot: Robot) -> Publisher:
     return publisher
 
 
+@pytest.mark.usefixtures("static")
 def test_odometry_mode_publishes_map_to_odom_at_the_stamp_of_the_image(
-    start: Start, robot: Robot, checkpoint: Path, static: Publisher
+    start: Start, robot: Robot, checkpoint: Path
 ) -> None:
     frames = walk(5)
     _, expected = reconstruct(checkpoint, frames)
@@ -78,7 +79,8 @@ def test_odometry_mode_publishes_map_to_odom_at_the_stamp_of_the_image(
         assert_allclose([position.x, position.y, position.z], world_from_base.translation, atol=1e-6)
 
 
-def test_a_missing_transform_is_named_and_nothing_is_guessed(start: Start, robot: Robot, static: Publisher) -> None:
+@pytest.mark.usefixtures("static")
+def test_a_missing_transform_is_named_and_nothing_is_guessed(start: Start, robot: Robot) -> None:
     node = start(odom_frame="odom", base_frame="base_link", tf_timeout=0.05)
     transforms = robot.collect(TFMessage, "/tf")
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
@@ -107,9 +109,8 @@ def test_a_camera_with_a_parent_is_not_given_a_second_one(start: Start, robot: R
     assert not ours(transforms)
 
 
-def test_a_map_without_meters_is_not_joined_to_odometry(
-    start: Start, robot: Robot, relative_checkpoint: Path, static: Publisher
-) -> None:
+@pytest.mark.usefixtures("static")
+def test_a_map_without_meters_is_not_joined_to_odometry(start: Start, robot: Robot, relative_checkpoint: Path) -> None:
     node = start(checkpoint=str(relative_checkpoint), odom_frame="odom", base_frame="base_link")
     transforms = robot.collect(TFMessage, "/tf")
     camera = robot.publisher(Image, "/camera/image_raw")
@@ -132,7 +133,7 @@ def test_broadcasting_can_be_switched_off(start: Start, robot: Robot) -> None:
     assert transforms == []
 
 
-def test_tf2_looks_up_the_same(robot: Robot) -> None:
+def test_tf2_looks_up_the_same() -> None:
     tf2_ros = pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
     from rclpy.time import Time
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,32 @@ TINY_TRUNK = Dust3rArchitecture(
     head="linear",
     image_size=(48, 64),
 )
+"""For every test to which the sizes do not matter."""
+
+OFFICIAL_TRUNK_IN_SMALL = Dust3rArchitecture(
+    encoder_width=64,
+    encoder_depth=1,
+    encoder_heads=1,
+    decoder_width=64,
+    decoder_depth=10,
+    decoder_heads=1,
+    mlp_ratio=2.0,
+    dpt_width=8,
+    dpt_last_width=4,
+    dpt_layer_widths=(4, 6, 8, 10),
+)
+"""DPT heads, and attention heads of 64 channels as the official weights have them: their shapes tell everything."""
+
+
+def tiny_architecture(**trunk: Any) -> Spann3rArchitecture:
+    """Sizes of a tiny Spann3R with linear heads; keyword arguments change its trunk."""
+    return Spann3rArchitecture(dataclasses.replace(TINY_TRUNK, **trunk), value_depth=2, value_heads=2)
 
 
 def tiny_network(seed: int = 0, **trunk: Any) -> Spann3rNetwork:
-    """A random Spann3R network with linear heads; keyword arguments change its trunk."""
-    architecture = Spann3rArchitecture(
-        trunk=Dust3rArchitecture(**{**TINY_TRUNK.__dict__, **trunk}), value_depth=2, value_heads=2
-    )
+    """A random network of ``tiny_architecture``."""
     torch.manual_seed(seed)
-    return Spann3rNetwork(architecture).eval().requires_grad_(False)
+    return Spann3rNetwork(tiny_architecture(**trunk)).eval().requires_grad_(False)
 
 
 def tiny_config(**memory: Any) -> Config:

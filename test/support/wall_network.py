@@ -40,7 +40,7 @@ def write_wall_checkpoint(path: Path, metric: bool = True) -> None:
 
     # The memory keeps what the heads say, so the tokens are those of a network that already sees the wall.
     hooks = [
-        head.register_forward_hook(lambda _, inputs, output, branch=branch: answer_perfectly(branch, inputs))
+        head.register_forward_hook(lambda _, inputs, _output, branch=branch: answer_perfectly(branch, inputs))
         for branch, head in heads.items()
     ]
     for seed in range(3):

@@ -15,9 +15,9 @@ from spann3r_ros.geometry.camera import project
 from spann3r_ros.models.checkpoint.reading import write_checkpoint
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
 from spann3r_ros.sim3 import Sim3
+from spann3r_ros.training.preparation import existing_network, new_network
 from spann3r_ros.training.recorded import RecordedSource, curriculum_indices
 from spann3r_ros.training.schedule import Stage
-from spann3r_ros.training.session import existing_network, new_network
 from spann3r_ros.training.trainer import Trainer
 from spann3r_ros.trajectory import CameraPath
 
@@ -38,7 +38,7 @@ class Corridor:
         return self.length
 
     def frames(self, every: int = 1):
-        for i in range(self.length):
+        for i in range(0, self.length, every):
             image = np.full((48, 64, 3), 10 * i, np.uint8)
             yield Frame(i, self._stamp(i), "camera", image, CAMERA)
 
@@ -48,7 +48,7 @@ class Corridor:
         depth = np.broadcast_to(np.linspace(2, 3, 64, dtype=np.float32), (48, 64)).copy()
         depth[:5] = np.nan
         return GroundTruth(
-            CameraPath.from_poses(stamps, poses), np.array(stamps), lambda index: DepthImage(depth, CAMERA), "made up"
+            CameraPath.from_poses(stamps, poses), np.array(stamps), lambda _index: DepthImage(depth, CAMERA), "made up"
         )
 
     @staticmethod

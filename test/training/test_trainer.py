@@ -15,9 +15,9 @@ from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.reading import read_checkpoint
 from spann3r_ros.training.data import Clip
 from spann3r_ros.training.export import export
+from spann3r_ros.training.preparation import new_network
 from spann3r_ros.training.recipe import Optimizer, Recipe
 from spann3r_ros.training.schedule import Stage
-from spann3r_ros.training.session import new_network
 from spann3r_ros.training.trainer import Trainer
 
 CLIPS = Stage("clips", 4, 2, 3, truth=(1, 0))
@@ -27,7 +27,7 @@ WALKS = Stage("walks", 8, 2, 3, truth=(0.5, 0.5), blend=(0, 1), walks=2, walk_fr
 class OneClip(SlantedWalls):
     """The same four frames again and again."""
 
-    def clip(self, rng: np.random.Generator, frames: int, gap: float) -> Clip:
+    def clip(self, _rng: np.random.Generator, frames: int, gap: float) -> Clip:
         return super().clip(np.random.default_rng(0), frames, gap)
 
 
@@ -49,15 +49,17 @@ def losses(folder: Path) -> list[str]:
         return [row["loss"] for row in csv.DictReader(file)]
 
 
-def test_twenty_steps_on_four_frames_overfit(tmp_path: Path) -> None:
-    optimizer = Optimizer(learning_rate=2e-3, muon_learning_rate=0.02, weight_decay=0.0)
-    settings = recipe(Stage("clips", 20, 1, 4), optimizer=optimizer, dropout=0.0, width=192)
+def test_forty_steps_on_four_frames_overfit(tmp_path: Path) -> None:
+    optimizer = Optimizer(learning_rate=4e-3, muon_learning_rate=0.04, weight_decay=0.0)
+    settings = recipe(Stage("clips", 40, 1, 4), optimizer=optimizer, dropout=0.0)
     seen: list[float] = []
     trainer = Trainer(new_network(settings), settings, OneClip(), tmp_path)
-    trainer.run(progress=lambda plan, terms, seconds: seen.append(float((terms.left.mean() + terms.right.mean()) / 2)))
-    assert len(seen) == 20
+    trainer.run(
+        progress=lambda _plan, terms, _seconds: seen.append(float((terms.left.mean() + terms.right.mean()) / 2))
+    )
+    assert len(seen) == 40
     # The best constant pointmap is wrong by 0.37.
-    assert seen[-1] < 0.3, seen
+    assert seen[-1] < 0.2, seen
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -99,7 +101,7 @@ def test_memory_of_walks_is_carried_pruned_and_dropped_at_the_end(tmp_path: Path
 
 def test_error_of_the_source_reaches_the_caller(tmp_path: Path) -> None:
     class Broken(SlantedWalls):
-        def clip(self, rng: np.random.Generator, frames: int, gap: float) -> Clip:
+        def clip(self, _rng: np.random.Generator, _frames: int, _gap: float) -> Clip:
             raise RuntimeError("no camera motion")
 
     settings = recipe(CLIPS)

@@ -33,7 +33,7 @@ def architecture_from_json(text: str) -> Architecture:
         if name in FAMILIES:
             found: Architecture = _restored(type(FAMILIES[name].architecture), values)
             return found
-    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ConfigError) as error:
         got = repr(text if len(text) <= 120 else text[:117] + "...")
         raise CheckpointError("architecture in the metadata", got=f"{got} ({error})") from error
     raise CheckpointError("family in the metadata", got=repr(name), expected=" or ".join(FAMILIES))

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spann3r_ros.errors import ConfigError
+
+MOST_WIDTH, MOST_DEPTH, MOST_HEADS, MOST_RATIO = 16384, 128, 256, 64.0
+"""Far more than any network of this kind has; what a damaged or hostile file says beyond that is not built."""
+
+
+def check_sizes(what: str, numbers: Mapping[str, tuple[float, float, float]]) -> None:
+    """Raise ConfigError for the first of (value, least, most) by name that is out of range, or no number."""
+    for name, (value, least, most) in numbers.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+            raise ConfigError(f"{name} of {what}", got=value, expected=f"{least:g} .. {most:g}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,22 @@ class Dust3rArchitecture:
     metric: bool = False
 
     def __post_init__(self) -> None:
+        numbers = {
+            "patch_size": (self.patch_size, 1, 64),
+            "encoder_width": (self.encoder_width, 1, MOST_WIDTH),
+            "encoder_depth": (self.encoder_depth, 1, MOST_DEPTH),
+            "encoder_heads": (self.encoder_heads, 1, MOST_HEADS),
+            "decoder_width": (self.decoder_width, 1, MOST_WIDTH),
+            "decoder_depth": (self.decoder_depth, 1, MOST_DEPTH),
+            "decoder_heads": (self.decoder_heads, 1, MOST_HEADS),
+            "mlp_ratio": (self.mlp_ratio, 1e-3, MOST_RATIO),
+            "rope_base": (self.rope_base, 1e-3, 1e9),
+            "dpt_width": (self.dpt_width, 1, MOST_WIDTH),
+            "dpt_last_width": (self.dpt_last_width, 1, MOST_WIDTH),
+        }
+        numbers |= {f"dpt_layer_widths[{i}]": (width, 1, MOST_WIDTH) for i, width in enumerate(self.dpt_layer_widths)}
+        numbers |= {f"image_size[{i}]": (side, 1, 8192) for i, side in enumerate(self.image_size)}
+        check_sizes("a network", numbers)
         for width, heads, which in (
             (self.encoder_width, self.encoder_heads, "encoder"),
             (self.decoder_width, self.decoder_heads, "decoder"),

@@ -110,7 +110,7 @@ def config_beside(file: TensorFile) -> tuple[Path, dict[str, Any]] | None:
         return None
     try:
         config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no JSON", got=error) from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} describes no network", got=type(config).__name__, expected="an object")

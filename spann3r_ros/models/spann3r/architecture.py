@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from spann3r_ros.errors import ConfigError
-from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
+from spann3r_ros.models.dust3r.architecture import (
+    MOST_DEPTH,
+    MOST_HEADS,
+    MOST_RATIO,
+    Dust3rArchitecture,
+    check_sizes,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,14 @@ class Spann3rArchitecture:
         return self.trunk.metric
 
     def __post_init__(self) -> None:
+        check_sizes(
+            "a value encoder",
+            {
+                "value_depth": (self.value_depth, 0, MOST_DEPTH),
+                "value_heads": (self.value_heads, 1, MOST_HEADS),
+                "value_mlp_ratio": (self.value_mlp_ratio, 1e-3, MOST_RATIO),
+            },
+        )
         if self.trunk.encoder_width % self.value_heads:
             raise ConfigError(
                 "value encoder", got=f"width {self.trunk.encoder_width}, {self.value_heads} heads", expected="divisible"

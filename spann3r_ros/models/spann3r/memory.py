@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spann3r_ros.errors import MemoryMismatchError
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.config import parameters
+from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
 from spann3r_ros.memory.spatial import SpatialMemory
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.dust3r.network import Grid, Layers
 from spann3r_ros.models.pointmap import View
+from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 
 
 @dataclass(eq=False)
@@ -91,26 +92,32 @@ class Spann3rMemory:
         """
         tensors, state = read_snapshot(path, owner)
         memory = cls(owner)
-        try:
+        with memory_file(path):
             if state["grid"] is None:
                 return memory
-            memory.grid = (state["grid"][0], state["grid"][1])
+            rows, columns = state["grid"]
+            memory.grid = (int(rows), int(columns))
             memory.pending = _load_pending(tensors, state, device)
-            memory.spatial = _load_spatial(tensors, state, memory.pending.features)
-        except KeyError as error:
-            raise MemoryMismatchError(
-                f"memory file {path} lacks an entry", got=error, expected="what save() wrote"
-            ) from error
+            features = memory.pending.features
+            if features.ndim != 3 or features.shape[1] != memory.grid[0] * memory.grid[1]:
+                raise ValueError(f"features {list(features.shape)} of a grid {memory.grid}")
+            memory.spatial = _load_spatial(tensors, state, features)
         return memory
 
 
 def _load_spatial(tensors: dict[str, Tensor], state: dict[str, Any], features: Tensor) -> SpatialMemory:
+    sizes = state["sizes"]
+    for entry in parameters(Spann3rParameters):
+        if entry.name in sizes:
+            entry.check(sizes[entry.name])  # before anything of that size is made
+    if sizes["batch"] != len(features):
+        raise ValueError(f"batch {sizes['batch']} of {len(features)}")
     spatial = SpatialMemory(
         tokens_per_frame=features.shape[1],
         width=features.shape[2],
         dtype=features.dtype,
         device=features.device,
-        **state["sizes"],
+        **sizes,
     )
     saved = {name.removeprefix("spatial."): tensor for name, tensor in tensors.items() if name.startswith("spatial.")}
     spatial.restore(saved, state["counters"])

@@ -36,6 +36,18 @@ def test_json_round_trip(architecture):
         '{"family": "vggt"}',
         '{"family": "dust3r", "width": 3}',
         '{"family": "dust3r", "patch_size": true}',
+        '{"family": "dust3r", "encoder_depth": 1000000}',
+        '{"family": "dust3r", "encoder_heads": 0}',
+        '{"family": "dust3r", "mlp_ratio": NaN}',
+        '{"family": "dust3r", "mlp_ratio": 1e300}',
+        '{"family": "dust3r", "encoder_depth": ' + 4000 * "9" + "}",
+        '{"family": "dust3r", "encoder_depth": ' + 5000 * "9" + "}",
+        '{"family": "dust3r", "image_size": [16, 1048576]}',
+        '{"family": "dust3r", "image_size": [16]}',
+        '{"family": "dust3r", "rope_base": 0}',
+        '{"family": "spann3r", "value_depth": 1000000}',
+        '{"family": "spann3r", "trunk": {"decoder_depth": 1000000}}',
+        100_000 * "[",
     ],
 )
 def test_other_json_is_refused(text):

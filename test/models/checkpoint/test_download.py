@@ -183,7 +183,7 @@ def test_no_connection_is_told(tmp_path):
 
 
 def test_too_little_disk_is_told_before_the_download(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=1_000_000))
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _folder: types.SimpleNamespace(free=1_000_000))
     with pytest.raises(CheckpointError, match=r"too little space.*0\.0 GB free.*--to"):
         download.download(server.url, tmp_path / "w.pth", silent)
 
@@ -253,11 +253,11 @@ class Drive(types.ModuleType):
         super().__init__("gdown")
         self.files = files
 
-    def download_folder(self, id, skip_download, quiet):
+    def download_folder(self, id, skip_download, quiet):  # noqa: ARG002 (gdown's names)
         assert skip_download
         return [types.SimpleNamespace(id=f"id of {name}", path=f"folder/{name}") for name in self.files]
 
-    def download(self, id, output, resume):
+    def download(self, id, output, resume):  # noqa: ARG002
         name = id.removeprefix("id of ")
         if self.files[name] is None:
             return None

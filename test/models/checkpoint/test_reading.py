@@ -1,6 +1,7 @@
 """Checkpoints: official layouts load strictly into networks, ours round-trip, everything else is refused by name."""
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import textwrap
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import GOLDEN
+from tiny_models import GOLDEN, OFFICIAL_TRUNK_IN_SMALL
 from torch import nn
 
 from spann3r_ros.errors import CheckpointError
@@ -31,21 +32,8 @@ LINEAR = Dust3rArchitecture(
     decoder_heads=1,
     head="linear",
 )
-DPT = Dust3rArchitecture(
-    encoder_width=64,
-    encoder_depth=1,
-    encoder_heads=1,
-    decoder_width=64,
-    decoder_depth=10,
-    decoder_heads=1,
-    mlp_ratio=2.0,
-    dpt_width=8,
-    dpt_last_width=4,
-    dpt_layer_widths=(4, 6, 8, 10),
-)
-SPANN3R = Spann3rArchitecture(
-    trunk=Dust3rArchitecture(**{**vars(DPT), "image_size": (224, 224)}), value_depth=1, value_heads=1
-)
+DPT = OFFICIAL_TRUNK_IN_SMALL
+SPANN3R = Spann3rArchitecture(dataclasses.replace(DPT, image_size=(224, 224)), value_depth=1, value_heads=1)
 
 
 def network_of(architecture):
@@ -200,7 +188,7 @@ def test_a_given_architecture_of_another_family_is_refused():
 @pytest.mark.parametrize("dtype", [None, torch.float16])
 def test_our_own_files_need_nothing_else(tmp_path, dtype):
     architecture = Spann3rArchitecture(
-        trunk=Dust3rArchitecture(**{**vars(LINEAR), "encoder_heads": 8, "image_size": (96, 128), "metric": True}),
+        trunk=dataclasses.replace(LINEAR, encoder_heads=8, image_size=(96, 128), metric=True),
         value_depth=2,
         value_heads=2,
         value_rope=True,

@@ -37,7 +37,7 @@ def _published(file: TensorFile) -> tuple[dict[str, Any], tuple[str, ...]]:
     return dict(file.tensors), ()
 
 
-def _architecture_of(file: TensorFile, shapes: Shapes) -> tuple[Architecture, str]:
+def _architecture_of(_file: TensorFile, shapes: Shapes) -> tuple[Architecture, str]:
     return ToyArchitecture(rows=shapes["plane"][0]), "shapes"
 
 
@@ -46,6 +46,8 @@ TOY = Family(
     title="Toy",
     summary="one plane, whatever the images show",
     kind="streaming",
+    paper="0000.00000",
+    memory="a number",
     architecture=ToyArchitecture(rows=5),
     tensors=("plane",),
     files=(

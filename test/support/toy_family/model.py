@@ -77,6 +77,6 @@ class Toy:
             )
         ]
 
-    def flush(self, memory: ToyMemory) -> list[Prediction]:
+    def flush(self, memory: ToyMemory) -> list[Prediction]:  # noqa: ARG002
         """Nothing is owed."""
         return []
