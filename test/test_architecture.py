@@ -275,6 +275,34 @@ def test_modules_are_named_after_what_they_hold() -> None:
     assert not [path for path in SOURCES if path.stem in vague or path.parent.name in vague]
 
 
+NAMED_AFTER_SOMETHING_ELSE = {
+    "cli/test_reconstruct_unordered.py": "one option of cli/reconstruct.py",
+    "launch/test_launch_arguments.py": "the launch files, which lie outside of the package",
+    "models/test_new_family.py": "that a family takes one folder and one row",
+    "ros/test_corrected_world.py": "all outputs after a correction",
+    "ros/test_demo.py": "cli/demo.py, with the node of these fixtures",
+    "ros/test_documentation.py": "docs/topics.md",
+    "ros/test_launch_file.py": "the launch files",
+    "ros/test_lifecycle.py": "the running node from its start to its end",
+    "ros/test_results.py": "all that the running node publishes",
+    "ros/test_tf.py": "the transforms of the running node",
+    "ros/test_time.py": "the running node when time jumps",
+    "synthetic/test_apartment_look.py": "apartment.yaml",
+    "test_architecture.py": "the whole package",
+    "test_packaging.py": "what is shipped",
+    "test_readme.py": "the README",
+}
+
+
+def test_tests_lie_and_are_named_as_the_modules_that_they_test() -> None:
+    nameless = set()
+    for path in sorted((ROOT / "test").rglob("test_*.py")):
+        module = PACKAGE / path.relative_to(ROOT / "test").with_name(path.stem.removeprefix("test_"))
+        if not module.with_suffix(".py").is_file() and not module.is_dir():
+            nameless.add(str(path.relative_to(ROOT / "test")))
+    assert nameless == set(NAMED_AFTER_SOMETHING_ELSE)
+
+
 def run_python(code: str) -> str:
     """What a new interpreter prints for `code`; the checkout is its current folder."""
     result = subprocess.run(
