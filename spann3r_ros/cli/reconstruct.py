@@ -12,7 +12,7 @@ from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.source import open_source
 from spann3r_ros.runs.folder import OptionalFiles
 from spann3r_ros.runs.offline import OfflineRun
-from spann3r_ros.runs.unordered import MOST_IMAGES, UnorderedRun
+from spann3r_ros.runs.unordered_run import MOST_IMAGES, UnorderedRun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

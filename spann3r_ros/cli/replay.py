@@ -1,4 +1,4 @@
-"""``replay``: plays a bag into a running node over DDS and keeps what the node makes of it."""
+"""``replay``: plays a bag into a running node over DDS and records its results."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.record import RunRecord
-from spann3r_ros.runs.unordered import UnorderedRun
+from spann3r_ros.runs.unordered_run import UnorderedRun
 
 
 def run_with_progress(job: OfflineRun) -> RunRecord:
-    """Run under a bar with rate and time left; Ctrl-C ends it after the frame at hand."""
+    """Run under a bar with rate and time left; Ctrl-C ends it after the current frame."""
     with interruptible() as interrupted, tqdm(total=job.expected, unit="frame", dynamic_ncols=True) as bar:
 
         def show(record: RunRecord) -> None:

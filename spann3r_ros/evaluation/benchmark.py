@@ -116,7 +116,7 @@ def median_difference(points: NDArray[np.float32], reference: NDArray[np.float32
 
 
 def difference_on_recording() -> float | None:
-    """``median_difference`` of bf16 to fp32 on the recorded sequence; None where the repository is not at hand."""
+    """``median_difference`` of bf16 to fp32 on the recorded sequence; None outside of the repository."""
     if not RECORDING.is_dir():
         return None
     config = json.loads((RECORDING / "spann3r_tiny_config.json").read_text())

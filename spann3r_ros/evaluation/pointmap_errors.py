@@ -1,4 +1,4 @@
-"""Predicted pointmaps and true depth brought together pixel by pixel."""
+"""Predicted pointmaps compared with true depth, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def paired_points(
         pointmaps: of one run, in order; the first one's camera is the origin of both clouds.
         truth: poses and depth.
         max_gap: nanoseconds between a frame and the pose and depth that count as its own.
-        per_frame: at most so many pixels of each frame, drawn with seed 0; 0: all.
+        per_frame: most pixels of each frame, drawn with seed 0; 0: all.
 
     Raises:
         DataError: no true poses, no pose of the first frame, or not a single pair.

@@ -1,4 +1,4 @@
-"""A run in pictures: beside the truth, growing frame by frame, and in a page that turns it."""
+"""Pictures of a run: beside the truth, growing frame by frame, and a page that shows it from all sides."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Section:
 
 
 def sections(runs: Sequence[Scores]) -> list[Section]:
-    """All measures of all runs; a measure that no run has is left out, one that some lack is a dash there."""
+    """All measures of all runs; a measure that no run has gets no row; where only some lack it, they get a dash."""
     units = {run.unit for run in runs}
     unit = units.pop() if len(units) == 1 else "unit of the source"
     parts = [

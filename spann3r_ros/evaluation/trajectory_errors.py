@@ -73,7 +73,7 @@ def associate(reference: CameraPath, estimate: CameraPath, max_gap: int) -> tupl
     when both are equally long); of two equally near the earlier wins.
 
     Raises:
-        DataError: no pair at all; the time spans of both are told.
+        DataError: no pair at all; the error names the time spans of both.
     """
     if len(reference) == 0 or len(estimate) == 0:
         empty = "reference" if len(reference) == 0 else "estimate"

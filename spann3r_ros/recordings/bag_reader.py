@@ -56,7 +56,7 @@ class RawMessage:
 
 
 class BagReader:
-    """A bag that is open for reading; use it as a context manager, or ``close`` it.
+    """A bag to read from; use it as a context manager, or ``close`` it.
 
     Args:
         path: folder with ``metadata.yaml``, one storage file (.mcap, .db3), or a folder of such files whose
@@ -64,7 +64,7 @@ class BagReader:
 
     Attributes:
         topics: by name.
-        skipped: how many messages ``frames`` left out, by reason.
+        skipped: how many messages ``frames`` ignored, by reason.
 
     Raises:
         DataError: no bag there, a damaged or an empty one.
@@ -157,12 +157,12 @@ class BagReader:
     def frames(self, topic: str, every: int = 1, camera_info: str | None = None) -> Iterator[Frame]:
         """Images of a topic (Image or CompressedImage) in the order of recording, rectified when calibrated so.
 
-        Left out, counted in ``skipped`` and logged: images whose stamp is not later than the one before, and those
+        Ignored, counted in ``skipped`` and logged: images whose stamp is not later than the one before, and those
         that cannot be decoded.
 
         Args:
             topic: name of the image topic.
-            every: take only every ``every``-th; the others are not decoded.
+            every: take only every N-th image; the others are not decoded.
             camera_info: topic of the calibration; by default ``camera_info`` beside the image topic, if it exists.
 
         Raises:
@@ -218,7 +218,7 @@ class BagReader:
         return (None, None) if first is None else self._calibration(first, image_topic)
 
     def _first_info(self, image_topic: str, camera_info: str | None) -> RawMessage | None:
-        """The first CameraInfo of an image topic, if there is one; DataError for a topic that was asked for in vain."""
+        """The first CameraInfo of an image topic, if there is one; DataError for an asked-for topic that is missing."""
         name = camera_info or camera_info_topic(image_topic)
         if camera_info is not None:
             self.topic(name, CAMERA_INFO)

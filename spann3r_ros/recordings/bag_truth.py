@@ -59,7 +59,7 @@ def read_truth(
     interpolated at the stamps of the images.
 
     Args:
-        reader: an open bag.
+        reader: of the bag.
         image_topic, camera: topic of the images and their frame id.
         pose_topic: topic of the true poses, or ``/tf``. None: a pose topic that is named like ground truth, else
             ``/tf`` when it leads from a moving frame to the camera.
@@ -154,7 +154,7 @@ def _insert(content: _Content, transform: Any, static: bool) -> None:
     try:
         pose = pose_from_message(transform.transform.translation, transform.transform.rotation)
     except GeometryError:
-        content.skipped["transform that is none"] += 1
+        content.skipped["transform that is not rigid"] += 1
         return
     child = frame_name(transform.child_frame_id)
     content.tree.insert(_stamp(transform), frame_name(transform.header.frame_id), child, pose, static)

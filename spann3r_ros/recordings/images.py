@@ -1,6 +1,6 @@
 """A folder of images, nothing else known.
 
-Files whose name contains "depth" are left out; numbers in names count by value.
+Files whose name contains "depth" are ignored; numbers in names count by value.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def matches(path: Path) -> bool:
 
 
 def load(path: Path) -> FileSequence:
-    """One sequence; raises DataError for a whole scene (its sequences are told) or a frame without its pose."""
+    """One sequence; raises DataError for a whole scene (the error lists its sequences) or a frame without its pose."""
     images = sorted(path.glob("frame-*.color.png"))
     if not images:
         sequences = sorted(entry.name for entry in path.glob("seq-*") if entry.is_dir())

@@ -120,7 +120,7 @@ class RunFolder:
             self._images[index] = PosedImage(name, prediction.frame.stamp, pose, intrinsics)
 
     def finish(self, cloud: PointCloud, poses: Iterable[StampedPose], record: RunRecord) -> None:
-        """Map, trajectory, exports and record, as far as they have come."""
+        """Write map, trajectory, exports and record of everything that was added."""
         unit = "meters" if record.metric else "the model's own, not meters"
         write_ply(self.path / CLOUD, cloud, [WORLD_AXES, f"unit: {unit}"])
         write_trajectory(self.path / TRAJECTORY, poses)

@@ -40,7 +40,7 @@ class OfflineRun:
         files: which optional files are written.
         name: for reports.
         every: only every N-th frame.
-        limit: at most this many frames; 0: all.
+        limit: most frames; 0: all.
         intrinsics: (fx, fy, cx, cy) in pixels for images without calibration, or None.
 
     Attributes:

@@ -17,8 +17,9 @@ from spann3r_ros.files.atomic import replacing_file
 
 FORMAT = 1
 
-OFFLINE, REPLAY, UNORDERED = "offline", "replay", "unordered"
-"""Modes of a run: every frame, in order, in this process; through a running node; all images together."""
+OFFLINE, REPLAY, UNORDERED, FILE = "offline", "replay", "unordered", "file"
+"""Modes of a run: every frame, in order, in this process; through a running node; all images together; no run at all,
+only a trajectory file."""
 
 WITHOUT_RESULT = "without a result"
 """Reason of frames of a replay that the node neither answered nor reported as dropped or refused."""
@@ -70,19 +71,19 @@ class RunRecord:
 
     Attributes:
         name: for reports.
-        mode: ``OFFLINE``, ``REPLAY`` or ``UNORDERED``.
+        mode: ``OFFLINE``, ``REPLAY``, ``UNORDERED`` or ``FILE``.
         source: path, layout, name and unit of what was read, and its options.
         every: which frames were used.
         parameters: dotted names and values of the configuration.
         weights: where the weights came from, their file and its SHA-256.
         metric: whether the model's unit is the meter.
-        versions: of this package and of what it stands on.
+        versions: of this package and of the libraries below it.
         machine: processor, cores, memory, GPU, system.
         frames: log of each frame.
         offered: frames that the source gave.
-        skipped: frames that the source left out or the model refused, by reason.
-        dropped: frames that the node's queue let go (replay).
-        owed: frames whose result only a further frame would have brought: with refined output the last one (replay).
+        skipped: frames that the source ignored or the model refused, by reason.
+        dropped: frames that the node's queue dropped (replay).
+        owed: frames whose result would have come with a further frame: with refined output the last one (replay).
         resets: how often a new world was begun.
         seconds: from the first frame to the last result.
         peak_memory_bytes: of the process that ran the model; None where that is not known (replay).
@@ -161,7 +162,7 @@ def _renewed(record: RunRecord) -> RunRecord:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, this package and the libraries that can change a result; those that are not installed are left out."""
+    """Of Python, this package and the libraries that can change a result, as far as they are installed."""
     found = {"python": platform.python_version()}
     try:
         found["spann3r_ros"] = metadata.version("spann3r_ros")

@@ -21,7 +21,7 @@ from spann3r_ros.models.spann3r.unordered import reconstruct_unordered
 from spann3r_ros.recordings.layouts import open_sequence
 from spann3r_ros.runs.folder import RunFolder
 from spann3r_ros.runs.record import UNORDERED, RunRecord
-from spann3r_ros.runs.unordered import decodings
+from spann3r_ros.runs.unordered_run import decodings
 from spann3r_ros.streaming.stream import load_stream
 
 SETTINGS = {"map.min_confidence": 0.0, "device": "cpu"}
@@ -107,15 +107,15 @@ def test_refusals(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_family_that_cannot_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from spann3r_ros.config import Config
     from spann3r_ros.errors import ConfigError
-    from spann3r_ros.runs import unordered
+    from spann3r_ros.runs import unordered_run
 
     class Other:
         model = object()
 
-    monkeypatch.setattr(unordered, "load_stream", lambda _config: Other())
+    monkeypatch.setattr(unordered_run, "load_stream", lambda _config: Other())
     sequence = open_sequence(write_images(tmp_path / "images", 3))
     with pytest.raises(ConfigError, match=r"got other; expected spann3r.*Leave out --unordered"):
-        unordered.UnorderedRun(sequence, Config(model="other"), tmp_path / "out")
+        unordered_run.UnorderedRun(sequence, Config(model="other"), tmp_path / "out")
 
 
 def test_an_image_that_the_network_cannot_take_does_not_stop_the_others(checkpoint: Path, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_an_image_that_the_network_cannot_take_does_not_stop_the_others(checkpoi
 
 def test_ctrl_c_ends_it_without_a_result(checkpoint: Path, tmp_path: Path) -> None:
     from spann3r_ros.config import Config, from_mapping
-    from spann3r_ros.runs.unordered import UnorderedRun
+    from spann3r_ros.runs.unordered_run import UnorderedRun
 
     config = from_mapping(Config, {"checkpoint": str(checkpoint), **SETTINGS})
     job = UnorderedRun(open_sequence(write_images(tmp_path / "images", 4)), config, tmp_path / "out")

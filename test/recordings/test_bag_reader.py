@@ -116,7 +116,7 @@ def test_distorted_images_are_rectified(tmp_path: Path, messages: Make, tiny_pic
     assert rectified.intrinsics is not None and rectified.intrinsics.fx == 18.0  # P, not K
 
 
-def test_calibration_of_another_size_is_left_aside(
+def test_calibration_of_another_size_is_ignored(
     tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = messages()
@@ -138,7 +138,7 @@ def test_a_calibration_that_changes_is_followed(tmp_path: Path, messages: Make, 
     assert focal[0] == focal[1] == focal[3] == 20.0 != focal[2]
 
 
-def test_a_calibration_of_no_camera_is_left_aside(
+def test_a_calibration_of_no_camera_is_ignored(
     tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = messages()

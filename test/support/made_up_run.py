@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,28 @@ def truth() -> GroundTruth:
     path = CameraPath.from_poses(stamps, [true_pose(index) for index in range(FRAMES)])
     read = lambda index: DepthImage(true_depth(index), CAMERA)  # noqa: E731
     return GroundTruth(path, np.array(stamps, dtype=np.int64), read, "made up")
+
+
+@dataclasses.dataclass
+class MadeUpSequence:
+    """The recording that ``write_run`` pretends to come from."""
+
+    truth: GroundTruth | None
+    name: str = "made"
+    layout: str = "folder"
+    path: Path = Path("made")
+    unit: str = "m"
+
+    def count(self) -> int | None:
+        return FRAMES
+
+    def frames(self, every: int = 1) -> Iterator[Frame]:
+        for index in range(0, FRAMES, every):
+            image = np.full((HEIGHT, WIDTH, 3), 30 * index, np.uint8)
+            yield Frame(index // every, index * STEP, "camera", image, CAMERA)
+
+    def ground_truth(self) -> GroundTruth | None:
+        return self.truth
 
 
 def write_run(

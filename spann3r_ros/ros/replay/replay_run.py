@@ -29,7 +29,7 @@ class ReplayOptions:
         rate: times the recorded speed.
         wait: as fast as the node takes images, whatever ``rate`` says.
         clock: whether recorded time goes out on /clock.
-        limit: at most so many images; 0: all.
+        limit: most images; 0: all.
         pointmaps: keep every frame's ~/cloud.
         patience: seconds to wait for the node.
 
@@ -57,7 +57,7 @@ class ReplayRun:
     Args:
         sequence: the bag's images.
         node: which publishes and subscribes; somebody else spins it.
-        folder: where the results go; made here, so that nothing is played into the void.
+        folder: where the results go; it exists already.
         options: how.
 
     Attributes:

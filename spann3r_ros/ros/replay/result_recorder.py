@@ -112,7 +112,7 @@ class ResultRecorder:
         return _unpacked(self._map)
 
     def pointmap(self, stamp: int) -> tuple[PointCloud, tuple[int, int]] | None:
-        """Cloud of a frame and its (height, width), pixels in raster order; what the node left out is NaN.
+        """Cloud of a frame and its (height, width), pixels in raster order; points that the node did not send are NaN.
 
         None when there is none. Raises DataError when the node sends a list of points instead.
         """
