@@ -278,6 +278,7 @@ def test_modules_are_named_after_what_they_hold() -> None:
 NAMED_AFTER_SOMETHING_ELSE = {
     "cli/test_reconstruct_unordered.py": "one option of cli/reconstruct.py",
     "launch/test_launch_arguments.py": "the launch files, which lie outside of the package",
+    "models/test_contracts.py": "what every family promises",
     "models/test_new_family.py": "that a family takes one folder and one row",
     "ros/test_corrected_world.py": "all outputs after a correction",
     "ros/test_demo.py": "cli/demo.py, with the node of these fixtures",

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from geometric_models import content, same_answers
-from spann3r_ros.streaming.loading import stream_of
+from spann3r_ros.streaming.stream import stream_of
 from tiny_models import random_frames
 from torch import nn
 
