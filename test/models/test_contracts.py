@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from geometric_models import content, same_answers
-from spann3r_ros.streaming.stream import stream_of
 from tiny_models import random_frames
 from torch import nn
 
@@ -24,6 +23,7 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.models import registry
 from spann3r_ros.models.base import AnyModel, ModelStream, PairModel, Stream, WindowModel, WindowSettings
 from spann3r_ros.prediction import Prediction
+from spann3r_ros.streaming.stream import stream_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 9
