@@ -47,3 +47,7 @@ class GeometryError(Spann3rError, ValueError):
 
 class DataError(Spann3rError, ValueError):
     """A bag, dataset folder, trajectory or map file that cannot be read as asked."""
+
+
+class AnswerError(Spann3rError, ArithmeticError):
+    """An answer of a network with values that are not finite; nothing of it was remembered."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from spann3r_ros.complaints import Complaints, through
 from spann3r_ros.config import Config
 from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
@@ -26,7 +27,7 @@ from spann3r_ros.models.base import Model, Stream
 from spann3r_ros.models.loading import release_device_memory
 from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.prediction import Prediction, WorldPrediction
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 from spann3r_ros.trajectory import Trajectory
 
 __all__ = ["Reconstruction", "parameter_groups"]
@@ -46,20 +47,28 @@ class Reconstruction:
         stream: the model with an empty memory; its weights do not change.
         config: map and pose parameters; live ones may change between frames.
         correctors: what moves submaps, in this order.
+        complaints: where frames without a pose are reported (kind ``pose``); by default they are only logged.
     """
 
-    def __init__(self, stream: Stream, config: Config, correctors: Sequence[Corrector] = ()) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        config: Config,
+        correctors: Sequence[Corrector] = (),
+        complaints: Complaints | None = None,
+    ) -> None:
         self._stream = stream
         self.config = config
         self.correctors = list(correctors)
+        self.complaints = complaints or Complaints(through(logger))
         self.map = Map(config.map)
         self._estimated: Intrinsics | None = None
         self._begin()
 
     @classmethod
-    def from_config(cls, config: Config) -> Reconstruction:
+    def from_config(cls, config: Config, complaints: Complaints | None = None) -> Reconstruction:
         """Load the model that ``config`` asks for; raises ConfigError and CheckpointError as ``load_stream`` does."""
-        return cls(load_stream(config), config, [SubmapJoints()])
+        return cls(load_stream(config), config, [SubmapJoints()], complaints)
 
     def close(self) -> None:
         """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""
@@ -142,7 +151,7 @@ class Reconstruction:
 
     def _begin(self) -> None:
         self.map.metric = self.model.metric
-        self.pose_failure = ""
+        self.complaints.settle("pose")
         self._estimated = None
         self._is_first_answer = True
 
@@ -165,15 +174,16 @@ class Reconstruction:
         the same focal length.
         """
         is_first, self._is_first_answer = self._is_first_answer, False
+        unwanted = answer.intrinsics_source == "camera_info" and not self.config.pose.use_camera_info
+        is_calibrated = answer.intrinsics is not None and not unwanted
         if is_first:
             height, width = answer.confidence.shape
             try:
                 self._estimated = centered(estimate_focal(answer.points, answer.confidence), width, height)
             except GeometryError as error:
-                self.pose_failure = f"no focal length from the first frame: {error}"
-                logger.warning("%s", self.pose_failure)
-        unwanted = answer.intrinsics_source == "camera_info" and not self.config.pose.use_camera_info
-        if answer.intrinsics is not None and not unwanted:
+                if not is_calibrated:
+                    self.complaints.report("pose", f"no poses: no focal length from the first frame: {error}")
+        if is_calibrated:
             return answer
         if self._estimated is None:
             return dataclasses.replace(answer, intrinsics=None, intrinsics_source="")
@@ -184,7 +194,7 @@ class Reconstruction:
         return dataclasses.replace(answer, intrinsics=intrinsics, intrinsics_source="estimated")
 
     def _located(self, prediction: Prediction) -> Prediction:
-        """With the pose of its camera: the model's own, else one by PnP, else none and ``pose_failure`` saying why."""
+        """With the pose of its camera: the model's own, else one by PnP, else none and a complaint that says why."""
         if prediction.submap_from_camera is not None or prediction.intrinsics is None:
             return prediction
         settings = self.config.pose
@@ -196,10 +206,10 @@ class Reconstruction:
             reprojection_error=settings.reprojection_error,
             min_inliers=settings.min_inliers,
         )
-        self.pose_failure = estimate.reason
         if estimate.world_from_camera is None:
-            logger.info("frame %d: no pose: %s", prediction.frame.index, estimate.reason)
+            self.complaints.report("pose", f"frame {prediction.frame.index}: no pose: {estimate.reason}")
             return prediction
+        self.complaints.settle("pose")
         return dataclasses.replace(
             prediction,
             submap_from_camera=estimate.world_from_camera,

@@ -32,7 +32,7 @@ ROS = {
     "rosgraph_msgs",
     *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs"),
 }
-NOUNS = {"errors", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
+NOUNS = {"errors", "complaints", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
 FLOW = {"frame_selection", "reconstruction", "worker"}
 LEVELS = (
     NOUNS,
@@ -249,9 +249,59 @@ def test_only_the_command_line_prints_and_nobody_edits_the_path() -> None:
     assert not found, "\n".join(found)
 
 
+def takes_arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function takes what a command line was parsed into."""
+    parameters = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return any(each.annotation is not None and "Namespace" in ast.unparse(each.annotation) for each in parameters)
+
+
+def test_parsed_arguments_stay_where_they_were_parsed() -> None:
+    found = []
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        methods = {child for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for child in node.body}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not takes_arguments(node):
+                continue
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            small_helper = node.name.startswith("_") and node not in methods and length <= 30
+            if part_of(path) != "cli" or not (node.name == "run" or small_helper):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.name} takes a Namespace")
+    assert not found, "\n".join(found)
+
+
 def test_modules_are_named_after_what_they_hold() -> None:
     vague = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "tools", "stuff"}
     assert not [path for path in SOURCES if path.stem in vague or path.parent.name in vague]
+
+
+NAMED_AFTER_SOMETHING_ELSE = {
+    "cli/test_reconstruct_unordered.py": "one option of cli/reconstruct.py",
+    "launch/test_launch_arguments.py": "the launch files, which lie outside of the package",
+    "models/test_contracts.py": "what every family promises",
+    "models/test_new_family.py": "that a family takes one folder and one row",
+    "ros/test_corrected_world.py": "all outputs after a correction",
+    "ros/test_demo.py": "cli/demo.py, with the node of these fixtures",
+    "ros/test_documentation.py": "docs/topics.md",
+    "ros/test_launch_file.py": "the launch files",
+    "ros/test_lifecycle.py": "the running node from its start to its end",
+    "ros/test_results.py": "all that the running node publishes",
+    "ros/test_tf.py": "the transforms of the running node",
+    "ros/test_time.py": "the running node when time jumps",
+    "synthetic/test_apartment_look.py": "apartment.yaml",
+    "test_architecture.py": "the whole package",
+    "test_packaging.py": "what is shipped",
+    "test_readme.py": "the README",
+}
+
+
+def test_tests_lie_and_are_named_as_the_modules_that_they_test() -> None:
+    nameless = set()
+    for path in sorted((ROOT / "test").rglob("test_*.py")):
+        module = PACKAGE / path.relative_to(ROOT / "test").with_name(path.stem.removeprefix("test_"))
+        if not module.with_suffix(".py").is_file() and not module.is_dir():
+            nameless.add(str(path.relative_to(ROOT / "test")))
+    assert nameless == set(NAMED_AFTER_SOMETHING_ELSE)
 
 
 def run_python(code: str) -> str:
@@ -293,3 +343,17 @@ def test_light_parts_stay_light() -> None:
         """
     )
     assert printed.strip() == "[]"
+
+
+def test_a_class_and_a_file_are_called_once() -> None:
+    """Families' folders have files of the same names, and a subcommand's module is called as it is typed."""
+    classes: dict[str, list[str]] = {}
+    files: dict[str, list[str]] = {}
+    for path in SOURCES:
+        where = str(path.relative_to(PACKAGE))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append(where)
+        if path.parent.name not in (*FAMILIES, "cli") and path.stem != "__init__":
+            files.setdefault(path.stem, []).append(where)
+    assert not {name: where for name, where in {**classes, **files}.items() if len(where) > 1}

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +77,29 @@ def test_every_import_is_declared() -> None:
     assert not unknown, f"name {sorted(unknown)} in setup.cfg or package.xml"
 
 
+def test_the_versions_of_python_are_the_same_everywhere() -> None:
+    """As sentences for people, as conditions for programs: the package's, and those that ROS 2 has wheels for."""
+    setup = (ROOT / "scripts" / "setup.sh").read_text(encoding="utf-8")
+    bounds = re.search(r"\((\d+), (\d+)\) <= sys.version_info < \((\d+), (\d+)\)", setup)
+    without_wheels = re.search(r"sys.version_info >= \((\d+), (\d+)\)", setup)
+    assert bounds and without_wheels
+    first, last, last_with_wheels = int(bounds[2]), int(bounds[4]) - 1, int(without_wheels[2]) - 1
+    assert (bounds[1], bounds[3], without_wheels[1]) == ("3", "3", "3")
+    versions, wheels = f"Python 3.{first} to 3.{last}", f"3.{first} to 3.{last_with_wheels}"
+    assert f"{versions} is needed" in setup and f"PYTHON=python3.{last_with_wheels}" in setup
+    assert f"CPython {wheels}" in (ROOT / "requirements" / "ros.txt").read_text(encoding="utf-8")
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert versions in text and f"ROS 2 wheels: {wheels}" in text, name
+    configuration = setup_cfg()
+    assert configuration["options"]["python_requires"] == f">=3.{first}"
+    classifiers = lines(configuration["metadata"]["classifiers"])
+    listed = [line.rpartition(" ")[2] for line in classifiers if re.search(r"Python :: 3\.\d+$", line)]
+    assert listed == [f"3.{minor}" for minor in range(first, last + 1)]
+    tools = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'target-version = "py3{first}"' in tools and f'python_version = "3.{first}"' in tools
+
+
 @pytest.mark.parametrize("file", ["library.txt", "dev.txt", "ros.txt"])
 def test_development_versions_are_pinned_within_the_declared_ranges(file: str) -> None:
     ranges = {Requirement(line).name: Requirement(line) for line in lines(setup_cfg()["options"]["install_requires"])}
@@ -129,6 +153,17 @@ def test_every_field_of_an_interface_is_explained(path: Path) -> None:
 def test_only_pip_names_no_index() -> None:
     for path in [*(ROOT / "requirements").iterdir(), ROOT / "Makefile", ROOT / "scripts" / "setup.sh"]:
         assert not re.search(r"index-url|find-links|https?://", path.read_text(encoding="utf-8")), path
+
+
+def test_git_hooks_are_what_make_lint_runs() -> None:
+    """None needs a download: each is a program of .venv."""
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert recipe
+    commands = [line.removeprefix("@").replace("$(RUN)", "scripts/run.sh") for line in lines(recipe[1])]
+    assert [hook["entry"] for hook in repository["hooks"]] == commands
 
 
 def copy_of_the_sources(folder: Path) -> Path:
@@ -215,47 +250,53 @@ def test_cmake_builds_installs_and_the_result_runs(tmp_path: Path) -> None:
     assert usage.startswith("usage: spann3r_ros")
 
 
-def run(command: list[str | Path], environment: dict[str, str], folder: Path) -> str:
-    result = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
+def run(command: list[str | Path], environment: dict[str, str], folder: Path, timeout: float = 60.0) -> str:
+    result = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=timeout)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
 SEND = """
-import sys, time, numpy as np, rclpy
+import time, numpy as np, rclpy
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
+from std_msgs.msg import Int32
 rclpy.init()
 node = rclpy.create_node("camera")
+received = []
+node.create_subscription(Int32, "received", lambda message: received.append(message.data), 100)
 publisher = node.create_publisher(Image, "image", qos_profile_sensor_data)
-deadline = time.monotonic() + 20
-while publisher.get_subscription_count() == 0:
-    assert time.monotonic() < deadline, "nobody listens"
-    time.sleep(0.01)
+def wait(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        rclpy.spin_once(node, timeout_sec=0.01)
+    return condition()
+assert wait(lambda: publisher.get_subscription_count() and node.count_publishers("received"), 60), "nobody listens"
 pixels = np.arange(640 * 480 * 3).astype(np.uint8)
+lost = 0
 for index in range(20):
     message = Image(height=480, width=640, step=1920, encoding="rgb8")
     message.header.stamp.sec = index
     message.data.frombytes(pixels)
     publisher.publish(message)
-    time.sleep(1 / 30)
-time.sleep(1)
+    lost += not wait(lambda: index in received, 5)
+    if lost > 5:
+        break
+print(lost)
 """
 RECEIVE = """
-import time, numpy as np, rclpy
+import numpy as np, rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
+from std_msgs.msg import Int32
 rclpy.init()
 node = rclpy.create_node("listener")
-stamps = []
+publisher = node.create_publisher(Int32, "received", 100)
 def receive(message):
-    stamps.append(message.header.stamp.sec)
     assert np.array_equal(np.frombuffer(message.data, np.uint8), np.arange(640 * 480 * 3).astype(np.uint8))
+    publisher.publish(Int32(data=message.header.stamp.sec))
 node.create_subscription(Image, "image", receive, QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT))
-deadline = time.monotonic() + 25
-while (not stamps or stamps[-1] < 19) and time.monotonic() < deadline:
-    rclpy.spin_once(node, timeout_sec=0.1)
-print(len(stamps))
+rclpy.spin(node)
 """
 
 
@@ -275,14 +316,14 @@ def test_best_effort_images_arrive_with_our_profile(profile: str, tmp_path: Path
         ROS_LOG_DIR=str(tmp_path),
     )
     environment.pop("ROS_LOCALHOST_ONLY", None)
-    receiver = subprocess.Popen([sys.executable, "-c", RECEIVE], env=environment, stdout=subprocess.PIPE, text=True)
+    receiver = subprocess.Popen([sys.executable, "-c", RECEIVE], env=environment)
     try:
-        run([sys.executable, "-c", SEND], environment, tmp_path)
-        printed, _ = receiver.communicate(timeout=40)
+        lost = int(run([sys.executable, "-c", SEND], environment, tmp_path, timeout=120))
+        assert receiver.poll() is None, "it stops at an image that is not what was sent"
     finally:
         receiver.kill()
-    assert receiver.returncode == 0
-    assert int(printed) >= 15  # best effort may lose some on a busy machine; the default transport brings 2 or 3
+        receiver.wait()
+    assert lost <= 5  # of 20, one at a time; best effort may lose some, the default transport loses most
 
 
 @pytest.mark.parametrize("profile", PROFILES)

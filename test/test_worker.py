@@ -17,6 +17,9 @@ from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.worker import FrameQueue, QueuedFrame, Worker
 
+LIMIT = 60.0
+"""Seconds after which something that must happen will not happen any more; no test waits so long when all is well."""
+
 
 class Gated(Reconstruction):
     """A real reconstruction whose frames wait at a gate, so that a test decides what happens meanwhile."""
@@ -28,7 +31,7 @@ class Gated(Reconstruction):
 
     def process(self, frame: Frame) -> list[Prediction]:
         self.entered.release()
-        assert self.gate.acquire(timeout=20.0)
+        assert self.gate.acquire(timeout=LIMIT)
         return super().process(frame)
 
 
@@ -52,14 +55,14 @@ class Running:
         return [self.worker.offer(frame) for frame in frames]
 
     def wait_until_busy(self) -> None:
-        assert self.reconstruction.entered.acquire(timeout=20.0)
+        assert self.reconstruction.entered.acquire(timeout=LIMIT)
 
     def open(self, frames: int) -> None:
         for _ in range(frames):
             self.reconstruction.gate.release()
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 20.0
+        end = time.monotonic() + LIMIT
         while not condition():
             assert time.monotonic() < end
             time.sleep(0.005)
@@ -77,7 +80,7 @@ def running() -> Iterator[Running]:
     made = Running()
     yield made
     made.open(100)
-    assert made.worker.stop()
+    assert made.worker.stop(LIMIT)
 
 
 def test_the_policy_all_gives_what_the_library_gives(running: Running) -> None:
@@ -109,7 +112,7 @@ def test_a_full_queue_refuses_the_newest_so_that_the_beginning_has_no_gap() -> N
     running.wait_idle()
     assert [index for index, _ in running.delivered] == [0, 1, 2]
     assert running.worker.statistics().dropped == 2
-    assert running.worker.stop()
+    assert running.worker.stop(LIMIT)
 
 
 def test_the_policy_latest_keeps_the_newest_of_each_camera() -> None:
@@ -123,7 +126,7 @@ def test_the_policy_latest_keeps_the_newest_of_each_camera() -> None:
     running.wait_idle()
     assert [index for index, _ in running.delivered] == [0, 11, 3]
     assert running.worker.statistics().dropped == 3
-    assert running.worker.stop()
+    assert running.worker.stop(LIMIT)
 
 
 def test_a_reset_during_inference_discards_its_answer_and_what_waits(running: Running) -> None:
@@ -134,16 +137,16 @@ def test_a_reset_during_inference_discards_its_answer_and_what_waits(running: Ru
     running.offer(*frames[2:5])
     for _ in range(3):
         running.wait_until_busy()
-    begin = time.monotonic()
     done = running.worker.reset()
-    assert time.monotonic() - begin < 0.5 and not done.done()
+    assert not done.done(), "the gate is closed: reset did not wait for the frame behind it"
     running.open(1)
-    done.result(20.0)
+    done.result(LIMIT)
     assert len(running.delivered) == 2
     assert running.reconstruction.status().offered == 0 and len(running.reconstruction.map) == 0
     running.open(1)
     running.offer(frames[5])
-    running.wait(lambda: len(running.delivered) == 3)
+    running.wait(lambda: running.worker.statistics().processed == 1)
+    assert len(running.delivered) == 3
     assert running.delivered[-1] == (5, [])  # the first frame of a world has no answer yet
     statistics = running.worker.statistics()
     assert (statistics.received, statistics.processed, statistics.discarded) == (1, 1, 1)
@@ -155,7 +158,7 @@ def test_commands_run_between_frames_and_before_those_that_wait(running: Running
     running.wait_until_busy()
     future = running.worker.submit(lambda: (len(running.delivered), running.reconstruction.save(tmp_path / "map")))
     running.open(1)
-    delivered, saved = future.result(20.0)
+    delivered, saved = future.result(LIMIT)
     assert delivered == 1
     assert all(file.is_file() for file in saved.files)
     running.open(3)
@@ -172,7 +175,7 @@ def test_a_command_that_fails_tells_its_owner_and_one_that_is_cancelled_never_ru
     wanted = running.worker.submit(lambda: ran.append("wanted"))
     assert unwanted.cancel()
     running.open(1)
-    wanted.result(20.0)
+    wanted.result(LIMIT)
     assert ran == ["wanted"]
     with pytest.raises(Exception, match="nowhere"):
         wrong.result(0)
@@ -220,7 +223,7 @@ def test_stopping_ends_the_thread_after_its_frame() -> None:
     running.wait_until_busy()
     assert not running.worker.stop(0.05)
     running.open(1)
-    assert running.worker.stop()
+    assert running.worker.stop(LIMIT)
     assert len(running.delivered) == 1
     with pytest.raises(Spann3rError, match="stopped"):
         running.worker.submit(lambda: None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,17 @@ def add_parameter_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_config(arguments: argparse.Namespace) -> Config:
-    """The configuration of file and options, the options last; raises ConfigError for what is unknown or wrong."""
-    values = read_parameter_file(arguments.config) if arguments.config else {}
-    return from_mapping(Config, {**values, **parse_settings(arguments.set)}, parameter_groups())
+def read_config(file: Path | None, settings: Sequence[str]) -> Config:
+    """The configuration of a parameter file and of ``NAME=VALUE`` texts, which count more.
+
+    Raises:
+        ConfigError: what is unknown or wrong.
+    """
+    values = read_parameter_file(file) if file is not None else {}
+    return from_mapping(Config, {**values, **parse_settings(settings)}, parameter_groups())
 
 
-def parse_settings(settings: list[str]) -> dict[str, Any]:
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     """``NAME=VALUE`` texts as values of the parameters' types."""
     known = {entry.name: entry for entry in parameters(Config, parameter_groups())}
     values: dict[str, Any] = {}
@@ -55,7 +59,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
 
 
 def read_parameter_file(path: Path) -> dict[str, Any]:
-    """Dotted names and values of a YAML file; those of the node alone are left out of a node's file."""
+    """Dotted names and values of a YAML file; a node's file may also hold the node's own, which are ignored."""
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

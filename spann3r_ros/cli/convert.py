@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from spann3r_ros.cli.source import add_source_options, source_options
+from spann3r_ros.cli.source_options import add_source_options, source_options
 from spann3r_ros.recordings.conversion import write_bag
 from spann3r_ros.recordings.source import open_source
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the bag and tell what is in it."""
-    sequence = open_source(source_options(arguments.source, arguments))
+    sequence = open_source(source_options(arguments.source, vars(arguments)))
     count = sequence.count()
     every = arguments.every or 1
     total = None if count is None else min(arguments.limit or count, -(-count // every))

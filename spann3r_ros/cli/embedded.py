@@ -8,7 +8,7 @@ from pathlib import Path
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
 from spann3r_ros.config import Config
 from spann3r_ros.evaluation.shipped_model import FIGURES, Extent, evaluate, write_table
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
-    print_table(read_config(arguments), Extent(arguments.clips, arguments.walks, arguments.frames), arguments.output)
+    print_table(
+        read_config(arguments.config, arguments.set),
+        Extent(arguments.clips, arguments.walks, arguments.frames),
+        arguments.output,
+    )
     return 0
 
 

@@ -5,25 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
-from spann3r_ros.cli.reconstruct import run_with_progress
-from spann3r_ros.cli.source import add_source_options, positive, source_options
-from spann3r_ros.errors import ConfigError, DataError
+from spann3r_ros.cli.run_progress import run_with_progress
+from spann3r_ros.cli.source_options import add_source_options, positive, source_options
+from spann3r_ros.errors import ConfigError
 from spann3r_ros.evaluation.protocol import ALIGNMENTS, PROTOCOLS, Protocol, protocol
 from spann3r_ros.evaluation.report import write_report
 from spann3r_ros.evaluation.scores import Scores, evaluate_run, score_files
 from spann3r_ros.evaluation.suite import Outcome, Suite, averages, extent_of, run_local, run_on_ray
 from spann3r_ros.evaluation.table import as_text, columns_as_text
-from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.reconstruction import Reconstruction
-from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
 from spann3r_ros.recordings.source import open_source
-from spann3r_ros.runs.folder import RECORD, Artifacts, RunFolder
+from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.offline import OfflineRun
-from spann3r_ros.runs.source_truth import source_truth
+from spann3r_ros.runs.source_truth import source_truth, trajectory_truth
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +85,7 @@ def _run_suite(arguments: argparse.Namespace) -> int:
     if extent is not None:
         from spann3r_ros.cli.embedded import print_table  # which needs the renderer
 
-        print_table(read_config(arguments), extent, arguments.output)
+        print_table(read_config(arguments.config, arguments.set), extent, arguments.output)
         return 0
     suite = Suite.read(arguments.suite, arguments.output)
     suite.make_walks()
@@ -117,33 +114,24 @@ def _score(item: Path, rules: Protocol, arguments: argparse.Namespace) -> Scores
             raise ConfigError("trajectory file without a truth", got=str(item), next_step="Give --reference FILE")
         return score_files(item, arguments.reference, rules, max_gap)
     folder = RunFolder(item) if (item / RECORD).exists() else _reconstruct(item, rules, arguments)
-    truth = read_reference(arguments.reference) if arguments.reference else source_truth(folder.record())
+    truth = trajectory_truth(arguments.reference) if arguments.reference else source_truth(folder.record())
     return evaluate_run(folder, truth, rules, max_gap)
 
 
 def _reconstruct(source: Path, rules: Protocol, arguments: argparse.Namespace) -> RunFolder:
     """A run over a recording, in the report's folder."""
-    sequence = open_source(source_options(source, arguments))
+    sequence = open_source(source_options(source, vars(arguments)))
     folder = arguments.output / sequence.name.replace("/", "_")
     job = OfflineRun(
         sequence,
-        Reconstruction.from_config(read_config(arguments)),
+        Reconstruction.from_config(read_config(arguments.config, arguments.set)),
         folder,
-        Artifacts(pointmaps=True),
+        OptionalFiles(pointmaps=True),
         every=arguments.every or rules.stride(sequence.layout),
         limit=arguments.limit,
     )
     run_with_progress(job)
     return RunFolder(folder)
-
-
-def read_reference(path: Path) -> GroundTruth:
-    """A trajectory file as ground truth without depth."""
-
-    def no_depth(index: int) -> DepthImage:
-        raise DataError("a trajectory file has no depth", got=index)
-
-    return GroundTruth(read_camera_path(path), np.empty(0, np.int64), no_depth, str(path))
 
 
 def _describe(rules: Protocol) -> str:

@@ -16,7 +16,7 @@ from spann3r_ros.errors import Spann3rError
 SUBCOMMANDS = {
     "demo": "run the node on a walk through the apartment that ships, evaluate and draw the result",
     "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
-    "replay": "play a bag into a running node and keep what it makes of it",
+    "replay": "play a bag into a running node and record its results",
     "evaluate": "compare runs, recordings or trajectories with the truth, and write a report",
     "embedded": "measure how good the model that ships is",
     "convert": "turn a dataset, images or a video into a bag with ground truth",

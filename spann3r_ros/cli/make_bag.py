@@ -8,9 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from spann3r_ros.errors import ConfigError
-from spann3r_ros.synthetic.rooms import random_scene
-from spann3r_ros.synthetic.scene import Scene
+from spann3r_ros.synthetic.named_scene import scene_named
 from spann3r_ros.synthetic.walk import EVALUATION_SEED, STYLES
 
 
@@ -68,18 +66,3 @@ def run(arguments: argparse.Namespace) -> int:
     frames = f"{recording.frames} frames at {recording.rate:g} Hz"
     print(f"{arguments.out}: {frames}, {megabytes:.1f} MB, made in {seconds:.1f} s")
     return 0
-
-
-def scene_named(name: str) -> Scene:
-    """``apartment``, ``random:SEED``, or a scene file; raises ConfigError or DataError."""
-    if name == "apartment":
-        return Scene.apartment()
-    if name.startswith("random:"):
-        seed = name.removeprefix("random:")
-        if not seed.isdecimal():
-            raise ConfigError("scene", got=name, expected="random:SEED with a whole number >= 0")
-        return random_scene(int(seed))
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        raise ConfigError("scene", got=name, expected="apartment, random:SEED or a scene file (.yaml)")
-    return Scene.read(path)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-
-from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
-from spann3r_ros.cli.source import add_source_options, source_options
+from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, summary
+from spann3r_ros.cli.source_options import add_source_options, source_options
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.source import open_source
-from spann3r_ros.runs.folder import Artifacts
-from spann3r_ros.runs.offline import OfflineRun, mean_rate
-from spann3r_ros.runs.record import RunRecord
+from spann3r_ros.runs.folder import OptionalFiles
+from spann3r_ros.runs.offline import OfflineRun
+from spann3r_ros.runs.unordered_run import MOST_IMAGES, UnorderedRun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", type=Path, help="folder of images, video file, dataset sequence or bag")
     parser.add_argument("-o", "--output", type=Path, required=True, help="new folder for the results")
+    parser.add_argument(
+        "--unordered",
+        action="store_true",
+        help=f"photographs whose order means nothing, at most {MOST_IMAGES} unless --limit allows more (Spann3R only)",
+    )
     parser.add_argument("--depth", action="store_true", help="write depth images (32-bit TIFF)")
     parser.add_argument("--pointmaps", action="store_true", help="write pointmaps (.npz), which `evaluate` needs")
     parser.add_argument("--colmap", action="store_true", help="write cameras and points as a COLMAP text model")
@@ -38,18 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 0, or 130 when Ctrl-C ended it early; what was finished is on disk either way."""
-    config = read_config(arguments)
-    sequence = open_source(source_options(arguments.source, arguments))
-    job = OfflineRun(
-        sequence,
-        Reconstruction.from_config(config),
-        arguments.output,
-        Artifacts(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag),
-        every=arguments.every or 1,
-        limit=arguments.limit,
-        intrinsics=arguments.intrinsics,
-    )
-    record = run_with_progress(job)
+    config = read_config(arguments.config, arguments.set)
+    sequence = open_source(source_options(arguments.source, vars(arguments)))
+    files = OptionalFiles(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag)
+    every, limit, camera = arguments.every or 1, arguments.limit, arguments.intrinsics
+    if arguments.unordered:
+        record = run_unordered_with_progress(
+            UnorderedRun(sequence, config, arguments.output, files, every=every, limit=limit, intrinsics=camera)
+        )
+    else:
+        reconstruction = Reconstruction.from_config(config)
+        record = run_with_progress(
+            OfflineRun(sequence, reconstruction, arguments.output, files, every=every, limit=limit, intrinsics=camera)
+        )
     print(summary(record, arguments.output))
     if not config.checkpoint:
         print(
@@ -57,45 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
             "Real weights: python -m spann3r_ros models list"
         )
     return 0 if record.finished else 130
-
-
-def run_with_progress(job: OfflineRun) -> RunRecord:
-    """Run under a bar with rate and time left; Ctrl-C ends it after the frame at hand."""
-    with interruptible() as interrupted, tqdm(total=job.expected, unit="frame", dynamic_ncols=True) as bar:
-
-        def show(record: RunRecord) -> None:
-            bar.set_postfix_str(f"{record.frames.tokens[-1] if record.frames.tokens else 0} tokens", refresh=False)
-            bar.update()
-
-        return job.run(show, lambda: bool(interrupted))
-
-
-@contextmanager
-def interruptible() -> Iterator[list[int]]:
-    """A list that gets an entry at Ctrl-C instead of an exception in the middle of a frame; a second one raises."""
-    signals: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        if signals:
-            raise KeyboardInterrupt
-        signals.append(number)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield signals
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def summary(record: RunRecord, folder: Path) -> str:
-    """What was done, in a few lines."""
-    frames = record.frames
-    lines = [
-        f"{len(frames)} frames at {mean_rate(record):.2f} frames/s, {sum(frames.posed)} with a pose, "
-        f"{record.points} points in {folder}" + ("" if record.finished else " (ended early)")
-    ]
-    lines += [f"left out: {count} x {reason}" for reason, count in record.skipped.items()]
-    return "\n".join(lines)
 
 
 def intrinsics(text: str) -> tuple[float, float, float, float]:

@@ -31,9 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from spann3r_ros.training.export import export
     from spann3r_ros.training.losses import LossTerms
+    from spann3r_ros.training.preparation import open_session
     from spann3r_ros.training.recipe import read_recipe
     from spann3r_ros.training.schedule import Plan
-    from spann3r_ros.training.session import open_session
     from spann3r_ros.training.trainer import CHECKPOINT
 
     recipe = read_recipe(arguments.config)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trajectory", type=Path, nargs="?", help="camera path (TUM format)")
     parser.add_argument("-o", "--out", type=Path, help="page to write (by default the map's name with .html)")
     parser.add_argument("--title", help="of the page (by default the map's name)")
-    parser.add_argument("--max-points", type=int, default=MAX_POINTS, help=f"at most so many points ({MAX_POINTS})")
+    parser.add_argument("--max-points", type=int, default=MAX_POINTS, help=f"most points of the page ({MAX_POINTS})")
 
 
 def run(arguments: argparse.Namespace) -> int:

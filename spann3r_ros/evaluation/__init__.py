@@ -1,1 +1,1 @@
-"""Trajectories, geometry, datasets and reports."""
+"""How good a run or a network is: scores, protocols, reports, suites, parity, benchmarks."""

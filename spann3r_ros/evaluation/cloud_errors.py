@@ -119,7 +119,7 @@ def icp(source: NDArray[Any], target: NDArray[Any], max_distance: float, tree: c
 def _match(
     points: Array, tree: cKDTree, max_distance: float
 ) -> tuple[float, float, NDArray[np.intp], NDArray[np.bool_]]:
-    """Share of the points that have a neighbor, RMS distance of those, neighbors' indices, who has one."""
+    """Share of the points with a neighbor, RMS distance to it, index of the neighbor, and which points have one."""
     distance, near = tree.query(points, distance_upper_bound=max_distance, workers=-1)
     matched = np.isfinite(distance)
     error = float(np.sqrt(np.mean(np.square(distance[matched])))) if matched.any() else 0.0

@@ -54,13 +54,11 @@ class ParityReport:
     Attributes:
         comparisons: by kind of tensor, in the order of the computation.
         disagreements: decisions that differ, in words.
-        decisions: how many decisions were compared.
         unknown: recorded names that nothing was compared with.
     """
 
     comparisons: dict[str, Comparison] = field(default_factory=dict)
     disagreements: list[str] = field(default_factory=list)
-    decisions: int = 0
     unknown: set[str] = field(default_factory=set)
 
     def compare(self, kind: str, place: str, found: Tensor, recorded: Tensor) -> None:
@@ -78,7 +76,6 @@ class ParityReport:
 
     def decide(self, place: str, found: object, recorded: object) -> None:
         """Compare one decision."""
-        self.decisions += 1
         if found != recorded:
             self.disagreements.append(f"{place}: {found}, recorded {recorded}")
 

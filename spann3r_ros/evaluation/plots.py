@@ -16,6 +16,7 @@ from spann3r_ros.evaluation.trajectory_errors import TrajectoryErrors
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.pictures.splat import default_camera, overview, render
 from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.runs.record import REPLAY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +109,7 @@ def latency_plot(runs: Sequence[Scores]) -> bytes | None:
         longest = max(float(np.percentile(values, 99.5)) for _, values in found)
         bins = np.linspace(0.0, max(longest, 1e-3), 41)
         for record, values in found:
-            what = "stamp to publication" if record.mode == "replay" else "in the model"
+            what = "from sending to result" if record.mode == REPLAY else "in the model"
             axes.hist(np.minimum(values, bins[-1]), bins=bins.tolist(), alpha=0.6, label=f"{record.name}, {what}")
         axes.set_xlabel("time per frame [ms]")
         axes.set_ylabel("frames")

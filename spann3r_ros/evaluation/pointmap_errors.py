@@ -1,9 +1,9 @@
-"""Predicted pointmaps and true depth brought together pixel by pixel."""
+"""Predicted pointmaps compared with true depth, pixel by pixel."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.geometry.camera import backproject
-from spann3r_ros.models.preprocess import Plan, cover
+from spann3r_ros.models.preprocess import CropPlan, cover
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
 from spann3r_ros.runs.folder import StoredPointmap
 from spann3r_ros.sim3 import Sim3
@@ -70,7 +71,7 @@ def paired_points(
         pointmaps: of one run, in order; the first one's camera is the origin of both clouds.
         truth: poses and depth.
         max_gap: nanoseconds between a frame and the pose and depth that count as its own.
-        per_frame: at most so many pixels of each frame, drawn with seed 0; 0: all.
+        per_frame: most pixels of each frame, drawn with seed 0; 0: all.
 
     Raises:
         DataError: no true poses, no pose of the first frame, or not a single pair.
@@ -114,6 +115,23 @@ def paired_points(
     return PairedPoints(np.concatenate(predicted), np.concatenate(true), len(predicted), dict(+left_out))
 
 
+def true_from_run(pointmaps: Sequence[StoredPointmap], truth: GroundTruth, max_gap: int, per_frame: int = 2000) -> Sim3:
+    """The similarity that brings the world of a run (ROS axes) onto the true one.
+
+    Args:
+        pointmaps, truth, max_gap, per_frame: as of ``paired_points``.
+
+    Raises:
+        DataError: as ``paired_points``.
+        GeometryError: points that determine no similarity.
+    """
+    pairs = paired_points(pointmaps, truth, max_gap, per_frame)
+    assert truth.trajectory is not None
+    world_from_first = truth.trajectory.at(pointmaps[0].stamp, max_gap)
+    assert world_from_first is not None
+    return world_from_first @ umeyama(pairs.predicted, pairs.true) @ ROS_FROM_OPTICAL.inverse()
+
+
 def true_pointmap(depth: DepthImage, pointmap: StoredPointmap) -> NDArray[np.float32] | None:
     """(h, w, 3) true points on the prediction's grid in the camera's optical axes; None without intrinsics.
 
@@ -137,7 +155,7 @@ def true_pointmap(depth: DepthImage, pointmap: StoredPointmap) -> NDArray[np.flo
     return backproject(resample_depth(plan, depth.depth), plan.intrinsics(intrinsics))
 
 
-def resample_depth(plan: Plan, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+def resample_depth(plan: CropPlan, depth: NDArray[np.float32]) -> NDArray[np.float32]:
     """The depth image as ``plan`` makes the camera image, without mixing neighbors."""
     crop, window = plan.crop, plan.window
     cut = np.ascontiguousarray(depth[crop.top : crop.bottom, crop.left : crop.right])

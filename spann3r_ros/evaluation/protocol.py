@@ -1,6 +1,6 @@
 """How a reconstruction is compared with the truth: the protocols of the literature, by name.
 
-They differ in which frames are used and how prediction and truth are brought together, so their numbers must never be
+They differ in which frames are used and how prediction and truth are aligned, so their numbers must never be
 put side by side; a report always says which one it followed.
 """
 
@@ -31,7 +31,7 @@ class Protocol:
         alignment: one of ``ALIGNMENTS``, before ICP.
         icp_distance: largest distance of a match in ICP by the unit of the truth; 0: no ICP.
         threshold: distance of the F-score by unit.
-        max_points: each cloud is thinned to at most so many points (drawn with seed 0); 0: never.
+        max_points: each cloud is thinned to at most this many points (drawn with seed 0); 0: never.
     """
 
     name: str
@@ -90,5 +90,5 @@ def protocol(name: str, **changes: object) -> Protocol:
         return found
     if different.get("alignment", found.alignment) not in ALIGNMENTS:
         raise ConfigError("alignment", got=different["alignment"], expected=" | ".join(ALIGNMENTS))
-    told = ", ".join(f"{key}={value}" for key, value in different.items())
-    return dataclasses.replace(found, name=f"{name} with {told}", **different)  # type: ignore[arg-type]
+    changed = ", ".join(f"{key}={value}" for key, value in different.items())
+    return dataclasses.replace(found, name=f"{name} with {changed}", **different)  # type: ignore[arg-type]

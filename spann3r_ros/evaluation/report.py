@@ -15,6 +15,7 @@ from spann3r_ros.evaluation.scores import Scores
 from spann3r_ros.evaluation.table import MISSING, Section, sections
 from spann3r_ros.files.atomic import replacing_file
 from spann3r_ros.files.ply import read_ply
+from spann3r_ros.runs.record import FILE
 
 HTML, JSON = "report.html", "report.json"
 
@@ -96,7 +97,7 @@ def as_html(
 
 
 def _what(runs: Sequence[Scores]) -> str:
-    """Which protocols were followed, in words."""
+    """Which protocols were followed."""
     lines = []
     for protocol in {run.protocol.name: run.protocol for run in runs}.values():
         alignment = ALIGNMENTS.get(protocol.alignment, protocol.alignment)
@@ -151,7 +152,7 @@ def _by_truth(runs: Sequence[Scores]) -> dict[str, list[Scores]]:
     groups: dict[tuple[str, str], list[Scores]] = {}
     for run in runs:
         # A bare trajectory file is its own source; the truth it is compared with tells what it is about.
-        path = "" if run.record.mode == "file" else str(run.record.source.get("path", ""))
+        path = "" if run.record.mode == FILE else str(run.record.source.get("path", ""))
         groups.setdefault((run.truth, path), []).append(run)
     named: dict[str, list[Scores]] = {}
     for number, group in enumerate(groups.values()):

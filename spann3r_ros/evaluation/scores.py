@@ -17,9 +17,9 @@ from spann3r_ros.evaluation.protocol import MEDIAN, SIM3, Protocol
 from spann3r_ros.evaluation.trajectory_errors import TrajectoryErrors, evaluate_trajectory
 from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.geometry.alignment import umeyama
-from spann3r_ros.recordings.sequence import GroundTruth
+from spann3r_ros.recordings.sequence import METERS, GroundTruth
 from spann3r_ros.runs.folder import POINTMAPS, RunFolder
-from spann3r_ros.runs.record import RunRecord
+from spann3r_ros.runs.record import FILE, RunRecord
 from spann3r_ros.sim3 import Sim3
 
 DEFAULT_GAP = 10_000_000
@@ -34,15 +34,17 @@ class Quality:
         offered: frames that the source gave; the others count those of them that...
         processed: ...went through the model,
         posed: ...got a camera pose,
-        dropped: ...the node's queue let go,
+        dropped: ...the node's queue dropped,
+        owed: ...wait for a further frame, with which their result would have come,
         rejected: ...the memory did not store because they resembled others.
-        skipped: left out before or by the model, by reason.
+        skipped: ignored by the source or refused by the model, by reason.
         coverage: ``posed / offered``.
-        latency_ms: p50, p95 and p99; offline: time per frame in the model, replay: stamp to publication.
+        latency_ms: p50, p95 and p99; offline: time per frame in the model, replay: from sending the image to receiving
+            its result.
         frames_per_second: offline: of the model alone, replay: of the whole run.
-        peak_memory_bytes, peak_gpu_bytes: of the process.
+        peak_memory_bytes, peak_gpu_bytes: of the process; None where unknown.
         tokens: most tokens in memory at once.
-        resets: worlds that were begun anew.
+        resets: how often a new world was begun.
         points: in the map.
         finished: False when the run ended early.
     """
@@ -51,12 +53,13 @@ class Quality:
     processed: int
     posed: int
     dropped: int
+    owed: int
     rejected: int
     skipped: dict[str, int]
     coverage: float
     latency_ms: tuple[float, float, float] | None
     frames_per_second: float | None
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
     peak_gpu_bytes: int | None
     tokens: int
     resets: int
@@ -68,9 +71,6 @@ class Quality:
         """From the record of a run."""
         frames = record.frames
         seconds = np.array([value for value in frames.seconds if value is not None], dtype=float)
-        rate = None
-        if len(seconds):
-            rate = len(seconds) / (seconds.sum() if record.mode == "offline" else max(record.seconds, 1e-9))
         latency = None
         if len(seconds):
             p50, p95, p99 = (float(value) * 1e3 for value in np.percentile(seconds, [50, 95, 99]))
@@ -80,11 +80,12 @@ class Quality:
             processed=len(frames),
             posed=sum(frames.posed),
             dropped=record.dropped,
+            owed=record.owed,
             rejected=frames.rejected[-1] if frames.rejected else 0,
             skipped=record.skipped,
             coverage=sum(frames.posed) / record.offered if record.offered else 0.0,
             latency_ms=latency,
-            frames_per_second=None if rate is None else float(rate),
+            frames_per_second=record.rate(),
             peak_memory_bytes=record.peak_memory_bytes,
             peak_gpu_bytes=record.peak_gpu_bytes,
             tokens=max(frames.tokens, default=0),
@@ -109,7 +110,7 @@ class Scores:
         geometry: clouds.
         pointmaps: pixel by pixel.
         quality: how the run went.
-        notes: what was left out or is not comparable, and why.
+        notes: what was not measured or is not comparable, and why.
     """
 
     record: RunRecord
@@ -125,13 +126,20 @@ class Scores:
     quality: Quality
     notes: tuple[str, ...]
 
+    @property
+    def ate_over_path(self) -> float | None:
+        """ATE after Sim(3) over the length of the associated true path; None when either is not known."""
+        return self.sim3.ate_over(self.path_length) if self.sim3 else None
+
     def as_json(self) -> dict[str, Any]:
-        """For report.json: plain numbers, None where a number is undefined; arrays are left out."""
+        """For report.json: plain numbers, None where a number is undefined; arrays are not in it."""
         trajectory = {
             name: None if errors is None else _trajectory_json(errors, self.path_length)
             for name, errors in (("sim3", self.sim3), ("se3", self.se3))
         }
-        record = {key: value for key, value in dataclasses.asdict(self.record).items() if key != "frames"}
+        record = {
+            key: value for key, value in dataclasses.asdict(self.record).items() if key not in ("frames", "pair_scores")
+        }
         content = {
             "name": self.record.name,
             "protocol": dataclasses.asdict(dataclasses.replace(self.protocol, every=dict(self.protocol.every))),
@@ -178,7 +186,7 @@ def evaluate_run(
     if truth is None:
         notes.append("no ground truth: trajectory and geometry are not measured")
     else:
-        sim3, se3, reasons = _trajectory_scores(folder, truth, max_gap)
+        sim3, se3, reasons = _trajectory_scores(folder, truth, unit, max_gap)
         path_length = sim3.reference.path_length() if sim3 else None
         notes += reasons
         try:
@@ -203,15 +211,15 @@ def evaluate_run(
 
 
 def _trajectory_scores(
-    folder: RunFolder, truth: GroundTruth, max_gap: int
+    folder: RunFolder, truth: GroundTruth, unit: str, max_gap: int
 ) -> tuple[TrajectoryErrors | None, TrajectoryErrors | None, list[str]]:
     """After Sim(3) and after SE(3), and why not."""
     if truth.trajectory is None:
         return None, None, ["trajectory is not measured: the ground truth has no poses"]
     try:
-        estimate = folder.camera_path()
-        sim3 = evaluate_trajectory(estimate, truth.trajectory, with_scale=True, max_gap=max_gap)
-        se3 = evaluate_trajectory(estimate, truth.trajectory, with_scale=False, max_gap=max_gap)
+        estimate, meter = folder.camera_path(), 1.0 / METERS[unit]
+        sim3 = evaluate_trajectory(estimate, truth.trajectory, with_scale=True, max_gap=max_gap, meter=meter)
+        se3 = evaluate_trajectory(estimate, truth.trajectory, with_scale=False, max_gap=max_gap, meter=meter)
     except (DataError, GeometryError) as error:
         return None, None, [f"trajectory is not measured: {error}"]
     return sim3, se3, []
@@ -220,7 +228,7 @@ def _trajectory_scores(
 def _geometry_scores(
     folder: RunFolder, truth: GroundTruth, protocol: Protocol, unit: str, max_gap: int
 ) -> tuple[GeometryErrors | None, PointmapErrors | None, list[str]]:
-    """Clouds and pointmaps, and what was left out."""
+    """Clouds and pointmaps, and notes on frames that could not be used."""
     if len(truth.depth_stamps) == 0:
         return None, None, ["geometry is not measured: the ground truth has no depth"]
     count = len(list((folder.path / POINTMAPS).glob("*.npz")))
@@ -255,7 +263,7 @@ def score_files(estimate: Path, reference: Path, protocol: Protocol, max_gap: in
     sim3 = evaluate_trajectory(found, truth, with_scale=True, max_gap=max_gap)
     se3 = evaluate_trajectory(found, truth, with_scale=False, max_gap=max_gap)
     source = {"path": str(estimate.resolve()), "layout": "trajectory", "name": estimate.stem, "unit": "m"}
-    record = RunRecord(estimate.stem, "file", source, 1, {}, {}, False, offered=len(found), finished=True)
+    record = RunRecord(estimate.stem, FILE, source, 1, {}, {}, False, offered=len(found), finished=True)
     length = sim3.reference.path_length()
     quality = Quality.of(record)
     return Scores(record, None, protocol, "m", str(reference), sim3, se3, length, None, None, quality, ())
@@ -269,7 +277,7 @@ def _trajectory_json(errors: TrajectoryErrors, path_length: float | None) -> dic
         "scale": errors.reference_from_estimate.scale,
         "matched": len(errors.position_errors),
         "path_length": path_length,
-        "ate_over_path": errors.ate.rmse / path_length if path_length else None,
+        "ate_over_path": errors.ate_over(path_length),
         **{name: value and dataclasses.asdict(value) for name, value in statistics.items()},
     }
 

@@ -118,7 +118,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Report:
+class ModelTable:
     """All figures of one model.
 
     Attributes:
@@ -165,7 +165,7 @@ class Report:
         return rows
 
 
-def evaluate(make_stream: MakeStream, config: Config, extent: Extent) -> Report:
+def evaluate(make_stream: MakeStream, config: Config, extent: Extent) -> ModelTable:
     """Everything that the table of the model that ships says.
 
     Args:
@@ -185,7 +185,7 @@ def evaluate(make_stream: MakeStream, config: Config, extent: Extent) -> Report:
     random_walks = [
         walk_errors(stream, random_scene(EVALUATION_SEED + i), 1, walk_frames, i) for i in range(max(1, walks // 3))
     ]
-    return Report(
+    return ModelTable(
         clips=clip_errors(stream, apartment, clips),
         walks=walk_errors(stream, apartment, walks, walk_frames),
         forgetful=walk_errors(make_stream(short), apartment, walks, walk_frames),
@@ -281,14 +281,15 @@ def _ate(found: CameraPath, truth: CameraPath) -> float:
         errors = evaluate_trajectory(found, truth, with_scale=True, max_gap=0)
     except (DataError, GeometryError):  # too few poses, or positions in one place, tell no similarity
         return float("nan")
-    return errors.ate.rmse / truth.path_length()
+    over_path = errors.ate_over(truth.path_length())
+    return float("nan") if over_path is None else over_path
 
 
-def write_table(report: Report, folder: Path) -> str:
+def write_table(table: ModelTable, folder: Path) -> str:
     """The table as ``table.md`` and the figures of every sequence as ``figures.json`` in a folder; the table's text."""
-    table = "\n".join(report.rows()) + "\n"
+    text = "\n".join(table.rows()) + "\n"
     with replacing_file(folder / TABLE) as draft:
-        draft.write_text(table, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
     with replacing_file(folder / FIGURES) as draft:
-        draft.write_text(json.dumps(dataclasses.asdict(report), indent=1), encoding="utf-8")
-    return table
+        draft.write_text(json.dumps(dataclasses.asdict(table), indent=1), encoding="utf-8")
+    return text

@@ -1,7 +1,7 @@
 """Many recordings x many configurations, in parallel processes, resumable, into one report.
 
 A suite is a YAML file; docs/evaluation.md describes it. Results lie in ``OUTPUT/<configuration>/<source>/``. A job
-whose run is finished and was made the same way is only evaluated again, anything else is made anew.
+whose run is finished and was made the same way is only evaluated again; every other run is made again.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from spann3r_ros.evaluation.scores import Scores, evaluate_run
 from spann3r_ros.evaluation.table import Row, Section
 from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.recordings.source import SourceOptions, open_source
-from spann3r_ros.runs.folder import RECORD, Artifacts, RunFolder
+from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.record import RunRecord
 from spann3r_ros.runs.source_truth import source_truth
 
 WALK_KEYS = {"scene", "frames", "rate", "seed", "style", "width", "height", "depth", "compressed"}
 MEANS: tuple[tuple[str, Callable[[Scores], float | None]], ...] = (
     ("ATE rmse after Sim(3)", lambda s: s.sim3.ate.rmse if s.sim3 else None),
-    ("ATE rmse / path [%]", lambda s: 100 * s.sim3.ate.rmse / s.path_length if s.sim3 and s.path_length else None),
+    ("ATE rmse / path [%]", lambda s: None if s.ate_over_path is None else 100 * s.ate_over_path),
     ("pointmap error after Sim(3) [%]", lambda s: 100 * s.pointmaps.sim3_mean if s.pointmaps else None),
     ("accuracy mean", lambda s: s.geometry.accuracy_mean if s.geometry else None),
     ("completion mean", lambda s: s.geometry.completion_mean if s.geometry else None),
@@ -58,18 +58,19 @@ class Job:
     """One configuration on one source.
 
     Attributes:
-        name: ``configuration / source``.
+        configuration, recording: their names in the suite.
         folder: of the run.
         source: what is read, and how.
         parameters: dotted names and values that differ from the defaults.
         protocol: name of the protocol.
-        every: one frame in so many; 0: as the protocol says.
-        limit: at most so many frames; 0: all.
+        every: only every N-th frame; 0: as the protocol says.
+        limit: most frames; 0: all.
         max_gap: nanoseconds between estimate and truth.
         threads: of the network on the CPU.
     """
 
-    name: str
+    configuration: str
+    recording: str
     folder: Path
     source: SourceOptions
     parameters: Mapping[str, Any]
@@ -78,6 +79,11 @@ class Job:
     limit: int
     max_gap: int
     threads: int
+
+    @property
+    def name(self) -> str:
+        """For reports."""
+        return f"{self.configuration} / {self.recording}"
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,8 @@ class Suite:
         threads = max(1, (os.cpu_count() or 1) // workers)
         return [
             Job(
-                f"{configuration} / {name}",
+                configuration,
+                name,
                 output / configuration / name,
                 source,
                 parameters,
@@ -198,19 +205,11 @@ class Suite:
 
 def record_walk(fields: Mapping[str, Any], path: Path) -> None:
     """A walk through a synthetic scene as a bag; raises ConfigError for fields out of range."""
+    from spann3r_ros.synthetic.named_scene import scene_named
     from spann3r_ros.synthetic.recording import Recording
-    from spann3r_ros.synthetic.rooms import random_scene
-    from spann3r_ros.synthetic.scene import Scene
 
     fields = dict(fields)
-    name = str(fields.pop("scene", "apartment"))
-    kind, _, seed = name.partition(":")
-    if name == "apartment":
-        scene = Scene.apartment()
-    elif kind == "random" and seed.isdecimal():
-        scene = random_scene(int(seed))
-    else:
-        raise ConfigError("scene of a walk", got=name, expected="apartment or random:SEED")
+    scene = scene_named(str(fields.pop("scene", "apartment")))
     for _ in Recording(scene, **{"depth": "16UC1", **fields}).write(path):
         pass
 
@@ -234,7 +233,7 @@ def run_job(job: Job) -> Outcome:
                 sequence,
                 Reconstruction.from_config(config),
                 job.folder,
-                Artifacts(pointmaps=True),
+                OptionalFiles(pointmaps=True),
                 name=job.name,
                 every=every,
                 limit=job.limit,
@@ -282,12 +281,12 @@ def run_on_ray(jobs: list[Job], address: str) -> Iterator[Outcome]:
 
 def averages(outcomes: list[Outcome]) -> tuple[list[str], Section]:
     """Names of the configurations, and the mean of each measure over the sources that have it."""
-    names = list(dict.fromkeys(outcome.job.name.split(" / ")[0] for outcome in outcomes))
+    names = list(dict.fromkeys(outcome.job.configuration for outcome in outcomes))
     rows = []
     for label, measure in MEANS:
         cells = []
         for name in names:
-            mine = [o.scores for o in outcomes if o.scores and o.job.name.split(" / ")[0] == name]
+            mine = [o.scores for o in outcomes if o.scores and o.job.configuration == name]
             values = [value for scores in mine if (value := measure(scores)) is not None and np.isfinite(value)]
             cells.append(f"{np.mean(values):.4g} ({len(values)})" if values else "–")
         rows.append(Row(label, tuple(cells)))

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from spann3r_ros.evaluation.scores import Scores
-from spann3r_ros.evaluation.trajectory_errors import ErrorStatistics
+from spann3r_ros.evaluation.trajectory_errors import ErrorStatistics, TrajectoryErrors
+from spann3r_ros.runs.record import REPLAY
 
 MISSING = "–"
 
@@ -28,7 +29,7 @@ class Section:
 
 
 def sections(runs: Sequence[Scores]) -> list[Section]:
-    """All measures of all runs; a measure that no run has is left out, one that some lack is a dash there."""
+    """All measures of all runs; a measure that no run has gets no row; where only some lack it, they get a dash."""
     units = {run.unit for run in runs}
     unit = units.pop() if len(units) == 1 else "unit of the source"
     parts = [
@@ -86,6 +87,7 @@ def _run_rows(runs: Sequence[Scores]) -> list[Row]:
         _row("frames processed", runs, lambda run: str(run.quality.processed)),
         _row("frames with a pose", runs, lambda run: f"{run.quality.posed} ({run.quality.coverage:.1%})"),
         _row("frames dropped", runs, lambda run: str(run.quality.dropped)),
+        _row("frames owed at the end", runs, lambda run: str(run.quality.owed) if run.quality.owed else None),
         _row("frames skipped", runs, lambda run: str(sum(run.quality.skipped.values()))),
         _row("frames not stored (similar)", runs, lambda run: str(run.quality.rejected)),
         _row("resets", runs, lambda run: str(run.quality.resets)),
@@ -93,11 +95,16 @@ def _run_rows(runs: Sequence[Scores]) -> list[Row]:
         _row("latency p50 [ms]", runs, latency(0)),
         _row("latency p95 [ms]", runs, latency(1)),
         _row("latency p99 [ms]", runs, latency(2)),
-        _row("peak memory [MB]", runs, lambda run: _mega(run.quality.peak_memory_bytes)),
+        _row("peak memory [MB]", runs, _peak_memory),
         _row("peak GPU memory [MB]", runs, lambda run: _mega(run.quality.peak_gpu_bytes)),
         _row("most tokens in memory", runs, lambda run: str(run.quality.tokens) if run.quality.tokens else None),
         _row("points in the map", runs, lambda run: str(run.quality.points) if run.quality.points else None),
     ]
+
+
+def _peak_memory(run: Scores) -> str | None:
+    """Of the process; that of a node that runs elsewhere is unknown."""
+    return _mega(run.quality.peak_memory_bytes) or ("unknown" if run.record.mode == REPLAY else None)
 
 
 def _trajectory_rows(runs: Sequence[Scores], alignment: str) -> list[Row]:
@@ -114,8 +121,9 @@ def _trajectory_rows(runs: Sequence[Scores], alignment: str) -> list[Row]:
         return errors and _number(errors.reference_from_estimate.scale)
 
     def over_path(run: Scores) -> str | None:
-        errors = getattr(run, alignment)
-        return f"{errors.ate.rmse / run.path_length:.2%}" if errors and run.path_length else None
+        errors: TrajectoryErrors | None = getattr(run, alignment)
+        share = errors and errors.ate_over(run.path_length)
+        return None if share is None else f"{share:.2%}"
 
     return [
         _row("poses compared", runs, lambda run: _count(run, alignment)),

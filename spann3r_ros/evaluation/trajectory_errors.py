@@ -61,6 +61,10 @@ class TrajectoryErrors:
     rpe_meter_translation: ErrorStatistics | None
     rpe_meter_rotation: ErrorStatistics | None
 
+    def ate_over(self, path_length: float | None) -> float | None:
+        """RMSE of the positions over a length of path; None for a path of no length."""
+        return self.ate.rmse / path_length if path_length else None
+
 
 def associate(reference: CameraPath, estimate: CameraPath, max_gap: int) -> tuple[Indices, Indices]:
     """Indices of pairs that are nearest in time, at most ``max_gap`` nanoseconds apart.
@@ -69,7 +73,7 @@ def associate(reference: CameraPath, estimate: CameraPath, max_gap: int) -> tupl
     when both are equally long); of two equally near the earlier wins.
 
     Raises:
-        DataError: no pair at all; the time spans of both are told.
+        DataError: no pair at all; the error names the time spans of both.
     """
     if len(reference) == 0 or len(estimate) == 0:
         empty = "reference" if len(reference) == 0 else "estimate"

@@ -1,4 +1,4 @@
-"""Calibration as ``sensor_msgs/CameraInfo`` states it, be it rclpy's message or a bag reader's."""
+"""Where the calibration of a camera is published, and what ``sensor_msgs/CameraInfo`` says, whoever decoded it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from typing import Any
 from spann3r_ros.errors import FrameError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.rectification import Rectification, rectification
+
+
+def is_rectified(image_topic: str) -> bool:
+    """Whether a topic's images are rectified already, by its name: image_proc calls them ``image_rect*``."""
+    return any(part.startswith("image_rect") for part in image_topic.split("/"))
+
+
+def camera_info_topic(image_topic: str) -> str:
+    """Where drivers publish the calibration of an image topic: ``camera_info`` in the same namespace."""
+    folder, slash, _ = image_topic.removesuffix("/compressed").rpartition("/")
+    return f"{folder}{slash}camera_info"
 
 
 def calibration(info: Any, rectified: bool) -> tuple[Intrinsics | None, Rectification | None]:

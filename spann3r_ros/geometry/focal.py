@@ -60,7 +60,7 @@ def estimate_focal(
     chosen = points[usable].astype(np.float64)
     pixels = pixel_grid(width, height)[usable] - center
     weights = np.ones(count) if confidence is None else np.asarray(confidence[usable], dtype=np.float64)
-    focal = _weiszfeld(pixels, chosen[:, :2] / chosen[:, 2:], weights, MAX_ITERATIONS)
+    focal = _weiszfeld(pixels, chosen[:, :2] / chosen[:, 2:], weights)
     if not (np.isfinite(focal) and focal > 0):
         raise GeometryError(
             "focal length estimated from a pointmap",
@@ -71,28 +71,10 @@ def estimate_focal(
     return focal
 
 
-def upstream_focal(points: NDArray[Any]) -> float:
-    """The focal length that the published demo computes, for comparison with it.
-
-    All pixels count alike, invalid directions become zero, the principal point is (w/2, h/2), ten iterations.
-
-    Args:
-        points: (h, w, 3) pointmap of the first frame, in that camera's optical axes.
-    """
-    height, width = points.shape[:2]
-    pixels = (pixel_grid(width, height) - (width / 2, height / 2)).reshape(-1, 2)
-    flat = np.asarray(points, dtype=np.float64).reshape(-1, 3)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        directions = np.nan_to_num(flat[:, :2] / flat[:, 2:], nan=0.0, posinf=0.0, neginf=0.0)
-    return max(0.0, _weiszfeld(pixels, directions, np.ones(len(flat)), 10, tolerance=0.0))
-
-
 def _weiszfeld(
     pixels: NDArray[np.float64],
     directions: NDArray[np.float64],
     weights: NDArray[np.float64],
-    iterations: int,
-    tolerance: float = TOLERANCE,
 ) -> float:
     """Iteratively reweighted least squares from the least-squares focal length; all arrays (N, 2) or (N,)."""
     pixel_dot_direction = (pixels * directions).sum(axis=1)
@@ -103,9 +85,9 @@ def _weiszfeld(
         return float(current @ pixel_dot_direction) / denominator if denominator > 0 else float("nan")
 
     focal = weighted(weights)
-    for _ in range(iterations):
+    for _ in range(MAX_ITERATIONS):
         distance = np.linalg.norm(pixels - focal * directions, axis=1)
         previous, focal = focal, weighted(weights / np.maximum(distance, 1e-8))
-        if abs(focal - previous) <= tolerance * abs(previous):
+        if abs(focal - previous) <= TOLERANCE * abs(previous):
             break
     return focal

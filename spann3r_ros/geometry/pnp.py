@@ -116,27 +116,6 @@ def estimate_pose(
     return PoseEstimate(world_from_camera, "", inlier_share, covariance)
 
 
-def upstream_pose(points: NDArray[Any], focal: float) -> PoseEstimate:
-    """The pose that the published demo computes, for comparison with it.
-
-    All pixels, unweighted, in OpenCV's RANSAC with its default settings; principal point (w/2, h/2).
-
-    Args:
-        points: (h, w, 3) pointmap in the world frame.
-        focal: focal length in pixels, from ``upstream_focal`` of the first frame.
-    """
-    height, width = points.shape[:2]
-    camera = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], dtype=np.float32)
-    pixels = pixel_grid(width, height).reshape(-1, 2).astype(np.float32)
-    flat = np.asarray(points, dtype=np.float32).reshape(-1, 3)
-    found, vector, translation, inliers = cv2.solvePnPRansac(flat, pixels, camera, np.zeros(4))
-    if not found:
-        return PoseEstimate(None, "no pose explains enough points", 0.0)
-    rotation = np.asarray(cv2.Rodrigues(vector)[0], dtype=np.float64)
-    world_from_camera = Sim3.rigid(rotation.T, -rotation.T @ np.asarray(translation, dtype=np.float64).ravel())
-    return PoseEstimate(world_from_camera, "", len(inliers) / len(flat))
-
-
 def _sample(points: NDArray[Any], confidence: NDArray[Any], samples: int) -> NDArray[np.intp]:
     """Flat indices of at most ``samples`` usable pixels, by systematic sampling in proportion to confidence.
 

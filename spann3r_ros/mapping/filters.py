@@ -9,6 +9,11 @@ from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.prediction import Prediction
 
 
+def confident(points: NDArray[np.float32], confidence: NDArray[np.float32], least: float) -> NDArray[np.bool_]:
+    """(...) mask of the points (..., 3) that are finite and of at least this confidence (...) in [0, 1]."""
+    return np.asarray(np.isfinite(points).all(axis=-1) & (confidence >= least))
+
+
 def usable(prediction: Prediction, min_confidence: float = 0.0, max_range: float = 0.0) -> NDArray[np.bool_]:
     """(h, w) mask of the pixels whose point is finite, confident and near.
 
@@ -19,7 +24,7 @@ def usable(prediction: Prediction, min_confidence: float = 0.0, max_range: float
             unknown so is the distance, and with a limit no pixel passes.
     """
     points = prediction.points
-    mask = np.isfinite(points).all(axis=2) & (prediction.confidence >= min_confidence)
+    mask = confident(points, prediction.confidence, min_confidence)
     if max_range > 0:
         pose = prediction.submap_from_camera
         if pose is None:

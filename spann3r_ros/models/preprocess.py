@@ -61,7 +61,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CropPlan:
     """How an image becomes a network's image: cut out ``crop``, resize that to ``size``, cut out ``window``.
 
     Attributes:
@@ -96,7 +96,7 @@ class Plan:
         return geometry.crop(resized, window.left, window.top, window.width, window.height)
 
 
-Planner: TypeAlias = Callable[[int, int, "Intrinsics | None"], "Plan"]
+Planner: TypeAlias = Callable[[int, int, "Intrinsics | None"], "CropPlan"]
 """(width, height, calibration or None) of a camera image to how it is cut and resized."""
 
 
@@ -130,11 +130,11 @@ def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
     return NetworkImage(pixels, colors, intrinsics)
 
 
-def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> Plan:
+def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> CropPlan:
     """Plan for any target (height, width): identity when the image has it, else centered as ``preprocess`` tells."""
     if (height, width) == target:
         whole = Box(0, 0, width, height)
-        return Plan(whole, (width, height), whole, LANCZOS)
+        return CropPlan(whole, (width, height), whole, LANCZOS)
     crop = _around_principal_point(width, height, camera)
     if not _is_central(crop, width, height):
         crop = Box(0, 0, width, height)
@@ -152,7 +152,7 @@ def _is_central(crop: Box, width: int, height: int) -> bool:
     return crop.width / 2 > width / 5 and crop.height / 2 > height / 5
 
 
-def _cover_crop(crop: Box, target: tuple[int, int]) -> Plan:
+def _cover_crop(crop: Box, target: tuple[int, int]) -> CropPlan:
     """Resize the crop so that it just covers the target (height, width), then cut the middle out.
 
     FrameError when nearly all would be cut off: a line of pixels would otherwise be blown up without bound.
@@ -169,4 +169,4 @@ def _cover_crop(crop: Box, target: tuple[int, int]) -> Plan:
             next_step="Set image_width and image_height nearer to the shape of the camera's images",
         )
     left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
-    return Plan(crop, size, Box(left, top, left + width, top + height), LANCZOS, factor=scale)
+    return CropPlan(crop, size, Box(left, top, left + width, top + height), LANCZOS, factor=scale)

@@ -1,1 +1,1 @@
-"""What people look at: splatted clouds, pictures side by side, a page that turns a map."""
+"""Pictures for people: splatted clouds, reconstruction beside truth, a page that shows a map from all sides."""

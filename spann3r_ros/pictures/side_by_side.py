@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.pictures.splat import BACKGROUND, default_camera, look_at, render
 from spann3r_ros.point_cloud import PointCloud
@@ -21,12 +22,12 @@ BAR = 34
 
 
 class Scenery:
-    """Two views of a place, from above and from aside, that fit a cloud and are then used for others.
+    """Two views of a place, from above and from the side, that fit a cloud and are then used for others.
 
     Args:
         cloud: of the place, in a world whose z is up.
         width, height: of a picture in pixels.
-        ceiling: everything higher than this is left out, to look into rooms; None: the upper fifth of the cloud.
+        ceiling: everything higher than this is not drawn, to look into rooms; None: the upper fifth of the cloud.
     """
 
     def __init__(self, cloud: PointCloud, width: int = 640, height: int = 560, ceiling: float | None = None) -> None:
@@ -40,8 +41,8 @@ class Scenery:
             rotation=np.array([[0.0, -1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, -1.0]]),
             translation=middle + np.array([0.0, 0.0, distance]),
         )
-        aside = middle + np.array([-0.62, -0.5, 0.95]) * np.linalg.norm(extent[:2])
-        self.views = {"from above": above, "from aside": look_at(aside, middle)}
+        side = middle + np.array([-0.62, -0.5, 0.95]) * np.linalg.norm(extent[:2])
+        self.views = {"from above": above, "from the side": look_at(side, middle)}
 
     def pictures(self, cloud: PointCloud, cameras: Sequence[Sim3] = (), point_size: int = 2) -> list[Picture]:
         """The cloud in both views, with the path of the cameras drawn over it."""
@@ -80,7 +81,7 @@ def captioned(picture: Picture, text: str) -> Picture:
 def beside(
     found: PointCloud, true: PointCloud, found_path: Sequence[Sim3], true_path: Sequence[Sim3], titles: tuple[str, str]
 ) -> Picture:
-    """Reconstruction (left) and truth (right), from above (first row) and from aside; both in the true world."""
+    """Reconstruction (left) and truth (right), from above and from the side below; both in the true world."""
     scenery = Scenery(true)
     columns = [
         np.vstack(
@@ -93,6 +94,12 @@ def beside(
     return np.hstack(columns)
 
 
+def write_picture(path: Path, picture: Picture) -> None:
+    """The picture as a file of the kind that its name ends with; raises DataError when that cannot be written."""
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        raise DataError("picture cannot be written", got=str(path))
+
+
 def write_growing_map(
     path: Path, clouds: Iterable[PointCloud], cameras: Sequence[Sim3], scenery: Scenery, every: int = 2
 ) -> None:
@@ -102,10 +109,10 @@ def write_growing_map(
         path: of the GIF.
         clouds: of the frames, in the world of ``scenery``.
         cameras: ``world_from_camera`` of the same frames.
-        scenery: the views; the one from aside is shown.
+        scenery: the views; the one from the side is shown.
         every: frames from one picture to the next.
     """
-    view = scenery.views["from aside"]
+    view = scenery.views["from the side"]
     grown: list[PointCloud] = []
     pictures = []
     for number, cloud in enumerate(clouds):

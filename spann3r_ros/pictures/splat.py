@@ -53,7 +53,7 @@ def render(
         world_from_camera: optical axes.
         camera: of the picture.
         point_size: side of a point's square in pixels.
-        cut_above: points higher than this (z) are left out, to look into a room through its ceiling.
+        cut_above: points higher than this (z) are not drawn, to look into a room through its ceiling.
     """
     points, colors = cloud.points, cloud.colors
     if cut_above is not None:

@@ -39,7 +39,7 @@ def write_viewer(
         cloud: in a world with z up.
         cameras: world_from_camera of each frame (optical axes) in the order of time.
         title: of the page.
-        max_points: of a larger cloud, so many points are drawn at random (the same ones each time).
+        max_points: of a larger cloud, this many points are chosen at random (the same ones each time).
 
     Returns:
         Number of points in the page.

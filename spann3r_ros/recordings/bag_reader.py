@@ -20,7 +20,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.geometry.camera_info import calibration
+from spann3r_ros.geometry.camera_info import calibration, camera_info_topic, is_rectified
 from spann3r_ros.geometry.image import decode_compressed, decode_image
 from spann3r_ros.geometry.rectification import Rectification
 
@@ -56,7 +56,7 @@ class RawMessage:
 
 
 class BagReader:
-    """A bag that is open for reading; use it as a context manager, or ``close`` it.
+    """A bag to read from; use it as a context manager, or ``close`` it.
 
     Args:
         path: folder with ``metadata.yaml``, one storage file (.mcap, .db3), or a folder of such files whose
@@ -64,7 +64,7 @@ class BagReader:
 
     Attributes:
         topics: by name.
-        skipped: how many messages ``frames`` left out, by reason.
+        skipped: how many messages ``frames`` ignored, by reason.
 
     Raises:
         DataError: no bag there, a damaged or an empty one.
@@ -157,12 +157,12 @@ class BagReader:
     def frames(self, topic: str, every: int = 1, camera_info: str | None = None) -> Iterator[Frame]:
         """Images of a topic (Image or CompressedImage) in the order of recording, rectified when calibrated so.
 
-        Left out, counted in ``skipped`` and logged: images whose stamp is not later than the one before, and those
+        Ignored, counted in ``skipped`` and logged: images whose stamp is not later than the one before, and those
         that cannot be decoded.
 
         Args:
             topic: name of the image topic.
-            every: take only every ``every``-th; the others are not decoded.
+            every: take only every N-th image; the others are not decoded.
             camera_info: topic of the calibration; by default ``camera_info`` beside the image topic, if it exists.
 
         Raises:
@@ -218,7 +218,7 @@ class BagReader:
         return (None, None) if first is None else self._calibration(first, image_topic)
 
     def _first_info(self, image_topic: str, camera_info: str | None) -> RawMessage | None:
-        """The first CameraInfo of an image topic, if there is one; DataError for a topic that was asked for in vain."""
+        """The first CameraInfo of an image topic, if there is one; DataError for an asked-for topic that is missing."""
         name = camera_info or camera_info_topic(image_topic)
         if camera_info is not None:
             self.topic(name, CAMERA_INFO)
@@ -228,10 +228,8 @@ class BagReader:
 
     def _calibration(self, info: RawMessage, image_topic: str) -> tuple[Intrinsics | None, Rectification | None]:
         """What one CameraInfo says about the images of a topic."""
-        # image_proc names its outputs image_rect and image_rect_color.
-        rectified = any(part.startswith("image_rect") for part in image_topic.split("/"))
         try:
-            return calibration(self.decode(info), rectified)
+            return calibration(self.decode(info), is_rectified(image_topic))
         except (FrameError, GeometryError) as error:
             self._skip("unusable calibration", info, str(error))
             return None, None
@@ -290,11 +288,6 @@ def header_stamp(message: RawMessage) -> int:
         raise DataError(f"message of {message.topic.name}", got=f"{len(message.data)} bytes", expected="a header")
     seconds, nanoseconds = struct.unpack_from("<iI" if message.data[1] else ">iI", message.data, 4)
     return int(seconds) * 1_000_000_000 + int(nanoseconds) or message.time
-
-
-def camera_info_topic(image_topic: str) -> str:
-    """Where drivers publish the calibration of an image topic: ``camera_info`` in the same namespace."""
-    return image_topic.removesuffix("/compressed").rsplit("/", 1)[0] + "/camera_info"
 
 
 def is_bag(path: Path) -> bool:

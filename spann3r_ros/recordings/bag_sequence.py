@@ -1,4 +1,4 @@
-"""A rosbag2 as a sequence; see ``evaluation.bag`` and ``evaluation.bag_truth``."""
+"""A rosbag2 as a sequence; see ``bag_reader`` and ``bag_truth``."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class BagSequence:
     """Images of one topic of a bag.
 
     Attributes:
-        reader: the open bag.
+        reader: of the bag.
         topic: image topic.
-        camera_info, pose_topic, depth_topic: where they are not to be found by themselves.
+        camera_info, pose_topic, depth_topic: topics to take instead of those that are found by type and name.
     """
 
     reader: BagReader
@@ -67,10 +67,10 @@ def load(
     pose_topic: str | None = None,
     depth_topic: str | None = None,
 ) -> BagSequence:
-    """A bag's image topic; without a name the only one that is no depth.
+    """A bag's image topic; without a name, the only one that holds no depth.
 
     Raises:
-        DataError: a bag that cannot be read, or a choice between several image topics (they are told).
+        DataError: a bag that cannot be read, or several image topics to choose from; the error lists them.
     """
     reader = BagReader(path)
     if topic is None:
@@ -82,7 +82,7 @@ def load(
         pictures = [name for name in pictures if name.removesuffix("/compressed") not in raw or name in raw]
         if len(pictures) != 1:
             raise DataError(
-                f"image topic of {path} is open",
+                f"image topic of {path} is ambiguous",
                 got=f"{len(pictures)} candidates",
                 expected=f"one of\n{reader.describe()}\n",
                 next_step="Choose with --topic",

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError, FrameError, GeometryError
-from spann3r_ros.geometry.axes import rotation_from_quaternion
 from spann3r_ros.geometry.image import decode_depth
-from spann3r_ros.geometry.transform_tree import TransformTree
+from spann3r_ros.geometry.message_pose import pose_from_message
+from spann3r_ros.geometry.transform_tree import TransformTree, frame_name
 from spann3r_ros.recordings.bag_reader import IMAGE, BagReader, RawMessage, header_stamp
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
 from spann3r_ros.sim3 import Sim3
@@ -59,7 +59,7 @@ def read_truth(
     interpolated at the stamps of the images.
 
     Args:
-        reader: an open bag.
+        reader: of the bag.
         image_topic, camera: topic of the images and their frame id.
         pose_topic: topic of the true poses, or ``/tf``. None: a pose topic that is named like ground truth, else
             ``/tf`` when it leads from a moving frame to the camera.
@@ -150,14 +150,14 @@ def _scan(reader: BagReader, image_topic: str, pose_topic: str | None, depth_top
 
 
 def _insert(content: _Content, transform: Any, static: bool) -> None:
-    """One transform into the tree; a leading slash (tf1's habit) does not count."""
+    """One transform into the tree."""
     try:
-        pose = _pose(transform.transform.translation, transform.transform.rotation)
+        pose = pose_from_message(transform.transform.translation, transform.transform.rotation)
     except GeometryError:
-        content.skipped["transform that is none"] += 1
+        content.skipped["transform that is not rigid"] += 1
         return
-    child = transform.child_frame_id.lstrip("/")
-    content.tree.insert(_stamp(transform), transform.header.frame_id.lstrip("/"), child, pose, static)
+    child = frame_name(transform.child_frame_id)
+    content.tree.insert(_stamp(transform), frame_name(transform.header.frame_id), child, pose, static)
     if not static:
         content.moving.add(child)
 
@@ -166,21 +166,15 @@ def _add_pose(content: _Content, decoded: Any, message: RawMessage) -> None:
     """One true pose with the frame it is about; empty for the camera's own."""
     try:
         if message.topic.type == TRANSFORM_STAMPED:
-            pose = _pose(decoded.transform.translation, decoded.transform.rotation)
+            pose = pose_from_message(decoded.transform.translation, decoded.transform.rotation)
         else:
             part = decoded.pose.pose if message.topic.type == ODOMETRY else decoded.pose
-            pose = _pose(part.position, part.orientation)
+            pose = pose_from_message(part.position, part.orientation)
     except GeometryError:
         content.skipped["pose that is not finite or has no orientation"] += 1
         return
-    child = getattr(decoded, "child_frame_id", "").lstrip("/")
+    child = frame_name(getattr(decoded, "child_frame_id", ""))
     content.poses.append((header_stamp(message), child, pose))
-
-
-def _pose(position: Any, orientation: Any) -> Sim3:
-    """Rigid transform of a message's parts; raises GeometryError for NaN or a quaternion of norm 0."""
-    q = np.array([orientation.x, orientation.y, orientation.z, orientation.w])
-    return Sim3.rigid(rotation_from_quaternion(q), np.array([position.x, position.y, position.z]))
 
 
 def _stamp(transform: Any) -> int:
@@ -190,7 +184,7 @@ def _stamp(transform: Any) -> int:
 
 def _from_poses(content: _Content, camera: str) -> CameraPath | None:
     """Camera poses at the stamps of the pose messages, sorted, the last one of each stamp."""
-    camera = camera.lstrip("/")
+    camera = frame_name(camera)
     found: dict[int, Sim3] = {}
     for stamp, child, pose in content.poses:
         if child and child != camera:
@@ -205,7 +199,7 @@ def _from_poses(content: _Content, camera: str) -> CameraPath | None:
 
 def _from_tree(content: _Content, camera: str) -> tuple[CameraPath | None, str]:
     """Camera poses in the root frame at the stamps of the images, and the way; None when nothing in it moves."""
-    camera = camera.lstrip("/")
+    camera = frame_name(camera)
     chain = [camera]
     while (parent := content.tree.parent(chain[-1])) is not None and parent not in chain:
         chain.append(parent)
@@ -235,7 +229,7 @@ def _checked_depth(reader: BagReader, topic: str, camera: str) -> str | None:
     except FrameError as error:
         _log.warning("depth topic %s is ignored: %s", topic, error)
         return None
-    if frame.lstrip("/") != camera.lstrip("/"):
+    if frame_name(frame) != frame_name(camera):
         _log.warning("depth topic %s is ignored: it is seen from '%s', the images from '%s'", topic, frame, camera)
         return None
     return topic

@@ -151,7 +151,7 @@ class BagWriter:
         Args:
             stamp: nanoseconds.
             links: (parent, child, parent_from_child) each, of scale 1.
-            static: for ever; players repeat the message for those who come late.
+            static: valid for ever; players repeat the message for late subscribers.
         """
         messages = []
         for parent, child, pose in links:

@@ -14,13 +14,12 @@ from pathlib import Path
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Frame
 from spann3r_ros.recordings.bag_writer import BagWriter
-from spann3r_ros.recordings.sequence import GroundTruth, Sequence
+from spann3r_ros.recordings.sequence import METERS, GroundTruth, Sequence
 from spann3r_ros.sim3 import Sim3
 
 IMAGE_TOPIC, INFO_TOPIC = "/camera/image_raw", "/camera/camera_info"
 DEPTH_TOPIC, POSE_TOPIC = "/camera/depth/image_raw", "/ground_truth/pose"
 WORLD = "map"
-METERS = {"m": 1.0, "mm": 1e-3}
 DEPTH_GAP = 20_000_000
 """Nanoseconds between an image and the depth image that counts as its own."""
 
@@ -49,7 +48,7 @@ def write_bag(
     Args:
         sequence: what to convert.
         path: new folder.
-        every, limit: only every ``every``-th image, at most ``limit`` (0: all). Poses are all written.
+        every, limit: only every N-th image, at most ``limit`` of them (0: all). All poses are written.
         compressed: JPEG instead of raw images.
         depth_encoding: ``16UC1`` (millimeters) or ``32FC1`` (meters).
         progress: called after every image.
@@ -83,7 +82,7 @@ class _Writer:
         self.images = self.poses = self.depths = 0
 
     def write(self, frame: Frame) -> None:
-        """One image, and what of the truth is due before it or belongs to it."""
+        """One image, the true poses up to its stamp, and its true depth."""
         self._camera = frame.camera
         self.write_poses(frame.stamp)
         if frame.intrinsics is not None:

@@ -15,7 +15,7 @@ from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
     FileSequence,
-    View,
+    ImageFile,
     image_size,
     invented_stamp,
     natural_order,
@@ -48,7 +48,7 @@ def load(path: Path) -> FileSequence:
         depths = (path / "depths" / f"{image.stem}{suffix}" for suffix in (".npy", ".pfm"))
         mask = path / "binary_masks" / f"{image.stem}.png"
         depth = next((candidate for candidate in depths if candidate.exists()), None)
-        views.append(View(invented_stamp(index), image, intrinsics, depth, mask if mask.exists() else None))
+        views.append(ImageFile(invented_stamp(index), image, intrinsics, depth, mask if mask.exists() else None))
         poses.append(world_from_camera)
     trajectory = path_of([view.stamp for view in views], poses)
     return FileSequence(path.name, LAYOUT, path, views, trajectory, _read_depth, unit="mm")
@@ -72,7 +72,7 @@ def read_camera(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         ) from error
 
 
-def _read_depth(view: View) -> NDArray[np.float32]:
+def _read_depth(view: ImageFile) -> NDArray[np.float32]:
     """Millimeters inside the eroded mask."""
     assert view.depth is not None
     try:

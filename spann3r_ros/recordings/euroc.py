@@ -13,7 +13,7 @@ from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.axes import rotation_from_quaternion
 from spann3r_ros.geometry.rectification import rectification
-from spann3r_ros.recordings.sequence import FileSequence, View, require
+from spann3r_ros.recordings.sequence import FileSequence, ImageFile, require
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import CameraPath
 
@@ -46,7 +46,9 @@ def load(path: Path) -> FileSequence:
         ) from error
     plain = None if maps else Intrinsics(fx, fy, cx, cy, width, height)
     views = [
-        View(int(row[0]), require(root / "cam0" / "data" / row[1].strip(), LAYOUT, "a file of cam0/data.csv"), plain)
+        ImageFile(
+            int(row[0]), require(root / "cam0" / "data" / row[1].strip(), LAYOUT, "a file of cam0/data.csv"), plain
+        )
         for row in rows
     ]
     truth = root / "state_groundtruth_estimate0" / "data.csv"

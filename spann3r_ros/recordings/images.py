@@ -1,6 +1,6 @@
 """A folder of images, nothing else known.
 
-Files whose name contains "depth" are left out; numbers in names count by value.
+Files whose name contains "depth" are ignored; numbers in names count by value.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.recordings.sequence import IMAGE_SUFFIXES, FileSequence, View, invented_stamp, natural_order
+from spann3r_ros.recordings.sequence import IMAGE_SUFFIXES, FileSequence, ImageFile, invented_stamp, natural_order
 
 LAYOUT = "images"
 EXPECTED = "FOLDER/*.jpg|png|..."
@@ -24,7 +24,7 @@ def load(path: Path) -> FileSequence:
     images = _images(path) if path.is_dir() else []
     if not images:
         raise DataError(f"no images in {path}", expected="files " + " ".join(IMAGE_SUFFIXES))
-    views = [View(invented_stamp(index), image) for index, image in enumerate(images)]
+    views = [ImageFile(invented_stamp(index), image) for index, image in enumerate(images)]
     return FileSequence(path.resolve().name, LAYOUT, path, views)
 
 

@@ -11,7 +11,7 @@ from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
     FileSequence,
-    View,
+    ImageFile,
     invented_stamp,
     natural_order,
     path_of,
@@ -45,7 +45,7 @@ def load(path: Path) -> FileSequence:
             expected=f"4 lines an image, {4 * len(images)}",
         )
     views = [
-        View(
+        ImageFile(
             invented_stamp(index),
             image,
             INTRINSICS,
@@ -58,7 +58,7 @@ def load(path: Path) -> FileSequence:
     return FileSequence(path.name, LAYOUT, path, views, trajectory, _read_depth)
 
 
-def _read_depth(view: View) -> NDArray[np.float32]:
+def _read_depth(view: ImageFile) -> NDArray[np.float32]:
     """Meters; nothing beyond 10 m."""
     assert view.depth is not None
     return read_png_depth(view.depth, per_unit=1000.0, largest=FARTHEST)

@@ -18,7 +18,7 @@ from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
     IMAGE_SUFFIXES,
     FileSequence,
-    View,
+    ImageFile,
     natural_order,
     read_png_depth,
     require,
@@ -54,7 +54,7 @@ def load(path: Path) -> FileSequence:
     views = []
     for stamp, image in sorted(zip(stamps, images, strict=True)):
         depth = path / "depth" / f"{image.stem}.png"
-        views.append(View(stamp, image, intrinsics, depth if depth.exists() else None))
+        views.append(ImageFile(stamp, image, intrinsics, depth if depth.exists() else None))
     return FileSequence(path.name, LAYOUT, path, views, trajectory, _read_depth)
 
 
@@ -78,7 +78,7 @@ def _read_intrinsics(path: Path) -> Intrinsics:
         raise DataError(f"intrinsics {path}", got=repr(error), expected="JSON: fx fy cx cy width height") from error
 
 
-def _read_depth(view: View) -> NDArray[np.float32]:
+def _read_depth(view: ImageFile) -> NDArray[np.float32]:
     """Meters."""
     assert view.depth is not None
     return read_png_depth(view.depth, per_unit=1000.0)

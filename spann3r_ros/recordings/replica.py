@@ -12,7 +12,7 @@ from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
     FileSequence,
-    View,
+    ImageFile,
     invented_stamp,
     natural_order,
     path_of,
@@ -43,7 +43,7 @@ def load(path: Path) -> FileSequence:
         inside if inside.exists() else require(beside, LAYOUT, "camera parameters w h fx fy cx cy scale")
     )
     views = [
-        View(
+        ImageFile(
             invented_stamp(index),
             image,
             intrinsics,
@@ -52,7 +52,7 @@ def load(path: Path) -> FileSequence:
         for index, image in enumerate(images)
     ]
 
-    def read_depth(view: View) -> NDArray[np.float32]:
+    def read_depth(view: ImageFile) -> NDArray[np.float32]:
         assert view.depth is not None
         return read_png_depth(view.depth, per_meter)
 

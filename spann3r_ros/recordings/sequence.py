@@ -25,6 +25,9 @@ FRAME_PERIOD = 33_333_333
 FIRST_STAMP = 1_000_000_000
 """Its first stamp: one second, because zero means "not stamped" in ROS."""
 
+METERS = {"m": 1.0, "mm": 1e-3}
+"""Meters of each unit that a sequence can have."""
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
 
 
@@ -85,7 +88,7 @@ class Sequence(Protocol):
         ...
 
     def frames(self, every: int = 1) -> Iterator[Frame]:
-        """Every ``every``-th frame; ``Frame.index`` counts those given out. Frames left out are not decoded."""
+        """Every N-th frame (N = ``every``), ``Frame.index`` counting 0, 1, 2 ...; the others are not decoded."""
         ...
 
     def ground_truth(self) -> GroundTruth | None:
@@ -94,7 +97,7 @@ class Sequence(Protocol):
 
 
 @dataclass(frozen=True)
-class View:
+class ImageFile:
     """One image file and what belongs to it."""
 
     stamp: int
@@ -119,9 +122,9 @@ class FileSequence:
     name: str
     layout: str
     path: Path
-    views: list[View]
+    views: list[ImageFile]
     trajectory: CameraPath | None = None
-    read_depth: Callable[[View], NDArray[np.float32]] | None = None
+    read_depth: Callable[[ImageFile], NDArray[np.float32]] | None = None
     rectification: Rectification | None = None
     unit: str = "m"
     camera: str = "camera_optical_frame"
@@ -131,7 +134,7 @@ class FileSequence:
         return len(self.views)
 
     def frames(self, every: int = 1) -> Iterator[Frame]:
-        """Every ``every``-th image; raises DataError for one that cannot be decoded."""
+        """Every N-th image (N = ``every``); raises DataError for one that cannot be decoded."""
         for index, view in enumerate(self.views[::every]):
             image = read_image(view.image)
             intrinsics = view.intrinsics
@@ -188,7 +191,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_png_depth(path: Path, per_unit: float, largest: float = np.inf) -> NDArray[np.float32]:
-    """16-bit depth image.
+    """Depth from a 16-bit image.
 
     Args:
         path: the file.
@@ -221,7 +224,7 @@ def read_matrix(path: Path, rows: int, columns: int) -> NDArray[np.float64]:
 
 
 def path_of(stamps: list[int], matrices: list[NDArray[np.float64]]) -> CameraPath:
-    """Path of (4, 4) camera-to-world matrices; those with NaN or infinity are left out, as datasets mean it."""
+    """Path of (4, 4) camera-to-world matrices; those with NaN or infinity, unknown poses, are ignored."""
     known = [(stamp, matrix) for stamp, matrix in zip(stamps, matrices, strict=True) if np.isfinite(matrix).all()]
     return CameraPath.from_poses([stamp for stamp, _ in known], [_rigid(matrix) for _, matrix in known])
 

@@ -16,7 +16,7 @@ from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
     FileSequence,
-    View,
+    ImageFile,
     invented_stamp,
     path_of,
     read_matrix,
@@ -39,7 +39,7 @@ def matches(path: Path) -> bool:
 
 
 def load(path: Path) -> FileSequence:
-    """One sequence; raises DataError for a whole scene (its sequences are told) or a frame without its pose."""
+    """One sequence; raises DataError for a whole scene (the error lists its sequences) or a frame without its pose."""
     images = sorted(path.glob("frame-*.color.png"))
     if not images:
         sequences = sorted(entry.name for entry in path.glob("seq-*") if entry.is_dir())
@@ -52,7 +52,7 @@ def load(path: Path) -> FileSequence:
     stems = [image.name.removesuffix(".color.png") for image in images]
     poses = [read_matrix(require(path / f"{stem}.pose.txt", LAYOUT, "the frame's pose"), 4, 4) for stem in stems]
     views = [
-        View(invented_stamp(index), image, INTRINSICS, _depth_file(path, stem))
+        ImageFile(invented_stamp(index), image, INTRINSICS, _depth_file(path, stem))
         for index, (image, stem) in enumerate(zip(images, stems, strict=True))
     ]
     if any(view.depth is not None and not view.depth.name.endswith(".proj.png") for view in views):
@@ -67,7 +67,7 @@ def _depth_file(folder: Path, stem: str) -> Path | None:
     return next((candidate for candidate in candidates if candidate.exists()), None)
 
 
-def _read_depth(view: View) -> NDArray[np.float32]:
+def _read_depth(view: ImageFile) -> NDArray[np.float32]:
     """Meters; nothing beyond 10 m or under 1 mm."""
     assert view.depth is not None
     depth = read_png_depth(view.depth, per_unit=1000.0, largest=FARTHEST)

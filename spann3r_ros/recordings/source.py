@@ -18,7 +18,7 @@ class SourceOptions:
     Attributes:
         path: file or folder.
         layout: one of ``layouts()``, or ``auto``.
-        topic, camera_info, pose_topic, depth_topic: of a bag, where they are not to be found by themselves.
+        topic, camera_info, pose_topic, depth_topic: of a bag, instead of those that are found by type and name.
     """
 
     path: Path

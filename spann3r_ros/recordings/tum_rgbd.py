@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spann3r_ros.errors import DataError
 from spann3r_ros.files.tum import read_camera_path, stamp_from_text
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.recordings.sequence import FileSequence, View, read_png_depth, require
+from spann3r_ros.recordings.sequence import FileSequence, ImageFile, read_png_depth, require
 
 LAYOUT = "tum"
 EXPECTED = "SEQUENCE/{rgb.txt,depth.txt,groundtruth.txt,rgb/,depth/}"
@@ -45,7 +45,7 @@ def load(path: Path) -> FileSequence:
             nearest = int(np.abs(depth_stamps - stamp).argmin())
             if abs(int(depth_stamps[nearest]) - stamp) <= MAX_GAP:
                 depth = require(path / depths[nearest][1], LAYOUT, "a file listed in depth.txt")
-        views.append(View(stamp, require(path / file, LAYOUT, "a file listed in rgb.txt"), intrinsics, depth))
+        views.append(ImageFile(stamp, require(path / file, LAYOUT, "a file listed in rgb.txt"), intrinsics, depth))
     trajectory = read_camera_path(require(path / "groundtruth.txt", LAYOUT, "lines 'stamp tx ty tz qx qy qz qw'"))
     return FileSequence(path.name, LAYOUT, path, views, trajectory, _read_depth)
 
@@ -65,7 +65,7 @@ def _read_list(path: Path) -> list[tuple[int, str]]:
     return sorted(entries)
 
 
-def _read_depth(view: View) -> NDArray[np.float32]:
+def _read_depth(view: ImageFile) -> NDArray[np.float32]:
     """Meters."""
     assert view.depth is not None
     return read_png_depth(view.depth, PER_METER)

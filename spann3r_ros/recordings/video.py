@@ -34,7 +34,7 @@ class VideoSequence:
         return self.frame_count or None
 
     def frames(self, every: int = 1) -> Iterator[Frame]:
-        """Every ``every``-th frame; the file's own times where they increase, else its frame rate."""
+        """Every N-th frame (N = ``every``); the file's own times where they increase, else its frame rate."""
         capture = cv2.VideoCapture(str(self.path))
         try:
             number, index, last = 0, 0, -1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo
 
+from spann3r_ros.complaints import Complaints
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.geometry.camera_info import calibration
+from spann3r_ros.geometry.camera_info import calibration, is_rectified
 from spann3r_ros.geometry.rectification import Rectification
 
 
@@ -17,20 +17,19 @@ class Calibration:
     """Intrinsics and rectification of one camera; images pass unchanged and uncalibrated until they are known.
 
     Args:
-        topic: of the images. By the convention of image_proc, ``image_rect*`` are rectified already.
-        logger: where a calibration that cannot be used is reported, once.
+        topic: of the images, whose name tells whether they are rectified already.
+        complaints: of the camera; a calibration that cannot be used is reported there.
 
     Attributes:
         state: what is known, for diagnostics.
     """
 
-    def __init__(self, topic: str, logger: RcutilsLogger) -> None:
-        self._topic, self._logger = topic, logger
-        self._rectified = any(part.startswith("image_rect") for part in topic.split("/"))
+    def __init__(self, topic: str, complaints: Complaints) -> None:
+        self._topic, self._complaints = topic, complaints
+        self._rectified = is_rectified(topic)
         self._content: tuple[object, ...] | None = None
         self._intrinsics: Intrinsics | None = None
         self._rectification: Rectification | None = None
-        self._reported_size: tuple[int, int] | None = None
         self.state = "no camera_info yet"
 
     @property
@@ -48,14 +47,15 @@ class Calibration:
         )
         if content == self._content:
             return
-        self._content, self._reported_size = content, None
+        self._content = content
         self._intrinsics = self._rectification = None
         try:
             self._intrinsics, self._rectification = calibration(info, self._rectified)
         except Spann3rError as error:
             self.state = f"unusable calibration: {error}"
-            self._logger.warning(f"camera_info of '{self._topic}' is not used: {error}")
+            self._complaints.report("calibration", f"camera_info of '{self._topic}' is not used: {error}")
             return
+        self._complaints.settle("calibration")
         if self._intrinsics is None:
             self.state = "uncalibrated (K = 0)"
             return
@@ -67,14 +67,14 @@ class Calibration:
             return image, None
         height, width = image.shape[:2]
         if (self._intrinsics.width, self._intrinsics.height) != (width, height):
-            if self._reported_size != (width, height):
-                self._reported_size = (width, height)
-                self._logger.warning(
-                    f"images of '{self._topic}' are {width} x {height} but their camera_info is about "
-                    f"{self._intrinsics.width} x {self._intrinsics.height}: the calibration is not used. "
-                    "Give the camera_info that belongs to the images in camera_info_topics"
-                )
+            self._complaints.report(
+                "calibration of another size",
+                f"images of '{self._topic}' are {width} x {height} but their camera_info is about "
+                f"{self._intrinsics.width} x {self._intrinsics.height}: the calibration is not used. "
+                "Give the camera_info that belongs to the images in camera_info_topics",
+            )
             return image, None
+        self._complaints.settle("calibration of another size")
         if self._rectification is not None:
             image = self._rectification.apply(image)
         return image, self._intrinsics

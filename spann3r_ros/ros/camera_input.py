@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from spann3r_ros.complaints import EVENT, Complaints, reason
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
-from spann3r_ros.frame import Intrinsics
 from spann3r_ros.frame_selection import FrameSelection
+from spann3r_ros.geometry.camera_info import camera_info_topic
+from spann3r_ros.geometry.transform_tree import frame_name
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.calibration import Calibration
 from spann3r_ros.ros.clock import Arrival
 from spann3r_ros.ros.conversions import nanoseconds
 from spann3r_ros.ros.image_bridge import rgb_from_compressed, rgb_from_image
+from spann3r_ros.ros.image_sink import CameraImage, ImageSink
 from spann3r_ros.ros.image_topic import ImageTopic, find
 
 CALIBRATION_PATIENCE = 2.0
 """Seconds that first images wait for a CameraInfo whose publisher is on the graph."""
 
-REPEAT = 10.0
-"""Seconds until the same complaint about a camera is logged again."""
+MOST_HELD = 100
+"""Images that wait for it at most."""
 
 ImageMessage: TypeAlias = "Image | CompressedImage"
 
@@ -43,7 +43,7 @@ class CameraCounts:
     """What became of the images of a camera since it was subscribed or the last reset."""
 
     received: int = 0
-    skipped: int = 0  # out of order, or not chosen by max_rate and min_motion
+    skipped: int = 0  # while paused, out of order, or not chosen by max_rate and min_motion
     refused: int = 0  # bad images
 
 
@@ -54,29 +54,22 @@ class CameraInput:
         node: where subscriptions are made.
         config: the node's parameters; live ones are read anew for each image.
         index: place of the camera in ``image_topics``.
-        wanted: whether an image would be taken now; when not, it is not even decoded.
-        judge: tells how a stamp (ns) of this camera fits to those before it, and acts on jumps of time.
-        accept: takes the frame's stamp, optical frame id, image and intrinsics.
+        sink: takes the images.
+        complaints: of the node.
+
+    Attributes:
+        complaints: those about this camera.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        config: NodeConfig,
-        index: int,
-        wanted: Callable[[], bool],
-        judge: Callable[[str, int], Arrival],
-        accept: Callable[[int, str, NDArray[np.uint8], Intrinsics | None], None],
-    ) -> None:
-        self._node, self._config = node, config
-        self._wanted, self._judge, self._accept = wanted, judge, accept
+    def __init__(self, node: Node, config: NodeConfig, index: int, sink: ImageSink, complaints: Complaints) -> None:
+        self._node, self._config, self._sink = node, config, sink
         self.topic = config.image_topics[index]
         self.name = (config.camera_names or names_from_topics(config.image_topics))[index]
-        self.info_topic = config.camera_info_topics[index] if config.camera_info_topics else sibling_info(self.topic)
+        self.info_topic = (config.camera_info_topics or [*map(camera_info_topic, config.image_topics)])[index]
         self.subscribed: ImageTopic | None = None
-        self.calibration = Calibration(self.topic, node.get_logger())
+        self.complaints = complaints.about(f"camera {self.name}")
+        self.calibration = Calibration(self.topic, self.complaints)
         self.counts = CameraCounts()
-        self.complaint = ""
         self.last_arrival = time.monotonic()  # of anything, good or bad; the silence begins now
         self.last_stamp = 0
         self._arrivals: deque[float] = deque(maxlen=20)
@@ -86,9 +79,7 @@ class CameraInput:
         self._info_subscription: Subscription[Any] | None = None
         self._lock = threading.Lock()  # a timer subscribes, a transition closes
         self._closed = False
-        self._held: list[ImageMessage] = []
-        self._held_since = 0.0
-        self._complained = float("-inf")
+        self._held: list[tuple[float, ImageMessage]] = []  # each with its arrival
         self._size = ""
         if config.pose.use_camera_info:
             self._info_subscription = node.create_subscription(
@@ -128,6 +119,7 @@ class CameraInput:
             for subscription in (self._subscription, self._info_subscription):
                 if subscription is not None:
                     self._node.destroy_subscription(subscription)
+        self.complaints.clear()
 
     def restart(self) -> None:
         """Count and select from the beginning, as after a reset."""
@@ -143,19 +135,21 @@ class CameraInput:
 
     def _on_info(self, info: CameraInfo) -> None:
         self.calibration.update(info)
+        self.complaints.settle("no calibration")
         self._release()
 
     def _on_image(self, message: ImageMessage) -> None:
         self.last_arrival = time.monotonic()
         self._arrivals.append(self.last_arrival)
         self.counts.received += 1
-        if not self._wanted():
+        if not self._sink.accepting:
+            self.counts.skipped += 1
             return
         if self._calibration_is_due():
-            self._held.append(message)
+            self._held.append((self.last_arrival, message))
             return
         self._release()
-        self._take(message)
+        self._take(self.last_arrival, message)
 
     def _calibration_is_due(self) -> bool:
         """Whether first images should wait: a CameraInfo is to come, so none should pass uncalibrated before it."""
@@ -163,58 +157,68 @@ class CameraInput:
             return False
         if not self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(self.info_topic)):
             return False
-        if not self._held:
-            self._held_since = self.last_arrival
-        return self.last_arrival - self._held_since < CALIBRATION_PATIENCE and len(self._held) < 100
+        first = self._held[0][0] if self._held else self.last_arrival
+        return self.last_arrival - first < CALIBRATION_PATIENCE and len(self._held) < MOST_HELD
 
     def _release(self) -> None:
         held, self._held = self._held, []
         if held and not self.calibration.known:
-            self._complain(f"'{self.info_topic}' has a publisher but no message: images pass uncalibrated")
-        for message in held:
-            self._take(message)
+            self.complaints.report(
+                "no calibration", f"'{self.info_topic}' has a publisher but no message: images pass uncalibrated"
+            )
+        for arrival, message in held:
+            self._take(arrival, message)
 
-    def _take(self, message: ImageMessage) -> None:
-        stamp, frame_id = nanoseconds(message.header.stamp), message.header.frame_id
-        if stamp == 0:
-            self._complain(f"images of '{self.topic}' have no stamp: the time of their arrival is used")
-            stamp = self._node.get_clock().now().nanoseconds
-        if not frame_id:
-            frame_id = f"{self.name}_optical_frame"
-            self._complain(f"images of '{self.topic}' name no frame: '{frame_id}' is used")
-        arrival = self._judge(self.name, stamp)
-        if arrival is Arrival.LATE or not self._selection.due(stamp, self._config.max_rate):
+    def _take(self, arrival: float, message: ImageMessage) -> None:
+        stamp, frame_id = self._stamp(message), self._frame_id(message)
+        order = self._sink.observe(self.name, stamp)
+        if order is Arrival.JUMP:
+            self._sink.time_jumped(f"images of camera '{self.name}' jumped back to {stamp / 1e9:.3f} s")
+        if order is Arrival.LATE or not self._selection.due(stamp, self._config.max_rate):
             self.counts.skipped += 1
             return
         try:
             raw = isinstance(message, Image)
-            image, intrinsics = self.calibration.apply(rgb_from_image(message) if raw else rgb_from_compressed(message))
-            if not self._selection.moved(image, self._config.min_motion):
+            pixels, intrinsics = self.calibration.apply(
+                rgb_from_image(message) if raw else rgb_from_compressed(message)
+            )
+            if not self._selection.moved(pixels, self._config.min_motion):
                 self.counts.skipped += 1
                 return
-            self._note_size(f"{image.shape[1]} x {image.shape[0]}")
-            self._accept(stamp, frame_id, image, intrinsics)
+            self._note_size(f"{pixels.shape[1]} x {pixels.shape[0]}")
+            self._sink.accept(CameraImage(stamp, frame_id, pixels, intrinsics, arrival))
         except Exception as error:  # no image ends the node
             self.counts.refused += 1
-            text = f"image of '{self.topic}' refused: {error or type(error).__name__}"
-            if not isinstance(error, Spann3rError):
-                text += "\n" + "".join(traceback.format_exception(error))
-            self._complain(text)
+            kind = f"refused: {error.problem if isinstance(error, Spann3rError) else type(error).__name__}"
+            text = f"image of '{self.topic}' refused: {reason(error)}"
+            self.complaints.report(kind, text, error=error, lasts=EVENT)
             return
         self.last_stamp = stamp
-        self._selection.take(stamp, image, self._config.min_motion)
+        self._selection.take(stamp, pixels, self._config.min_motion)
+
+    def _stamp(self, message: ImageMessage) -> int:
+        """Of the header; now, when there is none."""
+        stamp = nanoseconds(message.header.stamp)
+        if stamp:
+            self.complaints.settle("no stamp")
+            return stamp
+        self.complaints.report("no stamp", f"images of '{self.topic}' have no stamp: the time of their arrival is used")
+        return self._node.get_clock().now().nanoseconds
+
+    def _frame_id(self, message: ImageMessage) -> str:
+        """The camera's frame as its images name it; a name made from the camera's when they do not."""
+        if message.header.frame_id:
+            self.complaints.settle("no frame")
+            return frame_name(message.header.frame_id)
+        frame_id = f"{self.name}_optical_frame"
+        self.complaints.report("no frame", f"images of '{self.topic}' name no frame: '{frame_id}' is used")
+        return frame_id
 
     def _note_size(self, size: str) -> None:
         if self._size not in ("", size):
-            self._complain(f"images of '{self.topic}' changed from {self._size} to {size} pixels")
+            text = f"images of '{self.topic}' changed from {self._size} to {size} pixels"
+            self.complaints.report("size", text, lasts=EVENT)
         self._size = size
-
-    def _complain(self, text: str) -> None:
-        """Log a problem at once when it is new, else seldom."""
-        now = time.monotonic()
-        if text != self.complaint or now - self._complained > REPEAT:
-            self.complaint, self._complained = text, now
-            self._node.get_logger().warning(text)
 
 
 def names_from_topics(topics: Sequence[str]) -> list[str]:
@@ -222,13 +226,6 @@ def names_from_topics(topics: Sequence[str]) -> list[str]:
     whole = [topic.strip("/~").removesuffix("/compressed").replace("/", "_") for topic in topics]
     folders = [topic.strip("/~").removesuffix("/compressed").rpartition("/")[0].replace("/", "_") for topic in topics]
     return folders if all(folders) and len(set(folders)) == len(folders) else whole
-
-
-def sibling_info(topic: str) -> str:
-    """The CameraInfo topic beside an image topic, as image_transport places it."""
-    base = topic.removesuffix("/compressed")
-    folder, slash, _ = base.rpartition("/")
-    return f"{folder}{slash}camera_info"
 
 
 def _may_lose(topic: ImageTopic) -> bool:

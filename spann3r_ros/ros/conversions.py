@@ -17,7 +17,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.geometry.axes import quaternion_from_rotation, rotation_from_quaternion
+from spann3r_ros.geometry.axes import quaternion_from_rotation
+from spann3r_ros.geometry.message_pose import pose_from_message
 from spann3r_ros.sim3 import Sim3
 
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("confidence", "<f4")])
@@ -123,11 +124,26 @@ def pose_stamped(stamp: int, frame: str, pose: Sim3) -> PoseStamped:
     return PoseStamped(header=header(stamp, frame), pose=pose_message(pose))
 
 
-def odometry_message(stamp: int, frame: str, child: str, frame_from_child: Sim3) -> Odometry:
-    """Pose without velocity: the network gives neither a twist nor covariances, so the twist says -1, unknown."""
+UNKNOWN = -1.0
+"""First element of a covariance that nobody knows; zeros would mean certain."""
+
+
+def odometry_message(
+    stamp: int, frame: str, child: str, frame_from_child: Sim3, covariance: NDArray[np.float64] | None = None
+) -> Odometry:
+    """Pose without velocity.
+
+    Args:
+        stamp, frame: of the header.
+        child: what it is the pose of.
+        frame_from_child: rigid.
+        covariance: (6, 6) of position and rotation vector along the axes of ``frame``, or None while unknown.
+    """
     message = Odometry(header=header(stamp, frame), child_frame_id=child)
     message.pose.pose = pose_message(frame_from_child)
-    message.twist.covariance[0] = -1.0
+    message.pose.covariance[0] = message.twist.covariance[0] = UNKNOWN
+    if covariance is not None:
+        message.pose.covariance = covariance.ravel().tolist()
     return message
 
 
@@ -143,9 +159,7 @@ def transform_message(stamp: int, parent: str, child: str, parent_from_child: Si
 
 def transform_from_message(transform: Transform) -> Sim3:
     """``parent_from_child`` of a transform message; raises GeometryError for one that is no rigid transform."""
-    t, q = transform.translation, transform.rotation
-    rotation = rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w]))
-    return Sim3(rotation=rotation, translation=np.array([t.x, t.y, t.z]))
+    return pose_from_message(transform.translation, transform.rotation)
 
 
 def _quaternion(pose: Sim3) -> Quaternion:

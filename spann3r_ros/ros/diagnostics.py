@@ -7,70 +7,79 @@ from collections.abc import Mapping
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from spann3r_ros.complaints import Complaint, Complaints, Severity
 from spann3r_ros.config import NodeConfig
+from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.session import Session
-from spann3r_ros.ros.status import DEMO_WARNING, state, weights_note
+from spann3r_ros.ros.status import state
+
+LEVELS = {
+    Severity.INFO: DiagnosticStatus.OK,
+    Severity.WARNING: DiagnosticStatus.WARN,
+    Severity.ERROR: DiagnosticStatus.ERROR,
+}
 
 
 def diagnostics_message(
-    node: Node, config: NodeConfig, session: Session | None, problem: str, silent: dict[str, str]
+    node: Node, config: NodeConfig, session: Session | None, complaints: Complaints
 ) -> DiagnosticArray:
-    """One status for the reconstruction and one per camera.
-
-    Args:
-        node, config, session: of the node.
-        problem: why the last configure failed, or empty.
-        silent: why a camera is silent, by its name.
-    """
+    """One status for the reconstruction and one per camera, each with the worst complaint about it."""
     name = node.get_fully_qualified_name().lstrip("/")
-    message = DiagnosticArray(status=[_reconstruction(name, config, session, problem)])
+    cameras = session.cameras if session else []
+    own = {camera.complaints.subject for camera in cameras}
+    worst = next((each for each in complaints.current() if each.subject not in own), None)
+    message = DiagnosticArray(status=[_reconstruction(f"{name}: reconstruction", config, session, worst)])
     message.header.stamp = node.get_clock().now().to_msg()
-    for camera in session.cameras if session else ():
-        counts = camera.counts
-        if camera.name in silent:
-            level, text = DiagnosticStatus.ERROR, silent[camera.name]
-        elif camera.complaint:
-            level, text = DiagnosticStatus.WARN, camera.complaint
-        else:
-            level, text = DiagnosticStatus.OK, "images arrive" if counts.received else "waiting for images"
-        values = {
-            "topic": camera.subscribed.name if camera.subscribed else camera.topic,
-            "type": camera.subscribed.type if camera.subscribed else "not found yet",
-            "reliability": camera.subscribed.reliability.name.lower() if camera.subscribed else "",
-            "calibration": camera.calibration.state,
-            "rate [Hz]": f"{camera.rate:.2f}",
-            "received": counts.received,
-            "skipped": counts.skipped,
-            "refused": counts.refused,
-        }
-        message.status.append(_status(f"{name}: camera {camera.name}", camera.name, level, text, values))
+    message.status += [_camera(f"{name}: camera {camera.name}", camera) for camera in cameras]
     return message
 
 
-def _reconstruction(name: str, config: NodeConfig, session: Session | None, problem: str) -> DiagnosticStatus:
-    title, values = f"{name}: reconstruction", {"state": state(session), "model": config.model}
+def _reconstruction(
+    title: str, config: NodeConfig, session: Session | None, worst: Complaint | None
+) -> DiagnosticStatus:
+    values: dict[str, object] = {"state": state(session), "model": config.model}
     if session is None:
-        level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.STALE
-        return _status(title, config.device, level, problem or "not configured", values)
+        return _status(title, config.device, worst, "not configured", values, idle=DiagnosticStatus.STALE)
     work, snapshot = session.worker.statistics(), session.snapshot
     values |= {
         "weights": session.weights,
         "rate [Hz]": f"{work.rate:.2f}",
         "latency [s]": f"{work.latency:.3f}",
-        "processed": str(work.processed),
-        "dropped": str(work.dropped),
-        "failed": str(work.failed),
-        "points": str(snapshot.points),
+        "processed": work.processed,
+        "dropped": work.dropped,
+        "failed": work.failed,
+        "points": snapshot.points,
         "memory tokens": f"{snapshot.memory.tokens} of {snapshot.memory.capacity}",
         "metric": str(snapshot.metric).lower(),
     }
-    level, text = DiagnosticStatus.OK, state(session)
-    warning = session.last_error or session.world.problem or (DEMO_WARNING if weights_note(config) else "")
-    if warning:
-        level, text = DiagnosticStatus.WARN, warning
-    return _status(title, session.device, level, text, values)
+    return _status(title, session.device, worst, state(session), values)
 
 
-def _status(name: str, hardware: str, level: bytes, text: str, values: Mapping[str, object]) -> DiagnosticStatus:
+def _camera(title: str, camera: CameraInput) -> DiagnosticStatus:
+    counts, subscribed = camera.counts, camera.subscribed
+    values = {
+        "topic": subscribed.name if subscribed else camera.topic,
+        "type": subscribed.type if subscribed else "not found yet",
+        "reliability": subscribed.reliability.name.lower() if subscribed else "",
+        "calibration": camera.calibration.state,
+        "rate [Hz]": f"{camera.rate:.2f}",
+        "received": counts.received,
+        "skipped": counts.skipped,
+        "refused": counts.refused,
+    }
+    text = "images arrive" if counts.received else "waiting for images"
+    return _status(title, camera.name, camera.complaints.worst(), text, values)
+
+
+def _status(
+    name: str,
+    hardware: str,
+    worst: Complaint | None,
+    otherwise: str,
+    values: Mapping[str, object],
+    idle: bytes = DiagnosticStatus.OK,
+) -> DiagnosticStatus:
+    """Level and text of the complaint, or ``idle`` and ``otherwise``."""
+    level, text = (LEVELS[worst.severity], worst.text) if worst is not None else (idle, otherwise)
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     return DiagnosticStatus(level=level, name=name, message=text, hardware_id=hardware, values=pairs)

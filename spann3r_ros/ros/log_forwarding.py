@@ -1,10 +1,23 @@
-"""The core's ``logging`` in the node's log."""
+"""The core's ``logging`` and complaints in the node's log."""
 
 from __future__ import annotations
 
 import logging
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from spann3r_ros.complaints import Severity
+
+
+def log(logger: RcutilsLogger, severity: Severity, text: str) -> None:
+    """Write one line to a ROS logger."""
+    # rclpy wants one severity per line of code.
+    if severity is Severity.ERROR:
+        logger.error(text)
+    elif severity is Severity.WARNING:
+        logger.warning(text)
+    else:
+        logger.info(text)
 
 
 class LogForwarding(logging.Handler):
@@ -20,14 +33,9 @@ class LogForwarding(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log one record."""
-        text = self.format(record)
-        # rclpy wants one severity per line of code.
-        if record.levelno >= logging.ERROR:
-            self._logger.error(text)
-        elif record.levelno >= logging.WARNING:
-            self._logger.warning(text)
-        else:
-            self._logger.info(text)
+        is_error, is_warning = record.levelno >= logging.ERROR, record.levelno >= logging.WARNING
+        severity = Severity.ERROR if is_error else Severity.WARNING if is_warning else Severity.INFO
+        log(self._logger, severity, self.format(record))
 
     def close(self) -> None:
         """Stop forwarding."""

@@ -7,13 +7,11 @@ import gc
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
@@ -24,15 +22,14 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
+from spann3r_ros.complaints import EVENT, Complaints, Severity, reason
 from spann3r_ros.errors import Spann3rError
-from spann3r_ros.msg import ReconstructionStatus
 from spann3r_ros.reconstruction import parameter_groups
-from spann3r_ros.ros import qos
 from spann3r_ros.ros.clock import on_backward_jump
 from spann3r_ros.ros.diagnostics import diagnostics_message
-from spann3r_ros.ros.log_forwarding import LogForwarding
+from spann3r_ros.ros.log_forwarding import LogForwarding, log
+from spann3r_ros.ros.outputs import DIAGNOSTICS, STATUS, listened
 from spann3r_ros.ros.parameters import NodeParameters
-from spann3r_ros.ros.publishers import listened
 from spann3r_ros.ros.services import MapServices
 from spann3r_ros.ros.session import Session
 from spann3r_ros.ros.status import DEMO_WARNING, status_message, weights_note
@@ -57,13 +54,15 @@ class Spann3rNode(LifecycleNode):
         super().__init__("spann3r", **options)
         self._session: Session | None = None
         self._watchdog: Watchdog | None = None
-        self._problem = ""  # why the last configure failed
         self._log = LogForwarding(self.get_logger())
-        self._node_parameters = NodeParameters(self, parameter_groups(), self._on_live_change)
+        self._complaints = Complaints(lambda severity, text: log(self.get_logger(), severity, text))
+        self._node_parameters = NodeParameters(self, parameter_groups(), self._complaints, self._on_live_change)
         self._config = self._node_parameters.config
         self._map_services = MapServices(self, self._config, lambda: self._session)
-        self._status = self.create_publisher(ReconstructionStatus, "~/status", qos.live())
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.live())
+        # Not lifecycle publishers: they speak while the node is not active, too.
+        self._status, self._diagnostics = (
+            self.create_publisher(row.type, row.topic, row.qos()) for row in (STATUS, DIAGNOSTICS)
+        )
         self._jump_handle = on_backward_jump(self, self._on_clock_jump)
         # Real time, for they must run while simulated time stands still.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -81,39 +80,38 @@ class Spann3rNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check the parameters, load the weights, warm up. On failure the node lives on, unconfigured."""
         self._node_parameters.locked = True
-        self._problem = ""
+        self._complaints.about("start").clear()
         try:
             self._node_parameters.check()
-            self._session = Session(self, self._config)
-        except Spann3rError as error:
-            return self._refuse(str(error), TransitionCallbackReturn.FAILURE)
+            self._session = Session(self, self._config, self._complaints)
         except Exception as error:  # rclpy would swallow it
-            trace = "".join(traceback.format_exception(error))
-            return self._refuse(f"{error or type(error).__name__}\n{trace}", TransitionCallbackReturn.ERROR)
+            return self._refuse(error)
         self.get_logger().info(f"configured: {self._config.model}, weights {self._session.weights}")
         return super().on_configure(state)
 
-    def _refuse(self, problem: str, outcome: TransitionCallbackReturn) -> TransitionCallbackReturn:
+    def _refuse(self, error: Exception) -> TransitionCallbackReturn:
         self._node_parameters.locked = False
-        self._problem = f"cannot start: {problem}"
         name = self.get_fully_qualified_name()
-        self.get_logger().error(
-            f"{self._problem}\nThe node waits: correct the parameter (ros2 param set {name} ...), then "
+        text = (
+            f"cannot start: {reason(error)}. The node waits: correct the parameter (ros2 param set {name} ...), then "
             f"ros2 lifecycle set {name} configure, and activate"
         )
-        return outcome
+        self._complaints.about("start").report("refused", text, Severity.ERROR, error)
+        expected = isinstance(error, Spann3rError)
+        return TransitionCallbackReturn.FAILURE if expected else TransitionCallbackReturn.ERROR
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras."""
         session = self._session
         assert session is not None
         if weights_note(self._config):
-            self.get_logger().warning(DEMO_WARNING)
+            self._complaints.report("weights", DEMO_WARNING)
         done = super().on_activate(state)  # publishers first, so that no answer is lost
         try:
             session.activate()
         except Exception as error:  # rclpy would swallow it
-            return self._refuse("".join(traceback.format_exception(error)), TransitionCallbackReturn.ERROR)
+            self._refuse(error)
+            return TransitionCallbackReturn.ERROR
         self._watchdog = Watchdog(self, self._config, session.cameras, lambda: not session.paused)
         return done
 
@@ -156,6 +154,7 @@ class Spann3rNode(LifecycleNode):
 
     def _close_session(self) -> None:
         session, self._session, self._watchdog = self._session, None, None
+        self._complaints.settle("weights")
         if session is not None:
             session.close()
             del session
@@ -171,8 +170,9 @@ class Spann3rNode(LifecycleNode):
         def guarded() -> None:
             try:
                 callback()
-            except Exception:  # nothing that a timer does may end the node
-                self.get_logger().error(traceback.format_exc(), throttle_duration_sec=10.0)
+            except Exception as error:  # nothing that a timer does may end the node
+                text = f"timer {callback.__name__.strip('_')} failed: {reason(error)}"
+                self._complaints.report(callback.__name__, text, Severity.ERROR, error, lasts=EVENT)
 
         return self.create_timer(period, guarded, callback_group=self._timers_group, clock=self._steady)
 
@@ -200,10 +200,9 @@ class Spann3rNode(LifecycleNode):
 
     def _publish_status(self) -> None:
         if listened(self._status):
-            self._status.publish(status_message(self, self._config, self._session))
+            self._status.publish(status_message(self, self._config, self._session, self._complaints))
         if listened(self._diagnostics):
-            silent = self._watchdog.silent if self._watchdog is not None else {}
-            self._diagnostics.publish(diagnostics_message(self, self._config, self._session, self._problem, silent))
+            self._diagnostics.publish(diagnostics_message(self, self._config, self._session, self._complaints))
 
 
 def main(args: Sequence[str] | None = None) -> int:

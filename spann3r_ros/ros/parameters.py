@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.validate_topic_name import validate_topic_name
 
+from spann3r_ros.complaints import Complaints, Severity
 from spann3r_ros.config import NodeConfig, Parameter, assign, from_mapping, parameters
 from spann3r_ros.errors import ConfigError
 
@@ -46,21 +47,24 @@ class NodeParameters:
     """All parameters of the node.
 
     Args:
-        node: where they are declared. A wrong override does not raise: the default is kept, ``problems`` tells.
+        node: where they are declared. A wrong override does not raise: the default is kept, and ``check`` will refuse.
         groups: the families' own parameters.
+        complaints: of the node; wrong overrides are reported there until they are corrected, unknown ones for ever.
         changed: called with the names of live parameters after they changed.
 
     Attributes:
         config: their present values. Live ones change in place.
-        problems: overrides that were refused and not corrected since, by name.
         locked: whether only live parameters may change (while the node is configured).
     """
 
-    def __init__(self, node: Node, groups: Sequence[type], changed: Callable[[set[str]], None]) -> None:
+    def __init__(
+        self, node: Node, groups: Sequence[type], complaints: Complaints, changed: Callable[[set[str]], None]
+    ) -> None:
         self._node, self._changed = node, changed
+        self._complaints = complaints.about("parameters")
+        self._refused: dict[str, str] = {}  # overrides that were not corrected since: why, by name
         self._known = {parameter.name: parameter for parameter in parameters(NodeConfig, groups)}
         self.config = from_mapping(NodeConfig, {}, groups)
-        self.problems: dict[str, str] = {}
         self.locked = False
         self._declared = False
         node.add_on_set_parameters_callback(self._on_set)
@@ -83,7 +87,8 @@ class NodeParameters:
                 parameter.check(_plain(override))
             except ConfigError as refusal:
                 reason = str(refusal)
-            self.problems[parameter.name] = reason
+            self._refused[parameter.name] = reason
+            self._complaints.report(parameter.name, reason, Severity.ERROR)
 
     def _overrides(self) -> dict[str, RosParameter[Any]]:
         # No public way tells overrides of parameters that were never declared.
@@ -92,7 +97,7 @@ class NodeParameters:
     def _report_unknown(self) -> None:
         for name in self._overrides():
             if name not in self._known and not name.startswith(FOREIGN):
-                self._node.get_logger().error(f"unknown parameter '{name}' is ignored: {self.hint(name)}")
+                self._complaints.report(name, f"unknown parameter '{name}' is ignored: {self.hint(name)}")
 
     def _on_set(self, changes: list[RosParameter[Any]]) -> SetParametersResult:
         values: dict[str, Any] = {}
@@ -113,7 +118,8 @@ class NodeParameters:
                 )
             values[change.name] = value
         for name, value in values.items():
-            self.problems.pop(name, None)
+            self._refused.pop(name, None)
+            self._complaints.settle(name)
             assign(self.config, name, value)
         if values and self._declared:
             self._changed(set(values))
@@ -126,8 +132,8 @@ class NodeParameters:
 
     def check(self) -> None:
         """Raise ConfigError when an override was refused, or parameters contradict each other."""
-        if self.problems:
-            raise ConfigError(next(iter(self.problems.values())))
+        if self._refused:
+            raise ConfigError(next(iter(self._refused.values())))
         self.config.check()
         for topic in (*self.config.image_topics, *self.config.camera_info_topics):
             try:

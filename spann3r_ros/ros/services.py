@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -15,6 +14,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from spann3r_ros.complaints import reason, with_trace
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.mapping.storage import SavedMap
@@ -95,9 +95,8 @@ class MapServices:
                 future.add_done_callback(lambda late: self._log_late(doing, late))
             return None
         except Exception as error:  # whatever a damaged file or a full disk does, the node goes on
-            response.message = f"{doing}: {error or type(error).__name__}"
-            if not isinstance(error, (Spann3rError, OSError)):
-                response.message += "\n" + "".join(traceback.format_exception(error))
+            text = f"{doing}: {reason(error)}"
+            response.message = with_trace(text, None if isinstance(error, OSError) else error)
             self._node.get_logger().error(response.message)
             return None
         response.success, response.points, response.frames = True, outcome.points, outcome.frames

@@ -5,26 +5,25 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-import traceback
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import rclpy
-from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 
+from spann3r_ros.complaints import EVENT, Complaints, Severity, reason
 from spann3r_ros.config import NodeConfig
-from spann3r_ros.errors import Spann3rError
-from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.clock import Arrival, StampOrder
-from spann3r_ros.ros.publishers import ResultPublishers, listened
+from spann3r_ros.ros.image_sink import CameraImage
+from spann3r_ros.ros.outputs import MAP, PATH, Output, Publishers
+from spann3r_ros.ros.priors import WithPriors
 from spann3r_ros.ros.transform_lookup import listen
 from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
 from spann3r_ros.worker import Worker
@@ -48,30 +47,33 @@ class Snapshot:
 class Session:
     """Owns the reconstruction. Made by configure, closed by cleanup; cameras are subscribed only while active.
 
+    It is the ``ImageSink`` of its cameras.
+
     Args:
         node: the lifecycle node.
         config: its parameters; live ones change in place.
+        complaints: of the node.
 
     Raises:
         Spann3rError: weights that cannot be loaded, or parameters that contradict each other.
     """
 
-    def __init__(self, node: LifecycleNode, config: NodeConfig) -> None:
-        self._node, self._config = node, config
-        self._reconstruction = Reconstruction.from_config(config)
+    def __init__(self, node: LifecycleNode, config: NodeConfig, complaints: Complaints) -> None:
+        self._node, self._config, self._all_complaints = node, config, complaints
+        self._complaints = complaints.about("reconstruction")
+        self._reconstruction = Reconstruction.from_config(config, self._complaints)
         self._warm_up()
-        self.transforms = listen(node)
-        self.world = WorldBroadcaster(node, config, self.transforms)
-        self.publishers = ResultPublishers(node, config, self.world)
+        self.transforms = listen(node, self._complaints)
+        self.world = WorldBroadcaster(node, config, self.transforms, self._complaints)
+        self.publishers = Publishers(node, config)
         self.cameras: list[CameraInput] = []
-        self.order = StampOrder()
-        self.last_error = ""
+        self._order = StampOrder()
         self.paused = False
         self._indices = itertools.count()
-        self._published_map = self._published_path = -1
+        self._published: dict[Output, int] = {}  # revision of the map, by latched topic
         self._latched: Future[None] | None = None
-        self._failure_logged = float("-inf")
-        self.worker = Worker(self._reconstruction, self._deliver, self._fail, config.queue_policy, config.queue_size)
+        self._with_priors = WithPriors(self._reconstruction, self.transforms, config.odom_frame)
+        self.worker = Worker(self._with_priors, self._deliver, self._fail, config.queue_policy, config.queue_size)
         self.snapshot = self._snapshot()
         self.worker.pause()
         self.worker.start()
@@ -94,7 +96,7 @@ class Session:
     def activate(self) -> None:
         """Subscribe to the cameras."""
         self.cameras = [
-            CameraInput(self._node, self._config, index, lambda: self.worker.accepting, self._judge, self._accept)
+            CameraInput(self._node, self._config, index, self, self._all_complaints)
             for index in range(len(self._config.image_topics))
         ]
         self.paused = False
@@ -105,6 +107,7 @@ class Session:
         """Unsubscribe; what has been reconstructed stays."""
         self.worker.pause()
         self.worker.clear()
+        self.world.clear()
         for camera in self.cameras:
             camera.close()
         self.cameras = []
@@ -127,16 +130,17 @@ class Session:
     def reset(self) -> None:
         """Begin a new world; returns at once, and no answer about the old one will be published."""
         self._indices = itertools.count()
-        self.world.clear()
         for camera in self.cameras:
             camera.restart()
-        self.last_error = ""
-        self.worker.reset().add_done_callback(lambda _: self._begin_anew())
+        done = self.worker.reset()
+        self.world.clear()
+        self._complaints.clear()
+        done.add_done_callback(lambda _: self._begin_anew())
 
     def clock_jumped_back(self, now: int) -> None:
         """Follow the policy ``clock_jump`` when simulated time jumps back to ``now`` (ns)."""
-        if self.active and self.order.clock_jumped_back(now):
-            self._begin_time(f"the ROS clock jumped back to {now / 1e9:.3f} s")
+        if self.active and self._order.clock_jumped_back(now):
+            self.time_jumped(f"the ROS clock jumped back to {now / 1e9:.3f} s")
 
     def save(self, path: Path) -> Future[SavedMap]:
         """Write map, trajectory and memory between two frames."""
@@ -147,7 +151,7 @@ class Session:
 
         def read() -> SavedMap:
             loaded = self._reconstruction.load(path)
-            self.order.clear()
+            self._order.clear()
             self.world.clear()
             self._begin_anew()
             return loaded
@@ -158,37 +162,38 @@ class Session:
         """Send map and path when they changed and somebody listens; the work happens between two frames."""
         if self._latched is not None and not self._latched.done():
             return
-        snapshot = self.snapshot
-        map_due = listened(self.publishers.map) and snapshot.map_revision != self._published_map
-        path_due = listened(self.publishers.path) and snapshot.map_revision != self._published_path
-        if map_due or path_due:
-            self._latched = self.worker.submit(lambda: self._publish_latched(map_due, path_due))
+        revision = self.snapshot.map_revision
+        due = [row for row in (MAP, PATH) if self.publishers.wanted(row) and self._published.get(row) != revision]
+        if due:
+            self._latched = self.worker.submit(lambda: self._publish_latched(due))
 
     def close(self) -> None:
         """Stop the worker and release everything, memory and weights included."""
         self.deactivate()
         if not self.worker.stop():
-            self._node.get_logger().warning("the network is still busy with a frame; it is left to end by itself")
+            self._complaints.report("worker", "the network is still busy with a frame; it is left to end by itself")
         else:
             self._reconstruction.close()
         self.publishers.close()
         self.world.close()
         self.transforms.close()
+        self._complaints.clear()
 
     def _warm_up(self) -> None:
         begin = time.monotonic()
         self._reconstruction.warm_up()
         self._node.get_logger().info(f"network ready, warmed up in {time.monotonic() - begin:.1f} s")
 
-    # Called by the cameras' callbacks.
+    # Called by the cameras' callbacks, see ImageSink.
 
-    def _judge(self, camera: str, stamp: int) -> Arrival:
-        arrival = self.order.observe(camera, stamp)
-        if arrival is Arrival.JUMP:
-            self._begin_time(f"images of camera '{camera}' jumped back to {stamp / 1e9:.3f} s")
-        return arrival
+    @property
+    def accepting(self) -> bool:  # noqa: D102
+        return self.worker.accepting
 
-    def _begin_time(self, reason: str) -> None:
+    def observe(self, camera: str, stamp: int) -> Arrival:  # noqa: D102
+        return self._order.observe(camera, stamp)
+
+    def time_jumped(self, reason: str) -> None:  # noqa: D102
         self.world.clear()
         self.transforms.clear()
         if self._config.clock_jump == "reset":
@@ -197,8 +202,10 @@ class Session:
         else:
             self._node.get_logger().warning(f"{reason}: the map continues (parameter clock_jump)")
 
-    def _accept(self, stamp: int, frame_id: str, image: NDArray[np.uint8], intrinsics: Intrinsics | None) -> None:
-        self.worker.offer(Frame(next(self._indices), stamp, frame_id, image, intrinsics))
+    def accept(self, image: CameraImage) -> None:  # noqa: D102
+        prior = self._with_priors.prior(image.frame_id, image.stamp)
+        frame = Frame(next(self._indices), image.stamp, image.frame_id, image.pixels, image.intrinsics, prior)
+        self.worker.offer(frame)
 
     # Called on the worker's thread.
 
@@ -211,19 +218,14 @@ class Session:
         if self.active and rclpy.ok(context=self._node.context):
             for prediction in predictions:
                 self.publishers.publish(prediction)
+                self.world.tell(prediction)
 
     def _fail(self, frame: Frame, error: Exception) -> None:
-        text = f"image {frame.index} of '{frame.camera}' failed: {error or type(error).__name__}"
-        now = time.monotonic()
-        if text.partition(":")[2] != self.last_error.partition(":")[2] or now - self._failure_logged > 10.0:
-            self._failure_logged = now
-            if not isinstance(error, Spann3rError):
-                text += "\n" + "".join(traceback.format_exception(error))
-            self._node.get_logger().error(text)
-        self.last_error = text
+        text = f"image {frame.index} of '{frame.camera}' failed: {reason(error)}"
+        self._complaints.report("failed image", text, Severity.ERROR, error, lasts=EVENT)
 
     def _begin_anew(self) -> None:
-        self._published_map = self._published_path = -1
+        self._published.clear()
         self.snapshot = self._snapshot()
 
     def _snapshot(self) -> Snapshot:
@@ -239,11 +241,8 @@ class Session:
             memory=reconstruction.status(),
         )
 
-    def _publish_latched(self, map_due: bool, path_due: bool) -> None:
+    def _publish_latched(self, due: list[Output]) -> None:
         snapshot = self.snapshot
-        if map_due:
-            self.publishers.publish_map(self._reconstruction.map.cloud(), snapshot.output_stamp)
-            self._published_map = snapshot.map_revision
-        if path_due:
-            self.publishers.publish_path(self._reconstruction.trajectory)
-            self._published_path = snapshot.map_revision
+        for row in due:
+            self.publishers.publish_map(row, self._reconstruction.map, snapshot.output_stamp)
+            self._published[row] = snapshot.map_revision

@@ -7,16 +7,16 @@ import dataclasses
 from rclpy.node import Node
 
 from spann3r_ros import memory_status
-from spann3r_ros.config import NodeConfig
+from spann3r_ros.complaints import Complaints
+from spann3r_ros.config import DEMO_WEIGHTS, NodeConfig
 from spann3r_ros.msg import MemoryStatus, ReconstructionStatus
 from spann3r_ros.ros.conversions import time_message
 from spann3r_ros.ros.session import Session
 
-DEMO_WEIGHTS = "demo weights"
-
 DEMO_WARNING = (
-    "demo weights: the model that ships knows one synthetic apartment and nothing else; of anything else its map is "
-    "wrong. Real weights: python -m spann3r_ros models list | fetch NAME | check FILE, then set `checkpoint`"
+    f"{DEMO_WEIGHTS}: the model that ships knows one synthetic apartment and nothing else; of anything else its map is "
+    "wrong. For real weights, `python -m spann3r_ros models list` shows their names and "
+    "`python -m spann3r_ros models fetch NAME` downloads a file; then set the parameter `checkpoint` to it"
 )
 
 
@@ -36,7 +36,9 @@ def state(session: Session | None) -> str:
     return "running" if any(camera.counts.received for camera in session.cameras) else "waiting for images"
 
 
-def status_message(node: Node, config: NodeConfig, session: Session | None) -> ReconstructionStatus:
+def status_message(
+    node: Node, config: NodeConfig, session: Session | None, complaints: Complaints
+) -> ReconstructionStatus:
     """The present status; almost empty while the node is not configured."""
     message = ReconstructionStatus(
         model=config.model,
@@ -46,6 +48,8 @@ def status_message(node: Node, config: NodeConfig, session: Session | None) -> R
         precision=config.precision,
         world_frame=config.world_frame,
     )
+    worst = complaints.worst()
+    message.complaint = worst.text if worst is not None else ""
     message.header.stamp = node.get_clock().now().to_msg()
     message.header.frame_id = config.world_frame
     if session is None:

@@ -6,26 +6,32 @@ import threading
 from typing import Any, Protocol
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
+from spann3r_ros.complaints import EVENT, Complaints
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.geometry.transform_tree import TransformTree
+from spann3r_ros.geometry.transform_tree import TransformTree, frame_name
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.conversions import nanoseconds, transform_from_message
 from spann3r_ros.sim3 import Sim3
 
 
 class Transforms(Protocol):
-    """Where the frames of the robot are."""
+    """Where the frames of the robot are. Thread-safe; nothing here waits.
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Sim3:
-        """``target_from_source`` at ``stamp`` (ns), waiting up to ``timeout`` seconds.
+    Attributes:
+        subscriptions_to_tf: how many of the subscriptions to /tf are its own.
+    """
+
+    subscriptions_to_tf: int
+
+    def lookup(self, target: str, source: str, stamp: int) -> Sim3:
+        """``target_from_source`` at ``stamp`` (ns).
 
         Raises:
-            GeometryError: it did not become known.
+            GeometryError: it is not known, or not yet.
         """
         ...
 
@@ -42,22 +48,24 @@ class Transforms(Protocol):
         ...
 
 
-def listen(node: Node) -> Transforms:
-    """The best source that is installed."""
+def listen(node: Node, complaints: Complaints) -> Transforms:
+    """The best source that is installed; transforms that are none are reported to ``complaints``."""
     try:
         import tf2_ros
     except ImportError:
-        return TopicTransforms(node)
+        return TopicTransforms(node, complaints)
     return Tf2Transforms(node, tf2_ros)
 
 
 class TopicTransforms:
     """A transform tree fed by the topics."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    subscriptions_to_tf = 1
+
+    def __init__(self, node: Node, complaints: Complaints) -> None:
+        self._node, self._complaints = node, complaints
         self._tree = TransformTree()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         group = MutuallyExclusiveCallbackGroup()
         self._subscriptions = [
             node.create_subscription(TFMessage, "/tf", self._moving, qos.live(qos.TF_DEPTH), callback_group=group),
@@ -66,28 +74,16 @@ class TopicTransforms:
             ),
         ]
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Sim3:  # noqa: D102
-        found: list[Sim3] = []
-        reasons: list[GeometryError] = []
-
-        def known() -> bool:
-            try:
-                found.append(self._tree.lookup(target, source, stamp))
-            except GeometryError as error:
-                reasons.append(error)
-            return bool(found)
-
-        with self._changed:
-            if not self._changed.wait_for(known, timeout):
-                raise reasons[-1]
-        return found[0]
+    def lookup(self, target: str, source: str, stamp: int) -> Sim3:  # noqa: D102
+        with self._lock:
+            return self._tree.lookup(target, source, stamp)
 
     def parent(self, frame: str) -> str | None:  # noqa: D102
-        with self._changed:
+        with self._lock:
             return self._tree.parent(frame)
 
     def clear(self) -> None:  # noqa: D102
-        with self._changed:
+        with self._lock:
             self._tree.clear_moving()
 
     def close(self) -> None:  # noqa: D102
@@ -101,33 +97,32 @@ class TopicTransforms:
         self._insert(message, static=True)
 
     def _insert(self, message: TFMessage, static: bool) -> None:
-        with self._changed:
+        with self._lock:
             for entry in message.transforms:
-                parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
+                parent, child = frame_name(entry.header.frame_id), frame_name(entry.child_frame_id)
                 try:
                     pose = transform_from_message(entry.transform)
                 except GeometryError as error:
-                    self._node.get_logger().warning(
-                        f"transform '{parent}' -> '{child}' is ignored: {error}", throttle_duration_sec=10.0
-                    )
+                    text = f"transform '{parent}' -> '{child}' is ignored: {error}"
+                    self._complaints.report(f"transform to {child}", text, lasts=EVENT)
                     continue
                 self._tree.insert(nanoseconds(entry.header.stamp), parent, child, pose, static)
-            self._changed.notify_all()
 
 
 class Tf2Transforms:
     """The buffer of tf2_ros."""
+
+    subscriptions_to_tf = 1
 
     def __init__(self, node: Node, tf2_ros: Any) -> None:
         self._error = tf2_ros.TransformException
         self._buffer = tf2_ros.Buffer(node=node)
         self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
 
-    def lookup(self, target: str, source: str, stamp: int, timeout: float) -> Sim3:  # noqa: D102
+    def lookup(self, target: str, source: str, stamp: int) -> Sim3:  # noqa: D102
         try:
-            found = self._buffer.lookup_transform(
-                target, source, Time(nanoseconds=stamp), Duration(nanoseconds=int(timeout * 1e9))
-            )
+            # Without a timeout, which makes it wait.
+            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp))
         except self._error as error:
             raise GeometryError(str(error)) from error
         return transform_from_message(found.transform)

@@ -40,8 +40,8 @@ NODE, WORLD = "/spann3r", "map"
 
 
 @dataclass(frozen=True)
-class Artifacts:
-    """Which optional files are written."""
+class OptionalFiles:
+    """Which files a run writes besides map, trajectory and record; see the head of this module."""
 
     depth: bool = False
     pointmaps: bool = False
@@ -77,12 +77,12 @@ class RunFolder:
 
     Args:
         path: the folder.
-        artifacts: what to write besides map, trajectory and record.
+        files: what to write besides map, trajectory and record.
     """
 
-    def __init__(self, path: Path, artifacts: Artifacts | None = None) -> None:
+    def __init__(self, path: Path, files: OptionalFiles | None = None) -> None:
         self.path = path
-        self.artifacts = artifacts or Artifacts()
+        self.files = files or OptionalFiles()
         self._images: dict[int, PosedImage] = {}
         self._bag: BagWriter | None = None
 
@@ -93,12 +93,12 @@ class RunFolder:
                 "output folder holds a run already", got=str(self.path), next_step="Choose another, or delete it first"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        if self.artifacts.bag:
+        if self.files.bag:
             self._bag = BagWriter(self.path / "results")
 
     def add(self, prediction: WorldPrediction) -> None:
         """The files of one answer; a later answer about the same frame takes their place."""
-        index, wanted = prediction.frame.index, self.artifacts
+        index, wanted = prediction.frame.index, self.files
         pose, intrinsics = prediction.world_from_camera, prediction.intrinsics
         if wanted.pointmaps:
             frame, (height, width) = prediction.frame, prediction.frame.image.shape[:2]
@@ -120,14 +120,14 @@ class RunFolder:
             self._images[index] = PosedImage(name, prediction.frame.stamp, pose, intrinsics)
 
     def finish(self, cloud: PointCloud, poses: Iterable[StampedPose], record: RunRecord) -> None:
-        """Map, trajectory, exports and record, as far as they have come."""
+        """Write map, trajectory, exports and record of everything that was added."""
         unit = "meters" if record.metric else "the model's own, not meters"
         write_ply(self.path / CLOUD, cloud, [WORLD_AXES, f"unit: {unit}"])
         write_trajectory(self.path / TRAJECTORY, poses)
         images = [self._images[index] for index in sorted(self._images)]
-        if self.artifacts.colmap:
+        if self.files.colmap:
             write_colmap(self.path / "colmap", images, cloud)
-        if self.artifacts.transforms:
+        if self.files.transforms:
             write_transforms(self.path / "transforms.json", images, CLOUD)
         if self._bag is not None:
             self._bag.close()
@@ -147,8 +147,16 @@ class RunFolder:
         return read_camera_path(self.path / TRAJECTORY)
 
     def pointmaps(self) -> Iterator[StoredPointmap]:
-        """The stored pointmaps in the order of the frames, none when they were not written; DataError for damage."""
-        for file in sorted((self.path / POINTMAPS).glob("*.npz")):
+        """The stored pointmaps, the first one's camera being the world; none when they were not written.
+
+        They come in the order of the frames, of an unordered run in the order in which the images were taken.
+
+        Raises:
+            DataError: a damaged file.
+        """
+        files = {int(file.stem): file for file in sorted((self.path / POINTMAPS).glob("*.npz"))}
+        order = self.record().order if (self.path / RECORD).exists() else None
+        for file in [files[index] for index in order or files if index in files]:
             try:
                 yield _read_pointmap(file)
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -14,7 +14,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from spann3r_ros.config import Config, to_mapping
@@ -25,8 +24,8 @@ from spann3r_ros.models.loading import shipped_model
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.sequence import Sequence
-from spann3r_ros.runs.folder import Artifacts, RunFolder
-from spann3r_ros.runs.record import RunRecord, resident_bytes
+from spann3r_ros.runs.folder import OptionalFiles, RunFolder
+from spann3r_ros.runs.record import OFFLINE, RunRecord, resident_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -38,10 +37,10 @@ class OfflineRun:
         sequence: where the frames come from.
         reconstruction: fresh, with the model loaded.
         folder: where the results go.
-        artifacts: optional files.
+        files: which optional files are written.
         name: for reports.
-        every: only every ``every``-th frame.
-        limit: at most so many frames; 0: all.
+        every: only every N-th frame.
+        limit: most frames; 0: all.
         intrinsics: (fx, fy, cx, cy) in pixels for images without calibration, or None.
 
     Attributes:
@@ -49,12 +48,14 @@ class OfflineRun:
         expected: frames to come, or None when that is not known.
     """
 
+    mode = OFFLINE
+
     def __init__(
         self,
         sequence: Sequence,
         reconstruction: Reconstruction,
         folder: Path,
-        artifacts: Artifacts | None = None,
+        files: OptionalFiles | None = None,
         *,
         name: str = "",
         every: int = 1,
@@ -62,8 +63,8 @@ class OfflineRun:
         intrinsics: tuple[float, float, float, float] | None = None,
     ) -> None:
         self.sequence, self.reconstruction = sequence, reconstruction
-        self.folder = RunFolder(folder, artifacts)
-        self.record = new_record(sequence, reconstruction, name or sequence.name, every)
+        self.folder = RunFolder(folder, files)
+        self.record = new_record(sequence, reconstruction, name or sequence.name, every, self.mode)
         self._every, self._limit, self._intrinsics = every, limit, intrinsics
         count = sequence.count()
         self.expected = None if count is None else -(-count // every)
@@ -91,11 +92,15 @@ class OfflineRun:
             self.record.finished = self._process_all(progress, stop)
         except Spann3rError as error:
             failure = error
-        self._collect(self.reconstruction.flush())
+        try:
+            self._collect(self.reconstruction.flush())
+        except Spann3rError as error:
+            failure, self.record.finished = failure or error, False
         self.record.seconds = time.perf_counter() - begin
         self._close_record()
         world = self.reconstruction.map
-        self.folder.finish(world.cloud(), world.trajectory(), self.record)
+        poses = sorted(world.trajectory(), key=lambda pose: pose.stamp)
+        self.folder.finish(world.cloud(), poses, self.record)
         if failure is not None:
             raise failure
         if not self.record.frames and self.record.finished:
@@ -129,7 +134,9 @@ class OfflineRun:
         seconds = time.perf_counter() - begin
         memory = self.reconstruction.status()
         self._places[frame.index] = len(self.record.frames)
-        self.record.frames.add(frame.stamp, seconds, memory.rejected, memory.tokens, resident_bytes())
+        # An unordered run takes its time at the end, for all frames together.
+        measured = seconds if self.mode == OFFLINE else None
+        self.record.frames.add(frame.stamp, measured, memory.rejected, memory.tokens, resident_bytes())
         self._collect(predictions)
 
     def _collect(self, predictions: list[WorldPrediction]) -> None:
@@ -159,8 +166,8 @@ class OfflineRun:
             self.record.peak_gpu_bytes = torch.cuda.max_memory_allocated()
 
 
-def new_record(sequence: Sequence, reconstruction: Reconstruction, name: str, every: int) -> RunRecord:
-    """An empty record of an offline run."""
+def new_record(sequence: Sequence, reconstruction: Reconstruction, name: str, every: int, mode: str) -> RunRecord:
+    """An empty record of a run in this process."""
     config, model = reconstruction.config, reconstruction.model
     source: dict[str, Any] = {
         "path": str(sequence.path.resolve()),
@@ -174,7 +181,7 @@ def new_record(sequence: Sequence, reconstruction: Reconstruction, name: str, ev
             source[option] = getattr(sequence, option)
     return RunRecord(
         name=name,
-        mode="offline",
+        mode=mode,
         source=source,
         every=every,
         parameters=to_mapping(config),
@@ -189,9 +196,3 @@ def weights(config: Config, description: str) -> dict[str, Any]:
     where = Path(config.checkpoint).expanduser() if config.checkpoint else shipped_model()
     with importlib.resources.as_file(where) as path:
         return {"description": description, "file": path.name, "sha256": sha256(path) if path.is_file() else None}
-
-
-def mean_rate(record: RunRecord) -> float:
-    """Frames a second of the model alone, without reading and writing; NaN before the first frame."""
-    seconds = [value for value in record.frames.seconds if value is not None]
-    return len(seconds) / sum(seconds) if seconds else float(np.nan)

@@ -17,6 +17,16 @@ from spann3r_ros.files.atomic import replacing_file
 
 FORMAT = 1
 
+OFFLINE, REPLAY, UNORDERED, FILE = "offline", "replay", "unordered", "file"
+"""Modes of a run: every frame, in order, in this process; through a running node; all images together; no run at all,
+only a trajectory file."""
+
+WITHOUT_RESULT = "without a result"
+"""Reason of frames of a replay that the node neither answered nor reported as dropped or refused."""
+
+OLD_OWED = "without a result (the node owes the last image's)"
+"""Under which reason the first version counted ``RunRecord.owed`` as skipped."""
+
 
 @dataclass
 class FrameLog:
@@ -24,7 +34,8 @@ class FrameLog:
 
     Attributes:
         stamp: nanoseconds.
-        seconds: time that the frame took (offline), or from its stamp to the publication of its result (replay).
+        seconds: time in the model (offline), or from sending the image to receiving its result (replay); None where
+            nobody measured it.
         confidence: mean confidence of the frame's last pointmap; None when there is none.
         posed: whether a camera pose was recovered.
         rejected: frames so far that the memory refused as too similar.
@@ -60,22 +71,26 @@ class RunRecord:
 
     Attributes:
         name: for reports.
-        mode: ``offline`` (every frame, in order) or ``replay`` (through a running node).
+        mode: ``OFFLINE``, ``REPLAY``, ``UNORDERED`` or ``FILE``.
         source: path, layout, name and unit of what was read, and its options.
         every: which frames were used.
         parameters: dotted names and values of the configuration.
         weights: where the weights came from, their file and its SHA-256.
         metric: whether the model's unit is the meter.
-        versions: of this package and of what it stands on.
+        versions: of this package and of the libraries below it.
         machine: processor, cores, memory, GPU, system.
         frames: log of each frame.
         offered: frames that the source gave.
-        skipped: frames that the source left out or the model refused, by reason.
-        dropped: frames that the node's queue let go (replay).
+        skipped: frames that the source ignored or the model refused, by reason.
+        dropped: frames that the node's queue dropped (replay).
+        owed: frames whose result would have come with a further frame: with refined output the last one (replay).
         resets: how often a new world was begun.
         seconds: from the first frame to the last result.
-        peak_memory_bytes, peak_gpu_bytes: of the process, and of the GPU when there is one.
+        peak_memory_bytes: of the process that ran the model; None where that is not known (replay).
+        peak_gpu_bytes: of the GPU when there is one.
         points: in the map at the end.
+        order: of an unordered run: numbers of the frames in the order in which they were taken; else None.
+        pair_scores: of an unordered run: how sure the network is of each ordered pair of ``frames``, 0 .. 2; else None.
         finished: False when it was interrupted.
         started: UTC, ISO 8601.
     """
@@ -93,13 +108,25 @@ class RunRecord:
     offered: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     dropped: int = 0
+    owed: int = 0
     resets: int = 0
     seconds: float = 0.0
-    peak_memory_bytes: int = 0
+    peak_memory_bytes: int | None = None
     peak_gpu_bytes: int | None = None
     points: int = 0
+    order: list[int] | None = None
+    pair_scores: list[list[float]] | None = None
     finished: bool = False
     started: str = ""
+
+    def rate(self) -> float | None:
+        """Frames a second: offline, of the model alone, without reading and writing; else, of the whole run.
+
+        None before the first frame.
+        """
+        seconds = [value for value in self.frames.seconds if value is not None]
+        spent = sum(seconds) if self.mode == OFFLINE else self.seconds
+        return len(seconds) / spent if seconds and spent > 0 else None
 
     def write(self, path: Path) -> None:
         """As JSON; an older file stays whole until the new one is."""
@@ -114,15 +141,28 @@ class RunRecord:
             content = json.loads(path.read_text())
             if content.pop("format") != FORMAT:
                 raise ValueError("another format")
-            return cls(**{**content, "frames": FrameLog(**content["frames"])})
+            record = cls(**{**content, "frames": FrameLog(**content["frames"])})
+            return _renewed(record) if record.mode == REPLAY else record
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 "run record cannot be read", got=f"{path}: {error}", expected=f"run.json, format {FORMAT}"
             ) from error
 
 
+def _renewed(record: RunRecord) -> RunRecord:
+    """A replay's record as it is written now: the first version wrote 0 for unknown and counted ``owed`` as skipped."""
+    record.peak_memory_bytes = record.peak_memory_bytes or None
+    unanswered = record.skipped.pop(OLD_OWED, 0)
+    if unanswered:
+        record.owed = 1
+        lost = unanswered - record.owed - record.dropped
+        if lost > 0:
+            record.skipped[WITHOUT_RESULT] = lost
+    return record
+
+
 def versions() -> dict[str, str]:
-    """Of Python, this package and the libraries that can change a result; those that are not installed are left out."""
+    """Of Python, this package and the libraries that can change a result, as far as they are installed."""
     found = {"python": platform.python_version()}
     try:
         found["spann3r_ros"] = metadata.version("spann3r_ros")
@@ -157,9 +197,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def resident_bytes() -> int:
-    """Resident size of this process now (Linux), else 0."""
+def resident_bytes() -> int | None:
+    """Resident size of this process now (Linux), else None."""
     status = Path("/proc/self/statm")
     if not status.exists():
-        return 0
+        return None
     return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

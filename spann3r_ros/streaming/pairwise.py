@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spann3r_ros.errors import MemoryMismatchError
+from spann3r_ros.errors import AnswerError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
@@ -133,6 +133,8 @@ class Pairwise:
                 next_step="Use new_memory() for another size",
             )
         of_reference, answer = self.pairs.infer(reference, current)
+        if not (np.isfinite(of_reference.points).all() and np.isfinite(answer.points).all()):
+            raise AnswerError("the network's answer is not finite", next_step="The frame is lost, the reference stays")
         answers = [of_reference, answer]
         if memory.points is not None:
             answers = [self._into_submap(answer, of_reference, memory)]

@@ -161,34 +161,3 @@ def pointmap_loss(
     if blend < 1:
         total = blend * confidence_loss + (1 - blend) * (plain[0] + plain[1]) + penalty
     return LossTerms(total, confidence_loss, penalty, heads[0], heads[1])
-
-
-def aligned_error(answers: Answers, truth: Truth) -> Tensor:
-    """Scalar: the paper's validation error, after removing shift in z and scale with medians; not differentiable.
-
-    Prediction and truth are shifted so that their median depths are zero, the prediction is scaled by the ratio of the
-    median distances from the median point, and the mean errors of all 2 (T-1) maps are summed.
-    """
-    sequences = truth.points.shape[0]
-    final = torch.cat([answers.left, answers.right[:, -1:]], 1)
-    shifts, factors = [], []
-    for index in range(sequences):
-        depth, spread = [], []
-        for points in (truth.points[index], final[index]):
-            inside = points[truth.valid[index]].clone()
-            depth.append(inside[:, 2].median())
-            inside[:, 2] -= depth[-1]
-            spread.append((inside - inside.median(dim=0).values).norm(dim=-1).median())
-        shifts.append(torch.stack(depth))
-        factors.append(spread[0] / spread[1].clamp(1e-3, 1e3))
-    shift, factor = torch.stack(shifts), torch.stack(factors)[:, None, None, None, None]
-    forward = truth.points.new_tensor([0.0, 0.0, 1.0])
-    true = truth.points - shift[:, 0, None, None, None, None] * forward
-    error = truth.points.new_zeros(())
-    for points, frames in ((answers.left, slice(0, -1)), (answers.right, slice(1, None))):
-        moved = (points - shift[:, 1, None, None, None, None] * forward) * factor
-        distance = (moved - true[:, frames]).norm(dim=-1)
-        valid = truth.valid[:, frames]
-        dims = (0, 2, 3)
-        error = error + ((distance * valid).sum(dims) / valid.sum(dims).clamp_min(1)).sum()
-    return error

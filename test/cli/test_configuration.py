@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 def read(*options: str) -> Config:
     parser = argparse.ArgumentParser()
     add_parameter_options(parser)
-    return read_config(parser.parse_args(list(options)))
+    arguments = parser.parse_args(list(options))
+    return read_config(arguments.config, arguments.set)
 
 
 def test_options_have_the_types_of_the_parameters() -> None:

@@ -1,9 +1,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -15,7 +12,10 @@ from wall_network import HEIGHT, WIDTH, write_wall_checkpoint
 from spann3r_ros.cli.main import main
 from spann3r_ros.files.ply import read_ply
 from spann3r_ros.files.tum import read_camera_path
+from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.image import decode_depth
+from spann3r_ros.prediction import Prediction
+from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.bag_reader import BagReader
 from spann3r_ros.runs.record import RunRecord
 
@@ -165,26 +165,23 @@ def test_a_damaged_image_keeps_what_came_before(
     assert len(read_ply(out / "map.ply")) == record.points > 100
 
 
-def test_ctrl_c_keeps_the_finished_part(checkpoint: Path, tmp_path: Path) -> None:
-    images = write_images(tmp_path / "images", 600)
-    out = tmp_path / "out"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "spann3r_ros", *command(images, out, checkpoint, "--pointmaps")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (out / "pointmaps" / "000003.npz").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "ended early" in printed
+def test_ctrl_c_keeps_the_finished_part(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = write_images(tmp_path / "images", 12), tmp_path / "out"
+    process = Reconstruction.process
+
+    def process_and_interrupt(self: Reconstruction, frame: Frame) -> list[Prediction]:
+        if frame.index == 6:
+            signal.raise_signal(signal.SIGINT)
+        return process(self, frame)
+
+    monkeypatch.setattr(Reconstruction, "process", process_and_interrupt)
+    assert main(command(images, out, checkpoint, "--pointmaps")) == 130
+    assert "ended early" in capsys.readouterr().out
     record = RunRecord.read(out / "run.json")
     assert not record.finished
-    assert 4 <= len(record.frames) < 600
+    assert len(record.frames) == 7, "the frame that was being worked on and all before it"
     assert len(read_camera_path(out / "trajectory.txt")) == sum(record.frames.posed)
 
 

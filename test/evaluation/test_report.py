@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -12,8 +13,9 @@ from PIL import Image
 
 from spann3r_ros.evaluation.protocol import protocol
 from spann3r_ros.evaluation.report import write_report
-from spann3r_ros.evaluation.scores import Scores, evaluate_run
+from spann3r_ros.evaluation.scores import Quality, Scores, evaluate_run
 from spann3r_ros.evaluation.table import MISSING, as_text, sections
+from spann3r_ros.runs.record import REPLAY
 
 EXACT = protocol("every", max_points=0)
 
@@ -103,3 +105,12 @@ def test_measures_that_nobody_has_are_left_out(scores: list[Scores]) -> None:
     labels = [row.label for part in sections(scores) for row in part.rows]
     assert "peak GPU memory [MB]" not in labels and "" not in labels
     assert np.all([len(row.values) == 2 for part in sections(scores) for row in part.rows])
+
+
+def test_a_replays_memory_is_unknown_and_what_the_node_owes_is_a_row_of_its_own(scores: list[Scores]) -> None:
+    record = dataclasses.replace(scores[0].record, mode=REPLAY, peak_memory_bytes=None, owed=1)
+    replayed = dataclasses.replace(scores[0], record=record, quality=Quality.of(record))
+    rows = {row.label: row.values for part in sections([replayed]) for row in part.rows}
+    assert rows["peak memory [MB]"] == ("unknown",)
+    assert rows["frames owed at the end"] == ("1",) and rows["frames skipped"] == ("0",)
+    assert replayed.as_json()["quality"]["peak_memory_bytes"] is None

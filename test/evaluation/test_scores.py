@@ -148,3 +148,15 @@ def test_a_depth_image_of_another_size_is_noted(tmp_path: Path) -> None:
 
     notes = evaluate_run(write_run(tmp_path / "run"), dataclasses.replace(known, read_depth=smaller), EXACT).notes
     assert "depth image of another size" in " ".join(notes)
+
+
+def test_a_meter_of_path_is_a_meter_in_every_unit(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    meters = evaluate_run(run, truth(), EXACT)
+    record = run.record()
+    record.source["unit"] = "mm"  # the path is then three millimeters long
+    record.write(tmp_path / "run" / "run.json")
+    millimeters = evaluate_run(run, truth(), EXACT)
+    assert meters.sim3 is not None and meters.sim3.rpe_meter_translation is not None
+    assert millimeters.sim3 is not None and millimeters.sim3.rpe_meter_translation is None
+    assert millimeters.ate_over_path == meters.ate_over_path

@@ -1,30 +1,15 @@
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
-from tiny_models import GOLDEN
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import backproject, centered
-from spann3r_ros.geometry.focal import estimate_focal, upstream_focal
+from spann3r_ros.geometry.focal import estimate_focal
 
 
 def pointmap(intrinsics: Intrinsics, seed: int = 0) -> np.ndarray:
     depth = np.random.default_rng(seed).uniform(1.0, 5.0, (intrinsics.height, intrinsics.width))
     return backproject(depth, intrinsics)
-
-
-def test_upstream_mode_equals_the_published_demo():
-    points = load_file(GOLDEN / "camera_golden.safetensors")["pts_cam0"]
-    # "focal_weiszfeld" of camera_golden.json
-    assert upstream_focal(points) == pytest.approx(71.26538848876953, rel=1e-6)
-
-
-def test_upstream_mode_survives_points_in_the_camera_plane():
-    points = pointmap(Intrinsics(90.0, 90.0, 32.0, 24.0, 64, 48))
-    points[:5, :, 2] = 0.0
-    points[0, 0] = np.nan
-    assert upstream_focal(points) == pytest.approx(90.0, rel=1e-3)
 
 
 def test_exact_points_give_the_exact_focal():

@@ -1,7 +1,7 @@
 import numpy as np
 
 from spann3r_ros.frame import Frame
-from spann3r_ros.mapping.filters import cloud_from_prediction, usable
+from spann3r_ros.mapping.filters import cloud_from_prediction, confident, usable
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -18,6 +18,13 @@ def prediction(pose: Sim3 | None = None) -> Prediction:
 
 def test_only_finite_points_pass():
     assert usable(prediction()).tolist() == [[True, False, True], [False, True, True]]
+
+
+def test_points_of_any_shape_are_confident_or_not():
+    points = np.array([[0, 0, 1], [0, np.inf, 1], [0, 0, 2], [np.nan, 0, 1]], np.float32)
+    confidence = np.array([0.5, 0.9, 0.49, np.nan], np.float32)
+    assert confident(points, confidence, 0.5).tolist() == [True, False, False, False]
+    assert confident(points.reshape(2, 2, 3), confidence.reshape(2, 2), 0.0).tolist() == [[True, False], [True, False]]
 
 
 def test_the_threshold_itself_passes():

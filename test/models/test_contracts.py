@@ -23,7 +23,7 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.models import registry
 from spann3r_ros.models.base import AnyModel, ModelStream, PairModel, Stream, WindowModel, WindowSettings
 from spann3r_ros.prediction import Prediction
-from spann3r_ros.streaming.loading import stream_of
+from spann3r_ros.streaming.stream import stream_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 9

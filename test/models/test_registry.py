@@ -12,7 +12,7 @@ from spann3r_ros.config import DEMO_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models import loading, registry
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
-from spann3r_ros.streaming.loading import load_stream
+from spann3r_ros.streaming.stream import load_stream
 
 TINY = {"dust3r": TINY_TRUNK, "spann3r": tiny_architecture()}
 

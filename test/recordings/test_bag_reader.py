@@ -9,7 +9,8 @@ from rosbags.rosbag2 import CompressionMode
 from rosbags.typesys import Stores
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.recordings.bag_reader import BagReader, camera_info_topic, header_stamp
+from spann3r_ros.geometry.camera_info import camera_info_topic
+from spann3r_ros.recordings.bag_reader import BagReader, header_stamp
 
 TOPIC = "/camera/image_raw"
 START = 1_700_000_000_123_456_789
@@ -115,7 +116,7 @@ def test_distorted_images_are_rectified(tmp_path: Path, messages: Make, tiny_pic
     assert rectified.intrinsics is not None and rectified.intrinsics.fx == 18.0  # P, not K
 
 
-def test_calibration_of_another_size_is_left_aside(
+def test_calibration_of_another_size_is_ignored(
     tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = messages()
@@ -137,7 +138,7 @@ def test_a_calibration_that_changes_is_followed(tmp_path: Path, messages: Make, 
     assert focal[0] == focal[1] == focal[3] == 20.0 != focal[2]
 
 
-def test_a_calibration_of_no_camera_is_left_aside(
+def test_a_calibration_of_no_camera_is_ignored(
     tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = messages()

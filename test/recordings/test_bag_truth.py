@@ -131,7 +131,7 @@ def test_depth_in_millimeters(tmp_path: Path, images: Any) -> None:
     assert np.isnan(depth[1, 1]) and np.nansum(depth) == pytest.approx(1.5 * (12 * 16 - 1))
 
 
-def test_depth_of_another_camera_is_left_aside(tmp_path: Path, images: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_depth_of_another_camera_is_ignored(tmp_path: Path, images: Any, caplog: pytest.LogCaptureFixture) -> None:
     depth = np.ones((12, 16), np.float32)
     images.image("/camera/depth/image_raw", START, depth, encoding="32FC1", frame="depth_optical_frame")
     assert bag_sequence.load(images.write(tmp_path / "bag")).ground_truth() is None

@@ -71,12 +71,12 @@ def robot(domain: int) -> Iterator[Robot]:
 
 @pytest.fixture
 def start(domain: int, checkpoint: Path, tmp_path: Path) -> Iterator[Callable[..., NodeProcess]]:
-    """``start(arguments=[...], **parameters)`` runs the node; nested names as ``map__voxel_size``."""
+    """``start(arguments=[...], gate=file, **parameters)`` runs a NodeProcess; nested names as ``map__voxel_size``."""
     running: list[NodeProcess] = []
 
-    def start_node(arguments: list[str] | None = None, **parameters: Any) -> NodeProcess:
+    def start_node(arguments: list[str] | None = None, gate: Path | None = None, **parameters: Any) -> NodeProcess:
         parameters = {"checkpoint": str(checkpoint), "queue_policy": "all", "device": "cpu", **parameters}
-        process = NodeProcess(domain, parameters, arguments or [], tmp_path / f"node_{len(running)}.log")
+        process = NodeProcess(domain, parameters, arguments or [], tmp_path / f"node_{len(running)}.log", gate)
         running.append(process)
         return process
 

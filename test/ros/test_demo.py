@@ -22,7 +22,7 @@ def test_the_demo_leaves_what_it_promises(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["frames"] == 8 and metrics["frames_lost"] == 0 and metrics["weights"].startswith("demo weights")
-    assert 0 < metrics["latency_p50_ms"] <= metrics["latency_p95_ms"] < 60_000 and metrics["rate_hz"] > 0
+    assert 0 < metrics["latency_p50_ms"] <= metrics["latency_p95_ms"] and metrics["rate_hz"] > 0
     # It knows this apartment: the points of a few frames are right to a fifth of the scene's scale.
     assert 0 < metrics["pointmap_error_sim3"] < 0.2 and metrics["ate_over_path"] is not None
     assert metrics["points"] == len(read_ply(out / "map.ply").points) > 1000

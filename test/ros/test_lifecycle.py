@@ -10,7 +10,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from library import reconstruct, walk
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import GetState
 from node_process import NodeProcess
 from rcl_interfaces.msg import Parameter, ParameterValue, SetParametersResult
 from rcl_interfaces.srv import SetParameters
@@ -21,11 +21,6 @@ from spann3r_ros.srv import LoadMap
 from std_srvs.srv import Trigger
 
 Start = Callable[..., NodeProcess]
-
-
-def change(robot: Robot, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return bool(robot.call(ChangeState, "/spann3r/change_state", request).success)
 
 
 def state(robot: Robot) -> str:
@@ -52,7 +47,7 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
     assert not robot.call(LoadMap, "/spann3r/load_map", LoadMap.Request(path="/tmp/x")).success
     assert set_text(robot, "device", "cpu").successful
 
-    assert change(robot, Transition.TRANSITION_CONFIGURE)
+    assert robot.change_state(Transition.TRANSITION_CONFIGURE)
     assert state(robot) == "inactive"
     robot.wait(lambda: statuses[-1].state == "inactive", "the status")
     locked = set_text(robot, "device", "auto")
@@ -60,30 +55,29 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
     assert not robot.call(Trigger, "/spann3r/pause").success, "there is nothing to pause"
     assert robot.node.count_subscribers("/camera/image_raw") == 0
 
-    assert change(robot, Transition.TRANSITION_ACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_ACTIVATE)
     camera = robot.publisher(Image, "/camera/image_raw")
     for frame in frames[:4]:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 3, "three clouds")
 
-    assert change(robot, Transition.TRANSITION_DEACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
     robot.wait(lambda: camera.get_subscription_count() == 0, "no subscription")
     camera.publish(image_message(frames[4]))
-    robot.wait(lambda: statuses[-1].state == "inactive", "the status")
-    assert statuses[-1].points > 0, "the map stays"
+    robot.wait(lambda: statuses[-1].state == "inactive" and statuses[-1].points > 0, "the map, which stays")
 
-    assert change(robot, Transition.TRANSITION_ACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_ACTIVATE)
     robot.wait(lambda: camera.get_subscription_count() == 1, "the subscription again")
     for frame in frames[4:]:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 7, "the same world continued")
     assert clouds[-1].width == (expected[-1].confidence >= 0.3).sum()
 
-    assert change(robot, Transition.TRANSITION_DEACTIVATE)
-    assert change(robot, Transition.TRANSITION_CLEANUP)
+    assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_CLEANUP)
     robot.wait(lambda: statuses[-1].state == "unconfigured" and statuses[-1].points == 0, "an empty node")
     assert set_text(robot, "world_frame", "world").successful, "all parameters may change again"
-    assert change(robot, Transition.TRANSITION_CONFIGURE) and change(robot, Transition.TRANSITION_ACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_CONFIGURE) and robot.change_state(Transition.TRANSITION_ACTIVATE)
     robot.wait(lambda: camera.get_subscription_count() == 1, "the second life")
     robot.synchronize()
     clouds.clear()
@@ -91,7 +85,7 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 2, "two clouds")
     assert clouds[0].header.frame_id == "world"
-    assert change(robot, Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    assert robot.change_state(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     assert state(robot) == "finalized"
     assert node.interrupt() == 0
 
@@ -105,9 +99,9 @@ def test_a_wrong_checkpoint_is_named_and_can_be_corrected(start: Start, robot: R
     robot.wait(lambda: diagnostics and diagnostics[-1].status[0].level == DiagnosticStatus.ERROR, "an error")
     assert "/nowhere/weights.pth" in diagnostics[-1].status[0].message
     assert state(robot) == "unconfigured"
-    assert not change(robot, Transition.TRANSITION_CONFIGURE)
+    assert not robot.change_state(Transition.TRANSITION_CONFIGURE)
     assert set_text(robot, "checkpoint", str(checkpoint)).successful
-    assert change(robot, Transition.TRANSITION_CONFIGURE) and change(robot, Transition.TRANSITION_ACTIVATE)
+    assert robot.change_state(Transition.TRANSITION_CONFIGURE) and robot.change_state(Transition.TRANSITION_ACTIVATE)
     assert state(robot) == "active"
     assert node.alive
 
@@ -123,7 +117,7 @@ def test_unknown_and_wrong_parameters_are_named_and_the_node_lives(start: Start,
     value = ParameterValue(type=3, double_value=0.05)
     request = SetParameters.Request(parameters=[Parameter(name="map.voxel_size", value=value)])
     assert robot.call(SetParameters, "/spann3r/set_parameters", request).results[0].successful
-    assert change(robot, Transition.TRANSITION_CONFIGURE)
+    assert robot.change_state(Transition.TRANSITION_CONFIGURE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,13 +10,14 @@ import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from spann3r_ros.complaints import Complaints, Severity
 from spann3r_ros.config import NodeConfig, from_mapping, parameters, to_mapping
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.reconstruction import parameter_groups
 from spann3r_ros.ros.parameters import NodeParameters, descriptor
 
-Make = Callable[..., NodeParameters]
 GROUPS = parameter_groups()
+DEFAULTS = to_mapping(from_mapping(NodeConfig, {}, GROUPS))
 
 
 @pytest.fixture
@@ -41,6 +42,12 @@ def node(context: rclpy.Context) -> Iterator[Callable[..., Node]]:
         made.destroy_node()
 
 
+def declare(
+    node: Node, changed: Callable[[set[str]], None] = lambda _names: None, complaints: Complaints | None = None
+) -> NodeParameters:
+    return NodeParameters(node, GROUPS, complaints or Complaints(lambda _severity, _text: None), changed)
+
+
 def setting(node: Node, name: str, value: Any) -> str:
     """The reason why a change was refused, or nothing."""
     [result] = node.set_parameters([RosParameter(name, value=value)])
@@ -49,8 +56,8 @@ def setting(node: Node, name: str, value: Any) -> str:
 
 def test_every_parameter_is_declared_with_its_default_and_its_description(node: Callable[..., Node]) -> None:
     made = node()
-    declared = NodeParameters(made, GROUPS, lambda _names: None)
-    assert to_mapping(declared.config) == to_mapping(from_mapping(NodeConfig, {}, GROUPS))
+    declared = declare(made)
+    assert to_mapping(declared.config) == DEFAULTS
     for parameter in parameters(NodeConfig, GROUPS):
         described = made.describe_parameter(parameter.name)
         assert described.description.startswith(parameter.help)
@@ -69,9 +76,7 @@ def test_ranges_are_in_the_descriptor() -> None:
 
 
 def test_overrides_are_taken_and_whole_numbers_are_fine_for_floats(node: Callable[..., Node]) -> None:
-    declared = NodeParameters(
-        node(max_rate=5, map__voxel_size=0.1, image_topics=["/a", "/b"], camera_names=[""]), GROUPS, lambda _names: None
-    )
+    declared = declare(node(max_rate=5, map__voxel_size=0.1, image_topics=["/a", "/b"], camera_names=[""]))
     assert (declared.config.max_rate, type(declared.config.max_rate)) == (5.0, float)
     assert declared.config.map.voxel_size == 0.1
     assert (declared.config.image_topics, declared.config.camera_names) == (["/a", "/b"], [])
@@ -92,21 +97,33 @@ def test_a_wrong_override_keeps_the_default_and_bars_configure_until_corrected(
     node: Callable[..., Node], name: str, value: Any, reason: str
 ) -> None:
     made = node(**{name: value})
-    declared = NodeParameters(made, GROUPS, lambda _names: None)
+    declared = declare(made)
     dotted = name.replace("__", ".")
-    assert to_mapping(declared.config) == to_mapping(from_mapping(NodeConfig, {}, GROUPS))
+    assert to_mapping(declared.config) == DEFAULTS
     with pytest.raises(ConfigError) as refused:
         declared.check()
     assert dotted in str(refused.value) and reason in str(refused.value) and str(value) in str(refused.value)
-    default = to_mapping(from_mapping(NodeConfig, {}, GROUPS))[dotted]
+    default = DEFAULTS[dotted]
     assert setting(made, dotted, default) == ""
     declared.check()
+
+
+def test_what_is_wrong_with_parameters_is_a_complaint_until_it_is_corrected(node: Callable[..., Node]) -> None:
+    complaints = Complaints(lambda _severity, _text: None)
+    made = node(map__voxel_size=-1.0, voxel_size=0.5)
+    declare(made, complaints=complaints)
+    refused, unknown = complaints.current()
+    assert (refused.kind, refused.severity) == ("map.voxel_size", Severity.ERROR)
+    assert "got -1.0" in refused.text and "0.0001 .. 100" in refused.text
+    assert unknown.text == "unknown parameter 'voxel_size' is ignored: did you mean map.voxel_size or queue_size?"
+    assert setting(made, "map.voxel_size", 0.1) == ""
+    assert complaints.current() == [unknown], "nobody can correct it while the node runs"
 
 
 def test_changes_while_configured(node: Callable[..., Node]) -> None:
     changed: list[set[str]] = []
     made = node()
-    declared = NodeParameters(made, GROUPS, changed.append)
+    declared = declare(made, changed.append)
     assert setting(made, "device", "cpu") == ""
     declared.locked = True
     refused = setting(made, "device", "auto")
@@ -135,6 +152,6 @@ def test_changes_while_configured(node: Callable[..., Node]) -> None:
     ],
 )
 def test_parameters_that_contradict_each_other(node: Callable[..., Node], wrong: dict[str, Any], reason: str) -> None:
-    declared = NodeParameters(node(**wrong), GROUPS, lambda _names: None)
+    declared = declare(node(**wrong))
     with pytest.raises(ConfigError, match=reason):
         declared.check()

@@ -26,6 +26,9 @@ from spann3r_ros.runs.record import RunRecord
 START, STEP = 1_700_000_000 * 10**9, 100_000_000
 CAMERA = Intrinsics(55.0, 55.0, (WIDTH - 1) / 2, (HEIGHT - 1) / 2, WIDTH, HEIGHT)
 
+PATIENT = ("--patience", "60")
+"""For a machine that is slow to start a node; the wait ends as soon as the node is there."""
+
 
 def write_bag(path: Path, count: int, topic: str = "/camera") -> Path:
     rng = np.random.default_rng(3)
@@ -46,7 +49,7 @@ def replay(domain: int, bag: Path, out: Path, *options: str) -> "subprocess.Pope
 
 
 def finish(process: "subprocess.Popen[str]", status: int = 0) -> tuple[str, str]:
-    printed, errors = process.communicate(timeout=90)
+    printed, errors = process.communicate(timeout=200)
     assert process.returncode == status, printed + errors
     return printed, errors
 
@@ -56,7 +59,7 @@ def test_waiting_loses_nothing_and_equals_the_library(
 ) -> None:
     bag, out = write_bag(tmp_path / "bag", 12), tmp_path / "out"
     start(use_sim_time=True, queue_policy="latest", map__min_confidence=0.1, status_rate=10.0)
-    printed, _ = finish(replay(domain, bag, out, "--wait"))
+    printed, _ = finish(replay(domain, bag, out, "--wait", *PATIENT))
     assert "11 frames at" in printed
 
     reconstruction = Reconstruction.from_config(
@@ -66,10 +69,11 @@ def test_waiting_loses_nothing_and_equals_the_library(
     record = RunRecord.read(out / "run.json")
     assert record.finished and record.mode == "replay"
     assert record.offered == 12 and record.dropped == 0 and record.resets == 0
-    assert record.skipped == {"without a result (the node owes the last image's)": 1}
+    assert record.skipped == {} and record.owed == 1
+    assert record.peak_memory_bytes is None
     assert record.frames.stamp == [answer.frame.stamp for answer in answers]
     np.testing.assert_allclose(record.frames.confidence, [answer.confidence.mean() for answer in answers], atol=1e-5)
-    assert all(seconds is not None and 0 < seconds < 30 for seconds in record.frames.seconds)
+    assert all(seconds is not None and seconds > 0 for seconds in record.frames.seconds)
     assert record.parameters["map.min_confidence"] == 0.1 and record.metric
     assert max(record.frames.tokens) > 0
     expected = {answer.frame.stamp: answer.world_from_camera for answer in answers}
@@ -91,21 +95,22 @@ def test_rate_and_remapping(start: Callable[..., NodeProcess], domain: int, tmp_
     _, errors = finish(replay(domain, bag, tmp_path / "nothing", "--patience", "3"), status=2)
     assert "nobody subscribes to /front/image_raw" in errors and "--remap" in errors
     remaps = ["--remap", "/front/image_raw:=/camera/image_raw", "--remap", "/front/camera_info:=/camera/camera_info"]
-    finish(replay(domain, bag, out, "--rate", "2", *remaps))
+    finish(replay(domain, bag, out, "--rate", "2", *remaps, *PATIENT))
     record = RunRecord.read(out / "run.json")
     assert record.finished and record.offered == 11
     assert len(record.frames) == 10
     assert record.seconds > 0.5  # one second of recording at twice its speed
+    assert record.rate() == pytest.approx(10 / record.seconds)
     assert record.source["rate"] == 2.0
 
 
 def test_ctrl_c_keeps_what_came(start: Callable[..., NodeProcess], domain: int, tmp_path: Path) -> None:
     bag, out = write_bag(tmp_path / "bag", 300), tmp_path / "out"
     start(use_sim_time=True, status_rate=10.0)
-    process = replay(domain, bag, out)
+    process = replay(domain, bag, out, *PATIENT)
     assert process.stderr is not None
     bar = ""
-    while not re.search(r" [5-9]/300", bar):  # the progress bar
+    while not re.search(r" ([5-9]|\d\d+)/300", bar):  # the progress bar
         bar += (read := process.stderr.read(1))
         assert read, bar
     process.send_signal(signal.SIGINT)

@@ -48,7 +48,7 @@ def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkp
     assert len(expected) == 7
     assert all(prediction.world_from_camera is not None for prediction in expected), "the wall gives poses"
 
-    node = start(map_rate=20.0, status_rate=10.0)
+    node = start(map_rate=20.0, status_rate=10.0, silence_timeout=600.0)
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     maps = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
     poses = robot.collect(PoseStamped, "/spann3r/pose")
@@ -118,12 +118,12 @@ def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkp
     assert to_nanoseconds(status.last_image_stamp) == frames[7].stamp
     assert to_nanoseconds(status.last_output_stamp) == frames[6].stamp
     assert (status.points, status.submaps, status.metric) == (len(whole), 1, True)
-    assert 0 < status.inference_time <= status.latency < 20
-    statistics = reconstruction.status()
-    assert (status.memory.tokens, status.memory.inserted) == (statistics.tokens, statistics.inserted)
-    by_name = {entry.name: entry for entry in diagnostics[-1].status}
-    assert by_name["spann3r: reconstruction"].level == DiagnosticStatus.OK
-    assert by_name["spann3r: camera camera"].level == DiagnosticStatus.OK
+    assert 0 < status.inference_time <= status.latency
+    memory = reconstruction.status()
+    assert (status.memory.tokens, status.memory.inserted) == (memory.tokens, memory.inserted)
+    assert status.complaint == ""
+    healthy = {"spann3r: reconstruction": DiagnosticStatus.OK, "spann3r: camera camera": DiagnosticStatus.OK}
+    robot.wait(lambda: {entry.name: entry.level for entry in diagnostics[-1].status} == healthy, "healthy diagnostics")
 
 
 def test_both_outputs_and_an_organized_cloud(start: Start, robot: Robot, checkpoint: Path) -> None:
@@ -145,8 +145,10 @@ def test_both_outputs_and_an_organized_cloud(start: Start, robot: Robot, checkpo
         points = xyz(read_cloud(message))
         assert np.isnan(points[~usable]).all()
         assert_allclose(points[usable], prediction.points[usable], rtol=1e-6, atol=1e-6)
+    posed = sorted({prediction.frame.stamp for prediction in expected if prediction.world_from_camera is not None})
+    robot.wait(lambda: len(transforms) >= len(posed), "a transform of each image")
     stamps = [to_nanoseconds(message.transforms[0].header.stamp) for message in transforms]
-    assert stamps == sorted(set(stamps)), "the second pose of an image is no second transform"
+    assert stamps == posed, "the second pose of an image is no second transform"
 
 
 def test_who_comes_late_gets_the_map_and_nobody_costs_nothing(start: Start, robot: Robot, checkpoint: Path) -> None:

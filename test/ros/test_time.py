@@ -14,12 +14,12 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, PointCloud2
 from spann3r_ros.msg import ReconstructionStatus
 
-from spann3r_ros.prediction import Prediction
+from spann3r_ros.prediction import WorldPrediction
 
 Start = Callable[..., NodeProcess]
 
 
-def assert_same(message: PointCloud2, prediction: Prediction) -> None:
+def assert_same(message: PointCloud2, prediction: WorldPrediction) -> None:
     points, usable = read_cloud(message), prediction.confidence >= 0.3
     assert to_nanoseconds(message.header.stamp) == prediction.frame.stamp
     assert_allclose(

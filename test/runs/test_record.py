@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.runs.record import RunRecord, machine, resident_bytes, versions
+from spann3r_ros.runs.record import OFFLINE, OLD_OWED, REPLAY, RunRecord, machine, resident_bytes, versions
 
 
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -29,8 +29,35 @@ def test_damaged_records_are_refused(tmp_path: Path) -> None:
         RunRecord.read(tmp_path / "missing.json")
 
 
+def record_of(mode: str, seconds: list[float | None], whole: float) -> RunRecord:
+    record = RunRecord("a", mode, {}, 1, {}, {}, False, seconds=whole)
+    for number, value in enumerate(seconds):
+        record.frames.add(number, value, 0, 0, None)
+    return record
+
+
+def test_the_rate_of_an_offline_run_is_the_models_and_that_of_a_replay_is_the_runs() -> None:
+    # Ten frames a second with a latency of a second each: in a replay the latencies overlap.
+    assert record_of(REPLAY, [1.0] * 20, 2.0).rate() == pytest.approx(10.0)
+    assert record_of(OFFLINE, [0.1, 0.3, None], 5.0).rate() == pytest.approx(5.0)
+    assert record_of(OFFLINE, [], 5.0).rate() is None and record_of(REPLAY, [None], 5.0).rate() is None
+
+
+def test_a_replay_of_the_first_version_is_read_as_it_would_be_written_now(tmp_path: Path) -> None:
+    record = RunRecord("a", REPLAY, {}, 1, {}, {}, False, dropped=2)
+    record.write(tmp_path / "run.json")
+    content = json.loads((tmp_path / "run.json").read_text())
+    del content["owed"]
+    content["peak_memory_bytes"] = 0
+    for unanswered, expected in ((1, {}), (3, {}), (7, {"without a result": 4})):
+        content["skipped"] = {OLD_OWED: unanswered}
+        (tmp_path / "run.json").write_text(json.dumps(content))
+        read = RunRecord.read(tmp_path / "run.json")
+        assert (read.owed, read.skipped, read.peak_memory_bytes) == (1, expected, None)
+
+
 def test_the_machine_is_described() -> None:
     assert {"python", "numpy", "torch", "cv2", "rosbags", "spann3r_ros"} <= set(versions())
     found = machine()
     assert found["cores"] >= 1 and found["memory_bytes"] > 10**8 and found["cpu"]
-    assert resident_bytes() > 10**7
+    assert (resident_bytes() or 0) > 10**7

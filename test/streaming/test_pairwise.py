@@ -9,10 +9,11 @@ from safetensors.torch import load_file
 from tiny_models import TINY_TRUNK, random_frames
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import MemoryMismatchError
+from spann3r_ros.errors import AnswerError, MemoryMismatchError
 from spann3r_ros.models.dust3r.model import Dust3r
 from spann3r_ros.models.dust3r.network import Dust3rNetwork
 from spann3r_ros.models.dust3r.parameters import Dust3rParameters
+from spann3r_ros.models.pointmap import EncodedView
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.streaming.pairwise import Pairwise
@@ -123,3 +124,24 @@ def test_an_image_of_another_size_is_refused_and_changes_nothing(tmp_path: Path)
     memory.save(tmp_path / "after.safetensors")
     before, after = (load_file(tmp_path / f"{name}.safetensors") for name in ("before", "after"))
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_an_answer_that_is_not_finite_changes_nothing() -> None:
+    model, frames = make(reference="keyframe", keyframe_confidence=1.0), random_frames(4)
+    memory = model.new_memory()
+    for frame in frames[:2]:
+        model.step(frame, memory)
+    infer, before = model.pairs.infer, (memory.points, memory.offered, memory.reference)
+
+    def spoiled(a: EncodedView, b: EncodedView) -> tuple[Prediction, Prediction]:
+        first, second = infer(a, b)
+        second.points[3, 3] = np.nan
+        return first, second
+
+    model.pairs.infer = spoiled  # type: ignore[method-assign]
+    with pytest.raises(AnswerError, match="not finite"):
+        model.step(frames[2], memory)
+    assert (memory.points, memory.offered, memory.reference) == before
+    model.pairs.infer = infer  # type: ignore[method-assign]
+    (answer,) = model.step(frames[3], memory)
+    assert np.isfinite(answer.points).all()

@@ -9,7 +9,7 @@ from tiny_models import random_frames
 
 from spann3r_ros.config import Config
 from spann3r_ros.frame import Frame
-from spann3r_ros.prediction import Prediction
+from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.reconstruction import Reconstruction
 
 BEGIN = 1_700_000_000_000_000_000
@@ -24,7 +24,7 @@ def walk(count: int, seed: int = 3, begin: int = BEGIN, camera: str = OPTICAL) -
 
 def reconstruct(
     checkpoint: Path, frames: list[Frame], output: str = "refined"
-) -> tuple[Reconstruction, list[Prediction]]:
+) -> tuple[Reconstruction, list[WorldPrediction]]:
     """The reconstruction after all frames, and every prediction on the way."""
     reconstruction = Reconstruction.from_config(Config(checkpoint=str(checkpoint), device="cpu", output=output))
     return reconstruction, [prediction for frame in frames for prediction in reconstruction.process(frame)]

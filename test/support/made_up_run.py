@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from spann3r_ros.geometry.camera import backproject
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
-from spann3r_ros.runs.folder import Artifacts, RunFolder
+from spann3r_ros.runs.folder import OptionalFiles, RunFolder
 from spann3r_ros.runs.record import RunRecord
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import CameraPath
@@ -45,6 +47,28 @@ def truth() -> GroundTruth:
     return GroundTruth(path, np.array(stamps, dtype=np.int64), read, "made up")
 
 
+@dataclasses.dataclass
+class MadeUpSequence:
+    """The recording that ``write_run`` pretends to come from."""
+
+    truth: GroundTruth | None
+    name: str = "made"
+    layout: str = "folder"
+    path: Path = Path("made")
+    unit: str = "m"
+
+    def count(self) -> int | None:
+        return FRAMES
+
+    def frames(self, every: int = 1) -> Iterator[Frame]:
+        for index in range(0, FRAMES, every):
+            image = np.full((HEIGHT, WIDTH, 3), 30 * index, np.uint8)
+            yield Frame(index // every, index * STEP, "camera", image, CAMERA)
+
+    def ground_truth(self) -> GroundTruth | None:
+        return self.truth
+
+
 def write_run(
     folder: Path, scale: float = 1.0, noise: float = 0.0, every: int = 1, finished: bool = True, name: str = "made"
 ) -> RunFolder:
@@ -54,7 +78,7 @@ def write_run(
     parameters = {"device": "cpu", "map.voxel_size": 0.02 * (1 + noise)}
     record = RunRecord(name, "offline", source, every, parameters, {"file": "none"}, metric=scale == 1.0)
     record.finished, record.offered, record.started = finished, FRAMES, "2026-01-01T00:00:00+00:00"
-    run = RunFolder(folder, Artifacts(pointmaps=True))
+    run = RunFolder(folder, OptionalFiles(pointmaps=True))
     run.create()
     world = Map(MapConfig())
     model_from_world = Sim3(scale) @ true_pose(0).inverse()

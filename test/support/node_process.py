@@ -12,17 +12,27 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+SUPPORT = str(Path(__file__).resolve().parent)
 
 
 class NodeProcess:
-    """`python -m spann3r_ros.ros.node` on a DDS domain; what it logs is in ``log``."""
+    """`python -m spann3r_ros.ros.node` on a DDS domain; what it logs is in ``log``.
 
-    def __init__(self, domain: int, parameters: dict[str, Any], arguments: list[str], log: Path) -> None:
+    While the file ``gate`` exists, if one is given, no frame goes through the network.
+    """
+
+    def __init__(
+        self, domain: int, parameters: dict[str, Any], arguments: list[str], log: Path, gate: Path | None = None
+    ) -> None:
         self._log = log
-        command = [sys.executable, "-m", "spann3r_ros.ros.node", "--ros-args"]
+        module = "spann3r_ros.ros.node" if gate is None else "gated_node"
+        command = [sys.executable, "-m", module, "--ros-args"]
         for name, value in parameters.items():
             command += ["-p", f"{name.replace('__', '.')}:={json.dumps(value)}"]
         environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        if gate is not None:
+            environment["GATE"] = str(gate)
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [SUPPORT, os.environ.get("PYTHONPATH")]))
         with log.open("wb") as sink:
             self._process = subprocess.Popen(
                 [*command, *arguments], stdout=sink, stderr=subprocess.STDOUT, env=environment, cwd=ROOT
@@ -48,7 +58,7 @@ class NodeProcess:
             assert time.monotonic() < end, f"'{text}' was not logged within {timeout} s:\n{self.log}"
             time.sleep(0.05)
 
-    def interrupt(self, number: int = signal.SIGINT, timeout: float = 20.0) -> int:
+    def interrupt(self, number: int = signal.SIGINT, timeout: float = 60.0) -> int:
         """Send a signal; the exit status."""
         self._process.send_signal(number)
         return self._process.wait(timeout)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -62,7 +63,7 @@ class Robot:
         self.wait(lambda: publisher.get_subscription_count() >= peers, f"a subscription to {topic}")
         return publisher
 
-    def call(self, kind: Any, name: str, request: Any = None, timeout: float = 30.0) -> Any:
+    def call(self, kind: Any, name: str, request: Any = None, timeout: float = 60.0) -> Any:
         """The answer of a service."""
         client = self.node.create_client(kind, name)
         try:
@@ -80,12 +81,30 @@ class Robot:
         """
         self.call(GetState, f"{node}/get_state")
 
+    def change_state(self, transition: int, node: str = "/spann3r") -> bool:
+        """Ask the node for a transition of its lifecycle (a constant of ``Transition``); whether it was made."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
+
+    def activate(self, node: str = "/spann3r") -> None:
+        """Configure and activate a node that was started with ``autostart=False`` and now knows all that is here."""
+        self.synchronize(node)
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            assert self.change_state(transition, node)
+
     def wait(self, condition: Callable[[], Any], what: str, timeout: float = 60.0) -> None:
-        """Return when ``condition`` holds."""
+        """Return when ``condition`` holds; the last message of a list that is still empty means: not yet."""
         end = time.monotonic() + timeout
-        while not condition():
+        while not _holds(condition):
             assert time.monotonic() < end, f"waited {timeout} s for {what}"
             time.sleep(0.01)
+
+
+def _holds(condition: Callable[[], Any]) -> bool:
+    try:
+        return bool(condition())
+    except IndexError:
+        return False
 
 
 def image_message(frame: Frame, frame_id: str = "camera_optical_frame") -> Image:

@@ -15,9 +15,9 @@ from spann3r_ros.geometry.camera import project
 from spann3r_ros.models.checkpoint.reading import write_checkpoint
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
 from spann3r_ros.sim3 import Sim3
+from spann3r_ros.training.preparation import existing_network, new_network
 from spann3r_ros.training.recorded import RecordedSource, curriculum_indices
 from spann3r_ros.training.schedule import Stage
-from spann3r_ros.training.session import existing_network, new_network
 from spann3r_ros.training.trainer import Trainer
 from spann3r_ros.trajectory import CameraPath
 

@@ -15,9 +15,9 @@ from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.reading import read_checkpoint
 from spann3r_ros.training.data import Clip
 from spann3r_ros.training.export import export
+from spann3r_ros.training.preparation import new_network
 from spann3r_ros.training.recipe import Optimizer, Recipe
 from spann3r_ros.training.schedule import Stage
-from spann3r_ros.training.session import new_network
 from spann3r_ros.training.trainer import Trainer
 
 CLIPS = Stage("clips", 4, 2, 3, truth=(1, 0))

@@ -34,7 +34,7 @@ LICENSES = {
 }
 
 
-class Source(Protocol):
+class Origin(Protocol):
     """A place that files come from."""
 
     @property
@@ -64,7 +64,7 @@ class DriveFolder:
         return f"https://drive.google.com/drive/folders/{self.id}"
 
     def fetch(self, folder: Path, _progress: Progress) -> None:
-        """See ``Source``; gdown shows its own progress."""
+        """See ``Origin``; gdown shows its own progress."""
         gdown = _optional("gdown")
         by_hand = f"Download {self.file} by hand from {self.address}, then `models check` it"
         try:
@@ -95,7 +95,7 @@ class HubRepository:
         return f"https://huggingface.co/{self.repository}"
 
     def fetch(self, folder: Path, _progress: Progress) -> None:
-        """See ``Source``; huggingface_hub shows its own progress."""
+        """See ``Origin``; huggingface_hub shows its own progress."""
         huggingface_hub = _optional("huggingface_hub")
         for file in self.files:
             try:
@@ -115,7 +115,7 @@ class Url:
     address: str
 
     def fetch(self, folder: Path, progress: Progress) -> None:
-        """See ``Source``."""
+        """See ``Origin``."""
         download(self.address, folder / self.address.rsplit("/", 1)[-1], progress)
 
 
@@ -135,7 +135,7 @@ class OfficialFile:
 
     name: str
     file: str
-    source: Source
+    source: Origin
     gigabytes: float
     license: str
     commercial: bool

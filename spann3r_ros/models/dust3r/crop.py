@@ -6,22 +6,22 @@ from PIL import Image
 
 from spann3r_ros.errors import FrameError
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.models.preprocess import LANCZOS, Box, Plan
+from spann3r_ros.models.preprocess import LANCZOS, Box, CropPlan
 
 BICUBIC = Image.Resampling.BICUBIC
 
 
-def central_square(width: int, height: int, _camera: Intrinsics | None) -> Plan:
+def central_square(width: int, height: int, _camera: Intrinsics | None) -> CropPlan:
     """The central square at 224 x 224."""
     return published_plan(width, height, 224)
 
 
-def long_edge(width: int, height: int, _camera: Intrinsics | None) -> Plan:
+def long_edge(width: int, height: int, _camera: Intrinsics | None) -> CropPlan:
     """A long edge of 512, the short one as the aspect gives, rounded down to 16 (a square becomes 512 x 384)."""
     return published_plan(width, height, 512)
 
 
-def published_plan(width: int, height: int, edge: int, square_ok: bool = False) -> Plan:
+def published_plan(width: int, height: int, edge: int, square_ok: bool = False) -> CropPlan:
     """``edge`` 224 gives 224 x 224, any other number is the long edge.
 
     Args:
@@ -48,7 +48,7 @@ def published_plan(width: int, height: int, edge: int, square_ok: bool = False) 
             got=f"{width} x {height}, {new_width} x {new_height} after resizing",
             expected="at least 16 px on the short side after resizing",
         )
-    return Plan(
+    return CropPlan(
         crop=Box(0, 0, width, height),
         size=(new_width, new_height),
         window=Box(cx - half_width, cy - half_height, cx + half_width, cy + half_height),

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import MemoryMismatchError
+from spann3r_ros.errors import AnswerError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.memory.spatial import Insertion, SpatialMemory
 from spann3r_ros.models.dust3r.network import Grid, Layers
@@ -146,6 +146,8 @@ class Spann3r:
         self._check_memory(memory, grid, len(pixels))
         features = trunk.encode(pixels.to(self.device, non_blocking=True)) if features is None else features
         if pending is None or memory.spatial is None:
+            if not bool(_all_finite(features)):
+                raise _not_finite()
             memory.spatial = self.new_spatial(features)
             memory.grid, memory.pending = grid, Pending(features, None, None, view)
             return None
@@ -166,6 +168,7 @@ class Spann3r:
 
         immediate = trunk.pointmap(2, layers2, grid) if output != "refined" else None
         refined = trunk.pointmap(1, layers1, grid) if output != "immediate" or pending.query is None else None
+        sound = _HostScalar(_all_finite(key, query, *(p.points for p in (immediate, refined) if p is not None)))
         # Only here does the host wait for the device, which is busy with the heads meanwhile.
         gate = similarity.get()
         accepted = spatial.accepts(gate)
@@ -173,6 +176,9 @@ class Spann3r:
         if accepted:
             refined = trunk.pointmap(1, layers1, grid) if refined is None else refined
             value = network.value(refined.points, pending.features, grid)
+            sound = _HostScalar(_all_finite(value, key, query, refined.points))
+        if not sound.get():
+            raise _not_finite()
 
         stored = None if value is None else (network.norm_k(key), network.norm_v(value + key))
 
@@ -220,6 +226,18 @@ class Spann3r:
             raise MemoryMismatchError(
                 "batch differs from the memory's", got=batch, expected=len(memory.pending.features)
             )
+
+
+def _all_finite(*tensors: Tensor) -> Tensor:
+    """Whether all values of all tensors are finite, on their device."""
+    return torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all().float()
+
+
+def _not_finite() -> AnswerError:
+    return AnswerError(
+        "the network's answer is not finite",
+        next_step="The frame is lost, the memory is as it was. If that happens often, set precision to fp32",
+    )
 
 
 class _HostScalar:

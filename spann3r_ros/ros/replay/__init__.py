@@ -1,1 +1,1 @@
-"""Playing a bag into a running node and keeping what the node makes of it."""
+"""Playing a bag into a running node, and recording its results."""

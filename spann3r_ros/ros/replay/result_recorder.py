@@ -17,12 +17,11 @@ from rclpy.parameter import parameter_value_to_python
 from sensor_msgs.msg import Image, PointCloud2
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.geometry.axes import rotation_from_quaternion
+from spann3r_ros.geometry.message_pose import pose_from_message
 from spann3r_ros.msg import ReconstructionStatus
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.conversions import POINT, nanoseconds
-from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import StampedPose
 
 
@@ -113,7 +112,7 @@ class ResultRecorder:
         return _unpacked(self._map)
 
     def pointmap(self, stamp: int) -> tuple[PointCloud, tuple[int, int]] | None:
-        """Cloud of a frame and its (height, width), pixels in raster order; what the node left out is NaN.
+        """Cloud of a frame and its (height, width), pixels in raster order; points that the node did not send are NaN.
 
         None when there is none. Raises DataError when the node sends a list of points instead.
         """
@@ -134,8 +133,8 @@ class ResultRecorder:
         self.results[stamp] = Result(time.monotonic(), float(values.mean()) if len(values) else 0.0)
 
     def _on_pose(self, message: PoseStamped) -> None:
-        stamp, p, q = nanoseconds(message.header.stamp), message.pose.position, message.pose.orientation
-        pose = Sim3.rigid(rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([p.x, p.y, p.z]))
+        stamp = nanoseconds(message.header.stamp)
+        pose = pose_from_message(message.pose.position, message.pose.orientation)
         self.poses[stamp] = StampedPose(len(self.poses), stamp, "", pose)
 
     def _on_map(self, message: PointCloud2) -> None:

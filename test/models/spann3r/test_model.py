@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_models import random_frames, tiny_config, tiny_network
 
-from spann3r_ros.errors import ConfigError, FrameError, MemoryMismatchError
+from spann3r_ros.errors import AnswerError, ConfigError, FrameError, MemoryMismatchError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.models.spann3r.model import Spann3r
@@ -320,3 +320,44 @@ def test_two_hundred_frames_take_no_more_memory_than_the_first_prunes() -> None:
     assert most <= statistics.capacity == 500 + 4 * 100 and statistics.inserted == 199
     # Kilobytes; the tokens of 140 frames are 5 MB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - settled < 1024
+
+
+@pytest.mark.parametrize("output", ["refined", "immediate", "both"])
+@pytest.mark.parametrize("where", ["head", "value", "key"])
+def test_nothing_that_is_not_finite_is_remembered(output: str, where: str) -> None:
+    frames = random_frames(6)
+    model, straight = with_output(output), with_output(output)
+    memory, expected = model.new_memory(), straight.new_memory()
+    for frame in frames[:3]:
+        model.step(frame, memory)
+        straight.step(frame, expected)
+    network = model.network
+    module = {"head": network.dust3r.downstream_head1, "value": network.value_out, "key": network.attn_head_1}[where]
+
+    def spoil(_module: object, _inputs: object, result: torch.Tensor) -> torch.Tensor:
+        result = result.clone()
+        result.view(-1)[7] = torch.nan
+        return result
+
+    hook = module.register_forward_hook(spoil)
+    before = repr(memory.status())
+    with pytest.raises(AnswerError, match="not finite"):
+        model.step(frames[3], memory)
+    assert repr(memory.status()) == before
+    hook.remove()
+    for frame in frames[4:]:
+        got, want = model.step(frame, memory), straight.step(frame, expected)
+        assert [a.points.tobytes() for a in got] == [a.points.tobytes() for a in want]
+
+
+def test_a_first_frame_whose_features_are_not_finite_begins_no_world() -> None:
+    model, frames = with_output("refined"), random_frames(3)
+    memory = model.new_memory()
+    norm = model.network.dust3r.enc_norm
+    hook = norm.register_forward_hook(lambda _module, _inputs, result: result * torch.nan)
+    with pytest.raises(AnswerError):
+        model.step(frames[0], memory)
+    hook.remove()
+    assert memory.pending is None and model.step(frames[1], memory) == []
+    (answer,) = model.step(frames[2], memory)
+    assert answer.frame is frames[1] and np.isfinite(answer.points).all()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from spann3r_ros.recordings.layouts import layouts
 from spann3r_ros.recordings.source import BAG_OPTIONS, SourceOptions
@@ -27,10 +29,9 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--depth-topic", metavar="TOPIC", help="true depth of a bag")
 
 
-def source_options(path: Path, arguments: argparse.Namespace) -> SourceOptions:
-    """The source at a path as the options describe it."""
-    chosen = {name: getattr(arguments, name) for name in BAG_OPTIONS}
-    return SourceOptions(path, arguments.layout, **chosen)
+def source_options(path: Path, options: Mapping[str, Any]) -> SourceOptions:
+    """The source at a path; ``options`` are those that ``add_source_options`` declared, by name, among others."""
+    return SourceOptions(path, options["layout"], **{name: options[name] for name in BAG_OPTIONS})
 
 
 def positive(text: str) -> int:

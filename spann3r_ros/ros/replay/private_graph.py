@@ -1,0 +1,82 @@
+"""A ROS graph of our own: nothing else on the network takes part, and its node and RViz end with it."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from spann3r_ros.errors import ConfigError
+
+
+def private_environment(log: Path) -> dict[str, str]:
+    """Variables of the environment for processes that shall only find each other, on the loopback.
+
+    Args:
+        log: folder of ROS's logs.
+    """
+    profile = _fast_dds_profile()
+    environment = {
+        **os.environ,
+        # Below 32 a robot nearby might live; above 101 ports may be taken.
+        "ROS_DOMAIN_ID": str(random.SystemRandom().randint(32, 101)),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_LOG_DIR": str(log.resolve()),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    if profile is not None:
+        environment["FASTDDS_DEFAULT_PROFILES_FILE"] = str(profile)
+        # Fast DDS 2 reads the older name; Fast DDS 3 complains of it.
+        if os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy"):
+            environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)
+    return environment
+
+
+@contextmanager
+def running_node(parameters: Mapping[str, str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
+    """The node, as `ros2 run` would start it, while the context lasts; SIGINT ends it.
+
+    Args:
+        parameters: as on a command line, by name.
+        environment: of the process.
+        log: file of what it prints.
+    """
+    command = [sys.executable, "-m", "spann3r_ros.ros.node", "--ros-args"]
+    for name, value in parameters.items():
+        command += ["-p", f"{name}:={value}"]
+    with log.open("w") as file, subprocess.Popen(command, env=environment, stdout=file, stderr=file) as process:
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextmanager
+def running_rviz(environment: Mapping[str, str]) -> Iterator[None]:
+    """RViz with the view that ships, while the context lasts; raises ConfigError where it is not installed."""
+    program, profile = shutil.which("rviz2"), _fast_dds_profile()
+    if program is None or profile is None:
+        raise ConfigError("--rviz", got="no rviz2 on the PATH", expected="a machine with RViz, its ROS sourced")
+    with subprocess.Popen([program, "-d", str(profile.with_name("spann3r.rviz"))], env=environment) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def _fast_dds_profile() -> Path | None:
+    """The Fast DDS profile for the loopback: beside the code in a checkout, in the share folder when installed."""
+    package = Path(str(importlib.resources.files("spann3r_ros")))
+    places = [package.parent] + [parent / "share" / "spann3r_ros" for parent in package.parents]
+    return next((p for place in places if (p := place / "config" / "fastdds_loopback.xml").is_file()), None)
