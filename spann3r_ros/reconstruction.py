@@ -145,6 +145,8 @@ class Reconstruction:
         world.revision = max(world.revision, self.map.revision + 1)
         world.metric = self.model.metric
         self._stream, self.map = stream, world
+        for corrector in self.correctors:
+            corrector.clear()  # what it saw was of the other world
         self._estimated = estimated
         self._is_first_answer = len(world) == 0
         return saved

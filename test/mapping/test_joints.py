@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,6 +156,19 @@ def test_map_and_path_of_a_stream_lie_on_the_truth(number: int, poses: bool) -> 
 def test_map_and_path_stay_true_with_noise_and_outliers(number: int) -> None:
     reconstruction = run(streams(noise=0.01, outliers=0.2)[number])
     assert_true(reconstruction, path_tolerance=0.01)
+
+
+def test_a_loaded_world_is_joined_in_itself_and_not_to_what_was_seen_before(tmp_path: Path) -> None:
+    reconstruction = Reconstruction(streams()[0], Config(), [SubmapJoints()])
+    reconstruction.save(tmp_path / "empty")
+    for frame in frames_of_the_path(13):
+        reconstruction.process(frame)
+    reconstruction.load(tmp_path / "empty")
+    answers = [answer for frame in frames_of_the_path(13, start=20) for answer in reconstruction.process(frame)]
+    assert [submap.id for submap in reconstruction.map.submaps] == [0, 1]
+    assert reconstruction.map.reason == "submap 1 joined to submap 0 over 3 shared frames"
+    before, after = ([answer for answer in answers if answer.frame.index == 26][number] for number in (0, -1))
+    np.testing.assert_allclose(after.points, before.points, atol=1e-5)
 
 
 def run(stream: Stream) -> Reconstruction:
