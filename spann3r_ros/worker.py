@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 POLICIES = ("latest", "all")
 
+MOST_UNANSWERED = 1000
+"""Frames whose arrival is remembered until they are answered; beyond it the oldest is forgotten."""
+
 
 class FrameProcessor(Protocol):
     """What a worker drives: a ``Reconstruction``."""
@@ -45,7 +48,10 @@ class WorkerStatistics:
         failed: frames refused by the reconstruction or whose answer could not be delivered.
         waiting: frames in the queue now.
         duration: seconds that the last frame took in the reconstruction; NaN before the first.
-        latency: seconds from the offer of the last frame to its answer, waiting included; NaN before the first.
+        response_time: seconds from the arrival of the last frame until the reconstruction was done with it, waiting
+            included; NaN before the first.
+        latency: seconds from the arrival of a frame to the delivery of an answer about that very frame, for the last
+            answer; NaN before the first. Longer than ``response_time`` where answers come frames late.
         rate: frames per second over the last 20 processed and the time since; 0 before the second.
     """
 
@@ -56,6 +62,7 @@ class WorkerStatistics:
     failed: int
     waiting: int
     duration: float
+    response_time: float
     latency: float
     rate: float
 
@@ -66,7 +73,7 @@ class QueuedFrame:
 
     Attributes:
         frame: the frame.
-        arrival: monotonic time in seconds when it was queued.
+        arrival: monotonic time in seconds when it came.
         generation: number of resets before it was queued.
     """
 
@@ -99,8 +106,8 @@ class FrameQueue:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def put(self, frame: Frame, generation: int = 0) -> bool:
-        """Add a frame; False when it cost a frame (this one, or an older one of its camera)."""
+    def put(self, frame: Frame, generation: int = 0, arrival: float | None = None) -> bool:
+        """Add a frame that came at ``arrival`` (or now); False when it cost one: itself, or its camera's older one."""
         with self._condition:
             if self._closed:
                 return False
@@ -112,7 +119,7 @@ class FrameQueue:
                 kept = [entry for entry in self._frames if entry.frame.camera != frame.camera]
                 replaced = len(kept) < len(self._frames)
                 self._frames = deque(kept)
-            self._frames.append(QueuedFrame(frame, time.monotonic(), generation))
+            self._frames.append(QueuedFrame(frame, time.monotonic() if arrival is None else arrival, generation))
             self._condition.notify()
             return not replaced
 
@@ -172,7 +179,8 @@ class Worker:
         self._accepting = True
         self._generation = 0
         self._counts = dict.fromkeys(("received", "processed", "dropped", "discarded", "failed"), 0)
-        self._duration = self._latency = float("nan")
+        self._duration = self._response_time = self._latency = float("nan")
+        self._arrivals: dict[int, float] = {}  # of frames that were not answered yet, by index
         self._finished: deque[float] = deque(maxlen=20)
 
     @property
@@ -200,12 +208,17 @@ class Worker:
         """Take frames again."""
         self._accepting = True
 
-    def offer(self, frame: Frame) -> bool:
-        """Queue a frame; False when it, or an older one in its place, is lost, or while paused."""
+    def offer(self, frame: Frame, arrival: float | None = None) -> bool:
+        """Queue a frame; False when it, or an older one in its place, is lost, or while paused.
+
+        Args:
+            frame: with an index of its own until the next reset.
+            arrival: monotonic time in seconds when it came; by default now.
+        """
         with self._lock:
             if not self._accepting:
                 return False
-            kept = self._queue.put(frame, self._generation)
+            kept = self._queue.put(frame, self._generation, arrival)
             self._counts["received"] += 1
             self._counts["dropped"] += not kept
             return kept
@@ -218,6 +231,7 @@ class Worker:
         with self._lock:
             self._generation += 1
             self._queue.clear()
+            self._arrivals.clear()
             self._counts = dict.fromkeys(self._counts, 0)
         return self.submit(self._reconstruction.reset)
 
@@ -254,7 +268,12 @@ class Worker:
             done = self._finished
             rate = (len(done) - 1) / (time.monotonic() - done[0]) if len(done) > 1 else 0.0
             return WorkerStatistics(
-                **self._counts, waiting=len(self._queue), duration=self._duration, latency=self._latency, rate=rate
+                **self._counts,
+                waiting=len(self._queue),
+                duration=self._duration,
+                response_time=self._response_time,
+                latency=self._latency,
+                rate=rate,
             )
 
     def _run(self) -> None:
@@ -275,9 +294,12 @@ class Worker:
             end = time.monotonic()
             with self._lock:
                 stale = queued.generation != self._generation
-                self._duration, self._latency = end - begin, end - queued.arrival
+                self._duration, self._response_time = end - begin, end - queued.arrival
+                if not stale:
+                    self._remember(frame.index, queued.arrival)
             if not stale:
                 self._deliver(frame, predictions)
+                self._note_latency(predictions)
             outcome = "discarded" if stale else "processed"
         except Exception as error:  # the thread outlives any frame, whatever the network did with it
             outcome = "failed"
@@ -286,6 +308,23 @@ class Worker:
             self._counts[outcome] += 1
             if outcome == "processed":
                 self._finished.append(time.monotonic())
+
+    def _remember(self, index: int, arrival: float) -> None:
+        """When a frame came, for the answers that are still to come; the lock is held."""
+        self._arrivals[index] = arrival
+        if len(self._arrivals) > MOST_UNANSWERED:
+            del self._arrivals[next(iter(self._arrivals))]
+
+    def _note_latency(self, predictions: list[WorldPrediction]) -> None:
+        """Of the last of some answers that were delivered just now."""
+        now = time.monotonic()
+        with self._lock:
+            for answer in predictions:
+                index = answer.frame.index
+                if index in self._arrivals:
+                    self._latency = now - self._arrivals[index]
+                    if answer.final:
+                        del self._arrivals[index]
 
     def _report(self, frame: Frame, error: Exception) -> None:
         try:

@@ -98,8 +98,24 @@ def test_the_policy_all_gives_what_the_library_gives(running: Running) -> None:
             np.testing.assert_allclose(prediction.points, truth.points, rtol=1e-6)
     statistics = running.worker.statistics()
     assert (statistics.received, statistics.processed, statistics.dropped) == (6, 6, 0)
-    assert 0 < statistics.duration <= statistics.latency
+    assert 0 < statistics.duration <= statistics.response_time
+    assert statistics.latency >= statistics.duration
     assert statistics.rate > 0
+
+
+def test_the_latency_of_an_answer_counts_from_the_arrival_of_the_frame_that_it_is_about(running: Running) -> None:
+    first, second = random_frames(2)
+    long_ago = time.monotonic() - 1e6
+    running.open(2)
+    running.worker.offer(first, long_ago)
+    running.wait_idle()
+    statistics = running.worker.statistics()
+    assert np.isnan(statistics.latency), "a refined answer comes with the next frame"
+    assert statistics.response_time > 1e6
+    running.worker.offer(second)
+    running.wait_idle()
+    statistics = running.worker.statistics()
+    assert statistics.latency > 1e6 > statistics.response_time
 
 
 def test_a_full_queue_refuses_the_newest_so_that_the_beginning_has_no_gap() -> None:

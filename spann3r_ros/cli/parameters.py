@@ -1,4 +1,7 @@
-"""``parameters``: the node's parameters as a table or a YAML file, both generated from config.py."""
+"""``parameters``: the node's parameters as a table or a YAML file, both generated from config.py.
+
+Writing them renews the tables of docs/topics.md too, where ROS 2 is installed.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,23 @@ def run(arguments: argparse.Namespace) -> int:
                 )
             path.write_text(content)
             print(path)
+        _renew_topics(arguments.write)
         return 0
     sys.stdout.write(as_yaml() if arguments.yaml else as_markdown() if arguments.markdown else as_text())
     return 0
+
+
+def _renew_topics(root: Path) -> None:
+    """The generated parts of docs/topics.md."""
+    try:
+        from spann3r_ros.ros import documentation
+    except ImportError as error:
+        print(f"docs/topics.md is as it was: its tables need ROS 2 and the package's messages ({error})")
+        return
+    path = root / documentation.FILE
+    if path.is_file():
+        path.write_text(documentation.renewed(path.read_text(encoding="utf-8"), root), encoding="utf-8")
+        print(path)
 
 
 def as_yaml() -> str:

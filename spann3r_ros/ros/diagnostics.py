@@ -45,12 +45,15 @@ def _reconstruction(
         "weights": session.weights,
         "rate [Hz]": f"{work.rate:.2f}",
         "latency [s]": f"{work.latency:.3f}",
+        "response time [s]": f"{work.response_time:.3f}",
         "processed": work.processed,
-        "dropped": work.dropped,
+        "dropped": work.dropped + work.discarded,
         "failed": work.failed,
         "points": snapshot.points,
         "memory tokens": f"{snapshot.memory.tokens} of {snapshot.memory.capacity}",
         "metric": str(snapshot.metric).lower(),
+        "scale source": snapshot.scale_source,
+        **{f"memory {name}": f"{value:g}" for name, value in snapshot.memory.counters.items()},
     }
     return _status(title, session.device, worst, state(session), values)
 

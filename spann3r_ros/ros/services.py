@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,31 @@ from spann3r_ros.ros.session import Session
 from spann3r_ros.srv import LoadMap, SaveMap
 
 
+@dataclass(frozen=True)
+class Service:
+    """A service: its name relative to the node, its type, and what it does, for docs/topics.md."""
+
+    name: str
+    type: type[Any]
+    meaning: str
+
+
+RESET = Service(
+    "~/reset",
+    Trigger,
+    "forget memory, map and trajectory; the answer of an image that is being worked on is thrown away",
+)
+PAUSE = Service("~/pause", Trigger, "let images pass by")
+RESUME = Service("~/resume", Trigger, "take images again")
+SAVE_MAP = Service("~/save_map", SaveMap, "write cloud (PLY), trajectory (TUM) and memory to a folder")
+LOAD_MAP = Service(
+    "~/load_map",
+    LoadMap,
+    "continue from such a folder in the same world; it does not relocalize: the camera must be where it was",
+)
+SERVICES = (RESET, PAUSE, RESUME, SAVE_MAP, LOAD_MAP)
+
+
 class MapServices:
     """The services of the node, there from its start; without a session they say so.
 
@@ -35,11 +61,16 @@ class MapServices:
         self._node, self._config, self._session = node, config, session
         # Two groups: a reset never queues behind a map that is being written.
         quick, slow = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
-        node.create_service(Trigger, "~/reset", self._reset, callback_group=quick)
-        node.create_service(Trigger, "~/pause", self._pause, callback_group=quick)
-        node.create_service(Trigger, "~/resume", self._resume, callback_group=quick)
-        node.create_service(SaveMap, "~/save_map", self._save, callback_group=slow)
-        node.create_service(LoadMap, "~/load_map", self._load, callback_group=slow)
+        handlers: dict[Service, tuple[Callable[[Any, Any], Any], MutuallyExclusiveCallbackGroup]] = {
+            RESET: (self._reset, quick),
+            PAUSE: (self._pause, quick),
+            RESUME: (self._resume, quick),
+            SAVE_MAP: (self._save, slow),
+            LOAD_MAP: (self._load, slow),
+        }
+        for row in SERVICES:
+            handler, group = handlers[row]
+            node.create_service(row.type, row.name, handler, callback_group=group)
 
     def _reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer(response, lambda session: session.reset(), "memory, map and trajectory begin anew")

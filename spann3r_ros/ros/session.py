@@ -36,7 +36,7 @@ class Snapshot:
     frame_index: int = 0
     output_stamp: int = 0
     points: int = 0
-    keyframes: int = 0
+    posed_frames: int = 0
     submaps: int = 0
     map_revision: int = 0
     metric: bool = False
@@ -205,7 +205,18 @@ class Session:
     def accept(self, image: CameraImage) -> None:  # noqa: D102
         prior = self._with_priors.prior(image.frame_id, image.stamp)
         frame = Frame(next(self._indices), image.stamp, image.frame_id, image.pixels, image.intrinsics, prior)
-        self.worker.offer(frame)
+        if not self.worker.offer(frame, image.arrival) and self._config.queue_policy == "all":
+            self._complain_about_the_queue()
+
+    def _complain_about_the_queue(self) -> None:
+        dropped, size = self.worker.statistics().dropped, self._config.queue_size
+        if dropped:  # else it was paused meanwhile
+            self._complaints.report(
+                "queue",
+                f"{dropped} images were dropped: {size} wait already, for they come faster than the network works. "
+                "Play the recording more slowly (ros2 bag play --rate 0.5), raise queue_size, or set max_rate; for a "
+                "live camera set queue_policy to latest",
+            )
 
     # Called on the worker's thread.
 
@@ -220,6 +231,10 @@ class Session:
                 self.publishers.publish(prediction)
                 self.world.tell(prediction)
 
+        work = self.worker.statistics()
+        if not work.waiting:  # not at the first place that is free, or it would come and go with every image
+            self._complaints.settle("queue", f"no image waits any more; {work.dropped} were dropped")
+
     def _fail(self, frame: Frame, error: Exception) -> None:
         text = f"image {frame.index} of '{frame.camera}' failed: {reason(error)}"
         self._complaints.report("failed image", text, Severity.ERROR, error, lasts=EVENT)
@@ -233,7 +248,7 @@ class Session:
         submaps = reconstruction.map.submaps
         return Snapshot(
             points=sum(len(submap.voxels) for submap in submaps),
-            keyframes=sum(len(submap.poses) for submap in submaps),
+            posed_frames=sum(len(submap.poses) for submap in submaps),
             submaps=len(submaps),
             map_revision=reconstruction.map.revision,
             metric=reconstruction.metric,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+from diagnostic_msgs.msg import KeyValue
 from rclpy.node import Node
 
 from spann3r_ros import memory_status
@@ -59,23 +58,29 @@ def status_message(
     message.frame_index = snapshot.frame_index
     message.last_image_stamp = time_message(max((camera.last_stamp for camera in cameras), default=0))
     message.last_output_stamp = time_message(snapshot.output_stamp)
-    message.latency, message.inference_time = work.latency, work.duration
+    message.latency, message.response_time, message.inference_time = work.latency, work.response_time, work.duration
     message.input_rate = float(sum(camera.rate for camera in cameras))
     message.output_rate = work.rate
     message.frames_received = sum(camera.counts.received for camera in cameras)
     message.frames_processed = work.processed
-    message.frames_dropped = work.dropped + sum(camera.counts.skipped for camera in cameras)
+    message.frames_skipped = sum(camera.counts.skipped for camera in cameras)
+    message.frames_dropped = work.dropped + work.discarded
     message.frames_failed = work.failed + sum(camera.counts.refused for camera in cameras)
     message.queue_length = work.waiting
-    message.points, message.keyframes, message.submaps = snapshot.points, snapshot.keyframes, snapshot.submaps
+    message.points, message.posed_frames, message.submaps = snapshot.points, snapshot.posed_frames, snapshot.submaps
     message.metric, message.scale_source = snapshot.metric, snapshot.scale_source
     message.memory = memory_message(snapshot.memory)
     return message
 
 
-def memory_message(statistics: memory_status.MemoryStatus) -> MemoryStatus:
-    """The counters of a memory; the message has the same names."""
-    values = dataclasses.asdict(statistics)
-    counters = values.pop("counters")
-    similarity = float(counters.pop("similarity", float("nan")))
-    return MemoryStatus(similarity=similarity, **{name: int(value) for name, value in {**values, **counters}.items()})
+def memory_message(status: memory_status.MemoryStatus) -> MemoryStatus:
+    """The counters of a memory."""
+    return MemoryStatus(
+        tokens=int(status.tokens),
+        capacity=int(status.capacity),
+        bytes=int(status.bytes),
+        offered=int(status.offered),
+        inserted=int(status.inserted),
+        rejected=int(status.rejected),
+        counters=[KeyValue(key=name, value=f"{value:g}") for name, value in status.counters.items()],
+    )

@@ -82,8 +82,12 @@ class WorldBroadcaster:
 
     def tell(self, prediction: WorldPrediction) -> None:
         """Publish where the camera of a prediction was, as soon as the robot's transforms are known. Never waits."""
+        wanted = {"transform": self._broadcasts, "odometry": listened(self._odometry)}
+        for kind, is_wanted in wanted.items():
+            if not is_wanted:  # what nobody wants cannot be wrong
+                self._complaints.settle(kind)
         pose = prediction.world_from_camera
-        if pose is None or not (self._broadcasts or listened(self._odometry)):
+        if pose is None or not any(wanted.values()):
             return
         frame, deadline = prediction.frame, time.monotonic() + self._config.tf_timeout
         located = LocatedCamera(

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.geometry.transform_tree import TransformTree
+from spann3r_ros.geometry.transform_tree import TransformTree, frame_name
 from spann3r_ros.sim3 import Sim3
 
 SECOND = 1_000_000_000
@@ -93,3 +93,7 @@ def test_time_that_begins_anew_drops_the_old_history(robot: TransformTree) -> No
     robot.insert(100 * SECOND, "odom", "base", pose(9.0))
     robot.insert(0, "odom", "base", pose(3.0))
     np.testing.assert_allclose(robot.lookup("odom", "base", 0).translation[0], 3.0)
+
+
+def test_a_leading_slash_is_no_part_of_a_name() -> None:
+    assert [frame_name(name) for name in ("/odom", "odom", "robot/odom", "")] == ["odom", "odom", "robot/odom", ""]

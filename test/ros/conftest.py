@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,15 @@ os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="spann3r_ros_test_logs_")
 pytest.importorskip("rclpy", reason="ROS 2 is not installed: run `make setup`")
 pytest.importorskip("spann3r_ros.msg", reason="the messages are not built: run `make setup`")
 
+import rclpy  # noqa: E402
 from node_process import NodeProcess  # noqa: E402
+from rclpy.exceptions import InvalidHandle  # noqa: E402
+from rclpy.executors import MultiThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 from robot import Robot  # noqa: E402
 from wall_network import write_wall_checkpoint  # noqa: E402
+
+from spann3r_ros.ros.node import THREADS, Spann3rNode  # noqa: E402
 
 _domains = itertools.count(os.getpid())
 
@@ -84,3 +92,42 @@ def start(domain: int, checkpoint: Path, tmp_path: Path) -> Iterator[Callable[..
     for process in running:
         process.kill()
         sys.stdout.write(process.log)  # which pytest shows when the test failed
+
+
+@pytest.fixture
+def start_inside(domain: int, checkpoint: Path) -> Iterator[Callable[..., Spann3rNode]]:
+    """Like ``start``, but the node runs in the test's own process, for tests that reach into it. It is active."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    executor = MultiThreadedExecutor(THREADS, context=context)
+    stopping = threading.Event()
+    nodes: list[Spann3rNode] = []
+
+    def spin() -> None:
+        while not stopping.is_set():
+            with contextlib.suppress(InvalidHandle):
+                executor.spin_once(timeout_sec=0.1)
+
+    thread = threading.Thread(target=spin, daemon=True)
+
+    def start_node(**parameters: Any) -> Spann3rNode:
+        parameters = {"checkpoint": str(checkpoint), "queue_policy": "all", "device": "cpu", **parameters}
+        overrides = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
+        node = Spann3rNode(context=context, parameter_overrides=[Parameter("autostart", value=False), *overrides])
+        nodes.append(node)
+        node.trigger_configure()
+        node.trigger_activate()
+        executor.add_node(node)
+        thread.start()
+        return node
+
+    yield start_node
+    for node in nodes:
+        node.close()
+    stopping.set()
+    if thread.is_alive():
+        thread.join(10.0)
+    executor.shutdown()
+    for node in nodes:
+        node.destroy_node()
+    rclpy.shutdown(context=context)

@@ -172,6 +172,7 @@ def test_bad_images_are_named_and_the_good_ones_go_on(start: Start, robot: Robot
     bad(4, encoding="yuyv", width=7, step=14, height=5, data=bytes(70))
     node.wait_for_log("image of 'camera/image_raw' refused", count=4)
     robot.wait(lambda: statuses[-1].frames_failed == 4, "four refusals")
+    assert statuses[-1].complaint.startswith("image of 'camera/image_raw' refused: ")
     robot.wait(lambda: diagnostics[-1].status[1].level == DiagnosticStatus.WARN, "a warning in the diagnostics")
     assert node.alive
     for frame in frames[1:]:
@@ -201,7 +202,8 @@ def test_rate_and_motion_thin_out_the_images_and_change_while_running(start: Sta
     frames = walk(20)
     for frame in frames[:10]:  # 10 Hz
         camera.publish(image_message(frame))
-    robot.wait(lambda: statuses[-1].frames_received == 10 and statuses[-1].frames_dropped == 5, "ten images")
+    robot.wait(lambda: statuses[-1].frames_received == 10 and statuses[-1].frames_skipped == 5, "ten images")
+    assert statuses[-1].frames_dropped == 0
     robot.wait(lambda: len(clouds) == 4, "four clouds of five images")
     assert [to_nanoseconds(cloud.header.stamp) for cloud in clouds] == [frame.stamp for frame in frames[0:8:2]]
 

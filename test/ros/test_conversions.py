@@ -103,6 +103,10 @@ def test_poses_and_transforms_there_and_back() -> None:
     odometry = conversions.odometry_message(STAMP, "map", "base", pose)
     assert (odometry.child_frame_id, odometry.twist.covariance[0]) == ("base", -1.0)
     assert odometry.pose.pose == stamped.pose
+    assert odometry.pose.covariance[0] == -1.0, "unknown, not certain"
+    covariance = np.arange(36.0).reshape(6, 6)
+    known = conversions.odometry_message(STAMP, "map", "base", pose, covariance)
+    assert list(known.pose.covariance) == list(range(36))
 
 
 def test_tf_transformations_agrees_on_quaternions() -> None:

@@ -91,18 +91,22 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
 
 
 def test_a_wrong_checkpoint_is_named_and_can_be_corrected(start: Start, robot: Robot, checkpoint: Path) -> None:
-    node = start(checkpoint="/nowhere/weights.pth", status_rate=30.0)
+    node = start(checkpoint="/nowhere/weights.pth", status_rate=30.0, silence_timeout=0.0)
     diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     line = node.wait_for_log("cannot start")
     assert "/nowhere/weights.pth" in line
     assert "ros2 lifecycle set /spann3r configure" in node.log
     robot.wait(lambda: diagnostics and diagnostics[-1].status[0].level == DiagnosticStatus.ERROR, "an error")
     assert "/nowhere/weights.pth" in diagnostics[-1].status[0].message
+    robot.wait(lambda: statuses and statuses[-1].complaint == diagnostics[-1].status[0].message, "the status")
     assert state(robot) == "unconfigured"
     assert not robot.change_state(Transition.TRANSITION_CONFIGURE)
+    node.wait_for_log("cannot start", count=2)  # every attempt gets its answer
     assert set_text(robot, "checkpoint", str(checkpoint)).successful
     assert robot.change_state(Transition.TRANSITION_CONFIGURE) and robot.change_state(Transition.TRANSITION_ACTIVATE)
     assert state(robot) == "active"
+    robot.wait(lambda: statuses[-1].complaint == "", "nothing to complain about")
     assert node.alive
 
 
@@ -118,6 +122,16 @@ def test_unknown_and_wrong_parameters_are_named_and_the_node_lives(start: Start,
     request = SetParameters.Request(parameters=[Parameter(name="map.voxel_size", value=value)])
     assert robot.call(SetParameters, "/spann3r/set_parameters", request).results[0].successful
     assert robot.change_state(Transition.TRANSITION_CONFIGURE)
+
+
+def test_a_start_without_trouble_says_nothing_but_information(start: Start, robot: Robot) -> None:
+    node = start(status_rate=30.0, silence_timeout=0.0)
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    robot.wait(lambda: statuses and statuses[-1].state == "waiting for images", "the active node")
+    lines = [line for line in node.log.splitlines() if "[spann3r]" in line]
+    assert lines and all(line.startswith("[INFO]") for line in lines), node.log
+    assert "pose" not in node.log, "the noise of the warm-up has none, and nobody wants it"
+    assert (statuses[-1].complaint, statuses[-1].posed_frames, statuses[-1].memory.offered) == ("", 0, 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

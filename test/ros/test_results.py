@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,11 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from spann3r_ros.msg import ReconstructionStatus
 from tf2_msgs.msg import TFMessage
 
-from spann3r_ros.geometry.axes import rotation_from_quaternion
+from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.camera import depth_from_pointmap
+from spann3r_ros.geometry.message_pose import pose_from_message
+from spann3r_ros.prediction import WorldPrediction
+from spann3r_ros.ros.node import Spann3rNode
 from spann3r_ros.sim3 import Sim3
 
 Start = Callable[..., NodeProcess]
@@ -38,8 +43,7 @@ def rgb(points: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def sim3(pose: Pose) -> Sim3:
-    q, t = pose.orientation, pose.position
-    return Sim3.rigid(rotation_from_quaternion(np.array([q.x, q.y, q.z, q.w])), np.array([t.x, t.y, t.z]))
+    return pose_from_message(pose.position, pose.orientation)
 
 
 def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkpoint: Path) -> None:
@@ -92,6 +96,9 @@ def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkp
         assert_allclose(sim3(poses[index].pose).matrix(), pose.matrix(), atol=1e-6)
         assert_allclose(sim3(odometry[index].pose.pose).matrix(), pose.matrix(), atol=1e-6)
         assert odometry[index].child_frame_id == OPTICAL
+        assert prediction.pose_covariance is not None and prediction.pose_covariance[0, 0] > 0
+        assert_allclose(np.reshape(odometry[index].pose.covariance, (6, 6)), prediction.pose_covariance, rtol=1e-6)
+        assert odometry[index].twist.covariance[0] == -1.0
         transform = transforms[index].transforms[0]
         assert transform.child_frame_id == OPTICAL
         t = transform.transform.translation
@@ -118,9 +125,15 @@ def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkp
     assert to_nanoseconds(status.last_image_stamp) == frames[7].stamp
     assert to_nanoseconds(status.last_output_stamp) == frames[6].stamp
     assert (status.points, status.submaps, status.metric) == (len(whole), 1, True)
-    assert 0 < status.inference_time <= status.latency
+    assert (status.posed_frames, status.scale_source) == (7, "model")
+    assert 0 < status.inference_time <= status.response_time
+    assert status.latency >= status.inference_time
     memory = reconstruction.status()
     assert (status.memory.tokens, status.memory.inserted) == (memory.tokens, memory.inserted)
+    assert {counter.key: counter.value for counter in status.memory.counters} == {
+        name: f"{value:g}" for name, value in memory.counters.items()
+    }
+    assert "working_frames" in memory.counters
     assert status.complaint == ""
     healthy = {"spann3r: reconstruction": DiagnosticStatus.OK, "spann3r: camera camera": DiagnosticStatus.OK}
     robot.wait(lambda: {entry.name: entry.level for entry in diagnostics[-1].status} == healthy, "healthy diagnostics")
@@ -192,3 +205,78 @@ def test_namespaces_and_remaps(start: Start, robot: Robot, namespace: str) -> No
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 2, "two clouds")
     assert to_nanoseconds(clouds[0].header.stamp) == BEGIN
+
+
+def test_a_map_without_meters_claims_no_source_of_its_scale(
+    start: Start, robot: Robot, relative_checkpoint: Path
+) -> None:
+    start(checkpoint=str(relative_checkpoint), status_rate=20.0)
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronize()
+    for frame in walk(3):
+        camera.publish(image_message(frame))
+    robot.wait(lambda: statuses and statuses[-1].points > 0, "a map")
+    assert (statuses[-1].metric, statuses[-1].scale_source) == (False, "")
+
+
+def test_the_latency_counts_until_the_points_of_the_very_image_are_out(start: Start, robot: Robot) -> None:
+    first, second = walk(2)
+    start(status_rate=20.0)
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronize()
+    camera.publish(image_message(first))
+    robot.wait(lambda: statuses and statuses[-1].frames_processed == 1, "the first image")
+    assert np.isnan(statuses[-1].latency) and statuses[-1].response_time > 0, "its points are not out yet"
+    time.sleep(1.0)
+    camera.publish(image_message(second))  # which brings the points of the first
+    robot.wait(lambda: clouds and statuses[-1].frames_processed == 2, "the first points")
+    assert to_nanoseconds(clouds[0].header.stamp) == first.stamp
+    assert statuses[-1].latency - statuses[-1].response_time > 0.99, "the second image came a second later"
+
+
+def test_images_beyond_the_queue_are_counted_and_the_fix_is_named(
+    start_inside: Callable[..., Spann3rNode], robot: Robot
+) -> None:
+    node = start_inside(queue_size=2, status_rate=20.0)
+    assert node._session is not None
+    drives, gate = node._session._with_priors, threading.Semaphore(0)
+    process = drives.process
+
+    def gated(frame: Frame) -> list[WorldPrediction]:
+        gate.acquire()
+        return process(frame)
+
+    drives.process = gated  # type: ignore[method-assign]
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronize()
+    frames = walk(6)
+    try:
+        for count, frame in enumerate(frames):
+            camera.publish(image_message(frame))
+            robot.wait(lambda count=count: statuses and statuses[-1].frames_received == count + 1, "its arrival")
+            if count == 0:  # the network is busy with it from now on
+                robot.wait(lambda: statuses[-1].queue_length == 0, "an empty queue")
+        robot.wait(lambda: statuses[-1].frames_dropped == 3, "three images of six that are dropped")
+        assert statuses[-1].complaint.startswith("3 images were dropped: 2 wait already")
+        assert "raise queue_size" in statuses[-1].complaint and "ros2 bag play --rate" in statuses[-1].complaint
+        robot.wait(lambda: values(diagnostics[-1])["dropped"] == "3", "the diagnostics")
+        assert diagnostics[-1].status[0].level == DiagnosticStatus.WARN
+        assert diagnostics[-1].status[0].message == statuses[-1].complaint
+    finally:
+        for _ in frames:
+            gate.release()
+    robot.wait(lambda: len(clouds) == 2 and statuses[-1].frames_processed == 3, "the three that waited")
+    assert [to_nanoseconds(cloud.header.stamp) for cloud in clouds] == [frame.stamp for frame in frames[:2]]
+    robot.wait(lambda: statuses[-1].complaint == "", "the end of the trouble")
+    assert statuses[-1].frames_dropped == 3, "what is lost stays lost"
+
+
+def values(message: DiagnosticArray) -> dict[str, str]:
+    """Numbers of the reconstruction."""
+    return {pair.key: pair.value for pair in message.status[0].values}

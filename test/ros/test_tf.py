@@ -16,9 +16,15 @@ from rclpy.publisher import Publisher
 from robot import LATCHED, RELIABLE, Robot, image_message
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Image, PointCloud2
+from spann3r_ros.msg import ReconstructionStatus
 from tf2_msgs.msg import TFMessage
 
+from spann3r_ros.errors import GeometryError
+from spann3r_ros.mapping.corrections import Correction
+from spann3r_ros.mapping.map import Map
+from spann3r_ros.prediction import Prediction
 from spann3r_ros.ros.conversions import transform_from_message, transform_message
+from spann3r_ros.ros.node import Spann3rNode
 from spann3r_ros.sim3 import Sim3
 
 Start = Callable[..., NodeProcess]
@@ -131,6 +137,58 @@ def test_broadcasting_can_be_switched_off(start: Start, robot: Robot) -> None:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 3, "three clouds")
     assert transforms == []
+
+
+class KeepsPriors:
+    """A corrector that corrects nothing and keeps what frames know of the odometry."""
+
+    def __init__(self) -> None:
+        self.priors: dict[int, Sim3 | None] = {}
+
+    def observe(self, prediction: Prediction, _world: Map) -> list[Correction]:
+        self.priors[prediction.frame.stamp] = prediction.frame.prior
+        return []
+
+    def clear(self) -> None: ...
+
+
+def test_frames_carry_the_odometry_that_is_known_at_their_stamp(
+    start_inside: Callable[..., Spann3rNode], robot: Robot, static: Publisher
+) -> None:
+    node = start_inside(odom_frame="odom", base_frame="base_link", status_rate=30.0)
+    assert node._session is not None
+    keeper = KeepsPriors()
+    node._session._reconstruction.correctors.append(keeper)
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    wheels = robot.publisher(TFMessage, "/tf")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.wait(lambda: static.get_subscription_count() == 1, "a listener to /tf_static")
+    robot.synchronize()
+    frames = walk(3)
+    transforms = node._session.transforms
+    for index in (0, 1):  # the third image comes before its odometry, and nobody waits for that
+        for offset in (-0.02, 0.03):
+            when, pose = frames[index].stamp + int(offset * 1e9), odom_from_base(0.1 * index + offset)
+            wheels.publish(TFMessage(transforms=[transform_message(when, "odom", "base_link", pose)]))
+
+    def known() -> bool:
+        try:
+            return bool(transforms.lookup("odom", OPTICAL, frames[1].stamp))
+        except GeometryError:
+            return False
+
+    robot.wait(known, "the odometry in the node")
+    for count, frame in enumerate(frames):
+        camera.publish(image_message(frame))
+        robot.wait(lambda count=count: statuses and statuses[-1].frames_processed == count + 1, "the image")
+    node._session.worker.submit(node._session._reconstruction.flush).result(60.0)
+    assert list(keeper.priors) == [frame.stamp for frame in frames]
+    for index in (0, 1):
+        prior = keeper.priors[frames[index].stamp]
+        assert prior is not None
+        expected = odom_from_base(0.1 * index) @ BASE_FROM_CAMERA
+        assert_allclose(prior.matrix(), expected.matrix(), atol=1e-4)
+    assert keeper.priors[frames[2].stamp] is None
 
 
 def test_tf2_looks_up_the_same() -> None:

@@ -11,6 +11,7 @@ from library import walk
 from node_process import NodeProcess
 from robot import BEST_EFFORT, RELIABLE, Robot, image_message
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from spann3r_ros.msg import ReconstructionStatus
 
 from spann3r_ros.ros.camera_input import names_from_topics
 
@@ -21,6 +22,7 @@ def test_nobody_publishes_but_another_topic_is_there_then_images_come(start: Sta
     node = start(silence_timeout=1.0, status_rate=30.0, autostart=False)
     other = robot.node.create_publisher(Image, "/front/rgb", RELIABLE)
     diagnostics = robot.collect(DiagnosticArray, "/diagnostics")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     robot.activate()
     line = node.wait_for_log("no image from camera 'camera'")
     assert "nobody publishes /camera/image_raw" in line
@@ -28,6 +30,8 @@ def test_nobody_publishes_but_another_topic_is_there_then_images_come(start: Sta
     assert "Set image_topics" in line and "/spann3r/" not in line, "its own images are no camera's"
     robot.wait(lambda: diagnostics and diagnostics[-1].status[1].level == DiagnosticStatus.ERROR, "an error")
     assert "nobody publishes" in diagnostics[-1].status[1].message
+    assert diagnostics[-1].status[0].level == DiagnosticStatus.OK, "the camera's trouble is not the reconstruction's"
+    robot.wait(lambda: statuses and "nobody publishes" in statuses[-1].complaint, "the status")
     camera = robot.publisher(Image, "/camera/image_raw")
     camera.publish(image_message(walk(1)[0]))
     node.wait_for_log("images arrive again")

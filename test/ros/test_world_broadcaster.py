@@ -233,6 +233,7 @@ def test_a_transform_that_does_not_come_in_time_is_a_complaint_until_one_does(
     node: LifecycleNode,
 ) -> None:
     broadcaster = make(tf_timeout=0.0)
+    config = broadcaster._config
     messages = listen(robot, node)
     matched(robot, broadcaster)
     broadcaster.tell(seen(1))
@@ -243,6 +244,11 @@ def test_a_transform_that_does_not_come_in_time_is_a_complaint_until_one_does(
     broadcaster.tell(seen(2))
     robot.wait(lambda: messages, "the transform")
     robot.wait(lambda: not complaints.current(), "no complaint")
+    broadcaster.tell(seen(3))
+    robot.wait(complaints.worst, "a complaint again")
+    config.publish_tf = False
+    broadcaster.tell(seen(4))
+    assert complaints.current() == [], "what nobody wants cannot be wrong"
 
 
 def test_odometry_tells_how_sure_the_pose_of_the_base_is(

@@ -1,0 +1,107 @@
+"""What one camera hands to its sink."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import rclpy
+from library import walk
+from numpy.testing import assert_array_equal
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from robot import Robot, image_message
+from sensor_msgs.msg import Image
+
+from spann3r_ros.complaints import Complaints
+from spann3r_ros.config import NodeConfig
+from spann3r_ros.ros.camera_input import CameraInput
+from spann3r_ros.ros.clock import Arrival, StampOrder
+from spann3r_ros.ros.image_sink import CameraImage
+
+
+class Sink:
+    """Keeps what it gets, in order."""
+
+    def __init__(self) -> None:
+        self.accepting = True
+        self.order = StampOrder()
+        self.events: list[str | int] = []
+        self.images: list[CameraImage] = []
+
+    def observe(self, camera: str, stamp: int) -> Arrival:
+        return self.order.observe(camera, stamp)
+
+    def time_jumped(self, reason: str) -> None:
+        self.events.append(reason)
+
+    def accept(self, image: CameraImage) -> None:
+        self.events.append(image.stamp)
+        self.images.append(image)
+
+
+@pytest.fixture
+def node(domain: int) -> Iterator[Node]:
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    made = Node("mapper", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(made)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    yield made
+    executor.shutdown()
+    thread.join(5.0)
+    made.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_images_go_to_the_sink_and_a_jump_of_time_is_told_before_them(node: Node, robot: Robot) -> None:
+    sink, complaints = Sink(), Complaints(lambda _severity, _text: None)
+    config = NodeConfig(image_topics=["/front/image_raw"], image_transport="raw", image_qos="reliable")
+    camera = CameraInput(node, config, 0, sink, complaints)
+    camera.discover()
+    publisher = robot.publisher(Image, "/front/image_raw")
+    frames = walk(3)
+    before = time.monotonic()
+    publisher.publish(image_message(frames[2], "/front_optical"))
+    robot.wait(lambda: len(sink.images) == 1, "an image")
+    [image] = sink.images
+    assert (image.stamp, image.frame_id, image.intrinsics) == (frames[2].stamp, "front_optical", None)
+    assert_array_equal(image.pixels, frames[2].image)
+    assert before <= image.arrival <= time.monotonic()
+
+    early = dataclasses.replace(frames[0], stamp=frames[0].stamp - 10**9)
+    publisher.publish(image_message(early, "front_optical"))
+    robot.wait(lambda: len(sink.images) == 2, "the image of another time")
+    seconds = f"{early.stamp / 1e9:.3f}"
+    assert sink.events == [frames[2].stamp, f"images of camera 'front' jumped back to {seconds} s", early.stamp]
+
+    sink.accepting = False
+    publisher.publish(image_message(frames[1], "front_optical"))
+    robot.wait(lambda: camera.counts.received == 3, "an image that nobody wants")
+    robot.wait(lambda: camera.counts.skipped == 1, "its count")
+    assert len(sink.images) == 2
+    camera.close()
+
+
+def test_what_is_wrong_with_the_images_is_over_when_they_are_good_again(node: Node, robot: Robot) -> None:
+    sink, complaints = Sink(), Complaints(lambda _severity, _text: None)
+    config = NodeConfig(image_topics=["/front/image_raw"], image_transport="raw", image_qos="reliable")
+    camera = CameraInput(node, config, 0, sink, complaints)
+    camera.discover()
+    publisher = robot.publisher(Image, "/front/image_raw")
+    frame = walk(1)[0]
+    publisher.publish(image_message(dataclasses.replace(frame, stamp=0), ""))
+    robot.wait(lambda: len(sink.images) == 1, "an image")
+    assert sink.images[0].frame_id == "front_optical_frame" and sink.images[0].stamp > 0
+    assert {each.kind for each in complaints.current()} == {"no stamp", "no frame"}
+    assert {each.subject for each in complaints.current()} == {"camera front"}
+    later = dataclasses.replace(frame, stamp=sink.images[0].stamp + 10**10)
+    publisher.publish(image_message(later, "front_optical"))
+    robot.wait(lambda: len(sink.images) == 2, "a good image")
+    assert complaints.current() == []
+    camera.close()
