@@ -208,12 +208,11 @@ def test_a_second_flush_says_nothing_new_and_the_stream_goes_on(name: str, outpu
         answers += running.step(frame)
         if frame.index in (0, 1, 5):
             first, state = running.flush(), content(running, tmp_path)
-            second = running.flush()
-            assert second == [] or same_answers(second, first)
+            assert running.flush() == []
             assert content(running, tmp_path) == state
             answers += first
     answers += running.flush()
-    assert {answer.frame.index for answer in answers if answer.final} == set(range(FRAMES))
+    assert sorted(answer.frame.index for answer in answers if answer.final) == list(range(FRAMES))
 
 
 @every_family

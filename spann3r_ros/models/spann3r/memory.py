@@ -27,12 +27,14 @@ class Pending:
         query: (B, P, E) memory query, or None for the very first frame.
         layers: decoder layers of branch 2 that head 2 reads, or None for the very first frame.
         view: the frame itself; None when the network is driven with bare tensors.
+        answered: whether a flush has given its final answer already.
     """
 
     features: Tensor
     query: Tensor | None
     layers: Layers | None
     view: View | None
+    answered: bool = False
 
 
 @dataclass(eq=False)
@@ -76,6 +78,7 @@ class Spann3rMemory:
                 tensors[f"pending.layers.{number}"] = tokens
             if self.pending.view is not None:
                 state["view"] = self.pending.view.save(tensors)
+            state["answered"] = self.pending.answered
         write_snapshot(path, self.owner, tensors, state)
 
     @classmethod
@@ -130,4 +133,6 @@ def _load_pending(tensors: dict[str, Tensor], state: dict[str, Any], device: tor
         int(name.rsplit(".", 1)[1]): tensor for name, tensor in here.items() if name.startswith("pending.layers.")
     }
     view = View.load(tensors, state["view"]) if "view" in state else None
-    return Pending(here["pending.features"], here.get("pending.query"), layers or None, view)
+    return Pending(
+        here["pending.features"], here.get("pending.query"), layers or None, view, bool(state.get("answered"))
+    )

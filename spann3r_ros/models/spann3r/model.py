@@ -101,7 +101,8 @@ class Spann3r:
             return []
         answers = []
         # With immediate output, frame 0 has no answer of head 2: it gets that of head 1.
-        if step.refined is not None and (self.config.output != "immediate" or previous.query is None):
+        is_wanted = self.config.output != "immediate" or previous.query is None
+        if step.refined is not None and is_wanted and not previous.answered:
             answers.append(to_prediction(step.refined, previous.view, final=True))
         if step.immediate is not None:
             answers.append(to_prediction(step.immediate, view, final=self.config.output == "immediate"))
@@ -111,16 +112,18 @@ class Spann3r:
     def flush(self, memory: Spann3rMemory) -> list[Prediction]:
         """The last frame, by head 2 as in the paper. A single frame is paired with itself."""
         pending = memory.pending
-        if pending is None or pending.view is None or memory.grid is None:
+        if pending is None or pending.view is None or memory.grid is None or pending.answered:
             return []
         if pending.layers is None:
             layers, _ = self.network.dust3r.decode(pending.features, pending.features, memory.grid, memory.grid)
             pointmap = self.network.dust3r.pointmap(1, layers, memory.grid)
-            return [to_prediction(pointmap, pending.view, final=True)]
-        if self.config.output == "immediate":
+        elif self.config.output == "immediate":
             return []
-        pointmap = self.network.dust3r.pointmap(2, pending.layers, memory.grid)
-        return [to_prediction(pointmap, pending.view, final=True)]
+        else:
+            pointmap = self.network.dust3r.pointmap(2, pending.layers, memory.grid)
+        answer = to_prediction(pointmap, pending.view, final=True)
+        pending.answered = True
+        return [answer]
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> Tensor:
