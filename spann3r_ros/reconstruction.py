@@ -101,9 +101,7 @@ class Reconstruction:
     @property
     def scale_source(self) -> str:
         """What made the world metric; empty while nothing did."""
-        if not self.metric:
-            return ""
-        return self.map.reason or "model"
+        return self.map.scale_source
 
     def process(self, frame: Frame) -> list[WorldPrediction]:
         """Take one frame; return what is now known, in the world, with poses where they could be recovered.
@@ -132,7 +130,8 @@ class Reconstruction:
         """Write map, trajectory and memory to a folder; ``load`` continues from it in the same world."""
         intrinsics = json.dumps(self._estimated and dataclasses.asdict(self._estimated))
         notes = {"model": self.model.name, "weights": self.model.weights, ESTIMATED_INTRINSICS: intrinsics}
-        return write_map(path, self.map, save_memory=self._stream.save, notes=notes)
+        correctors = {corrector.name: corrector.saved() for corrector in self.correctors}
+        return write_map(path, self.map, save_memory=self._stream.save, notes=notes, correctors=correctors)
 
     def load(self, path: Path) -> SavedMap:
         """Replace everything by what ``save`` wrote; on an error all stays as it was."""
@@ -143,16 +142,35 @@ class Reconstruction:
         estimated = _intrinsics_from_note(saved.notes.get(ESTIMATED_INTRINSICS, "null"), path)
         # The revision goes on growing, so that whoever has a copy of the old map sees that it is stale.
         world.revision = max(world.revision, self.map.revision + 1)
-        world.metric = self.model.metric
+        world.scale_source = world.scale_source or self._scale_source()
+        self._restore_correctors(saved)
         self._stream, self.map = stream, world
-        for corrector in self.correctors:
-            corrector.clear()  # what it saw was of the other world
         self._estimated = estimated
         self._is_first_answer = len(world) == 0
         return saved
 
+    def _scale_source(self) -> str:
+        """What makes a new world metric: the model or nothing."""
+        return "model" if self.model.metric else ""
+
+    def _restore_correctors(self, saved: SavedMap) -> None:
+        """Let each corrector go on where it was saved; raises DataError, and each is as it was then."""
+        before = [corrector.saved() for corrector in self.correctors]
+        try:
+            for corrector in self.correctors:
+                corrector.restore(saved.correctors.get(corrector.name, {}))
+        except (ValueError, KeyError) as error:
+            for corrector, state in zip(self.correctors, before, strict=True):
+                corrector.restore(state)
+            raise DataError(
+                f"state of a corrector in the map {saved.path}",
+                got=error,
+                expected="what save_map wrote",
+                next_step="The file was changed: take the map from a backup",
+            ) from error
+
     def _begin(self) -> None:
-        self.map.metric = self.model.metric
+        self.map.scale_source = self._scale_source()
         self.complaints.settle("pose")
         self._estimated = None
         self._is_first_answer = True
@@ -166,7 +184,9 @@ class Reconstruction:
             self.map.insert_pose(prediction)
         for corrector in self.correctors:
             for correction in corrector.observe(prediction, self.map):
-                self.map.move(correction.submap, correction.world_from_submap, correction.reason)
+                self.map.move(
+                    correction.submap, correction.world_from_submap, correction.reason, correction.scale_source
+                )
         return self.map.in_world(prediction)
 
     def _calibrated(self, answer: Prediction) -> Prediction:

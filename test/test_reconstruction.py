@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -233,17 +235,27 @@ def test_a_missing_checkpoint_is_reported_when_making_one_from_parameters(tmp_pa
 class Once:
     """A corrector that moves submap 0 when it sees a certain frame."""
 
-    def __init__(self, frame: int, world_from_submap: Sim3) -> None:
-        self.frame, self.place = frame, world_from_submap
+    name = "once"
+
+    def __init__(self, frame: int, world_from_submap: Sim3, scale_source: str = "") -> None:
+        self.frame, self.place, self.scale_source = frame, world_from_submap, scale_source
 
     def observe(self, prediction: Prediction, world: Map) -> list[Correction]:
         assert world.submap(prediction.submap).poses[-1].index == prediction.frame.index
         if prediction.frame.index != self.frame:
             return []
-        return [Correction(prediction.submap, self.place, "a test")]
+        return [Correction(prediction.submap, self.place, "a test", self.scale_source)]
 
     def clear(self) -> None:
         self.frame = -1
+
+    def saved(self) -> dict[str, np.ndarray]:
+        return {"frame": np.array(self.frame)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        if state and state["frame"].dtype.kind != "i":
+            raise ValueError("no frame")
+        self.frame = int(state["frame"]) if state else -1
 
 
 TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
@@ -308,6 +320,46 @@ def test_a_correction_carries_what_was_and_what_comes(correction: Sim3, tmp_path
     np.testing.assert_array_equal(
         resumed.map.submap(0).world_from_submap.matrix(), corrected.map.submap(0).world_from_submap.matrix()
     )
+
+
+def test_a_corrector_goes_on_where_it_was_saved_or_nothing_does(tmp_path: Path) -> None:
+    reconstruction = make()
+    first, second = Once(7, Sim3(2.0)), Once(5, Sim3(2.0))
+    second.name = "second"
+    reconstruction.correctors += [first, second]
+    reconstruction.save(tmp_path / "good")
+    first.frame = second.frame = 1
+    reconstruction.load(tmp_path / "good")
+    assert (first.frame, second.frame) == (7, 5)
+    second.saved = lambda: {"frame": np.array(0.5)}  # type: ignore[method-assign]
+    first.frame = 8
+    reconstruction.save(tmp_path / "bad")
+    del second.saved
+    first.frame = 9
+    held = reconstruction.map
+    with pytest.raises(DataError, match=r"state of a corrector in the map .*bad: got no frame"):
+        reconstruction.load(tmp_path / "bad")
+    assert (first.frame, second.frame) == (9, 5) and reconstruction.map is held
+
+
+def test_only_what_made_the_world_metric_is_its_scale_source(tmp_path: Path) -> None:
+    camera = Intrinsics(60.0, 60.0, 31.5, 23.5, 64, 48)
+    reconstruction = make()
+    Corridor(reconstruction, camera)
+    assert not reconstruction.metric and reconstruction.scale_source == ""
+    joint, scale = Once(1, ROS_FROM_OPTICAL), Once(2, Sim3(2.0) @ ROS_FROM_OPTICAL, "odometry")
+    scale.name = "scale"
+    reconstruction.correctors += [joint, scale]
+    seen = []
+    for frame in random_frames(5):
+        reconstruction.process(dataclasses.replace(frame, intrinsics=camera))
+        seen.append((reconstruction.map.reason, reconstruction.scale_source))
+    assert seen[1:4] == [("", ""), ("a test", ""), ("a test", "odometry")]
+    reconstruction.save(tmp_path / "map")
+    reconstruction.reset()
+    assert not reconstruction.metric
+    reconstruction.load(tmp_path / "map")
+    assert reconstruction.metric and reconstruction.scale_source == "odometry"
 
 
 def assert_same_points(one: np.ndarray, other: np.ndarray) -> None:

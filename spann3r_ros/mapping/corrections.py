@@ -5,9 +5,11 @@ Scale from odometry or depth, joints between submaps and closed loops are all co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.prediction import Prediction
@@ -22,15 +24,23 @@ class Correction:
         submap: its id.
         world_from_submap: axes, unit and correction in one similarity.
         reason: what was found, for people.
+        scale_source: what made the unit of the world the meter; empty for a correction that says nothing about it.
     """
 
     submap: int
     world_from_submap: Sim3
     reason: str
+    scale_source: str = ""
 
 
 class Corrector(Protocol):
-    """Watches predictions as they enter the map."""
+    """Watches predictions as they enter the map.
+
+    Attributes:
+        name: under which its state is saved; no two correctors of a reconstruction share one.
+    """
+
+    name: str
 
     def observe(self, prediction: Prediction, world: Map) -> Sequence[Correction]:
         """What the prediction, which is in the map already, tells about where submaps lie; mostly nothing."""
@@ -38,4 +48,16 @@ class Corrector(Protocol):
 
     def clear(self) -> None:
         """Forget everything, because a new world begins."""
+        ...
+
+    def saved(self) -> Mapping[str, NDArray[Any]]:
+        """What it needs to go on where it is, as arrays by name; empty when nothing."""
+        ...
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where ``saved`` was called, in the same world; from an empty state it begins anew.
+
+        Raises:
+            ValueError, KeyError: arrays that it did not write; nothing has changed then.
+        """
         ...

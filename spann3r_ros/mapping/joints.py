@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.geometry.alignment import PointmapSample, align_samples
@@ -39,6 +44,8 @@ class SubmapJoints:
     where it is. A stream that never opens a submap costs the memory of a few samples and nothing else.
     """
 
+    name = "joints"
+
     def __init__(self) -> None:
         self._newest: _Seen | None = None
         self._before: _Seen | None = None
@@ -61,6 +68,22 @@ class SubmapJoints:
     def clear(self) -> None:  # noqa: D102
         self._newest, self._before, self._pairs = None, None, []
 
+    def saved(self) -> dict[str, NDArray[Any]]:  # noqa: D102
+        state: dict[str, NDArray[Any]] = {}
+        for name, seen in (("newest", self._newest), ("before", self._before)):
+            if seen is not None:
+                state[f"{name}.submap"] = np.array(seen.submap)
+                state[f"{name}.frames"] = np.array(list(seen.frames), np.int64).reshape(-1, 2)
+                _put(state, name, list(seen.frames.values()))
+        _put(state, "pairs.here", [here for here, _ in self._pairs])
+        _put(state, "pairs.there", [there for _, there in self._pairs])
+        return state
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: D102
+        newest, before = _load_seen(state, "newest"), _load_seen(state, "before")
+        pairs = list(zip(_take(state, "pairs.here"), _take(state, "pairs.there"), strict=True))
+        self._newest, self._before, self._pairs = newest, before, pairs
+
     def _joined(self, number: int, before: int, world: Map) -> list[Correction]:
         here, there = [pair[0] for pair in self._pairs], [pair[1] for pair in self._pairs]
         try:
@@ -71,3 +94,32 @@ class SubmapJoints:
             return []
         reason = f"submap {number} joined to submap {before} over {len(here)} shared frames"
         return [Correction(number, world_from_submap, reason)]
+
+
+def _put(state: dict[str, NDArray[Any]], name: str, samples: list[PointmapSample]) -> None:
+    for number, sample in enumerate(samples):
+        state[f"{name}.{number}.points"], state[f"{name}.{number}.confidence"] = sample.points, sample.confidence
+
+
+def _take(state: Mapping[str, NDArray[Any]], name: str) -> list[PointmapSample]:
+    """What ``_put`` stored; raises ValueError for other arrays."""
+    samples: list[PointmapSample] = []
+    while f"{name}.{len(samples)}.points" in state:
+        points, confidence = (state[f"{name}.{len(samples)}.{part}"] for part in ("points", "confidence"))
+        is_sample = confidence.ndim == 2 and points.shape == (*confidence.shape, 3)
+        is_finite = points.dtype.kind == confidence.dtype.kind == "f" and np.isfinite(points).all()
+        if not (is_sample and is_finite and np.isfinite(confidence).all()):
+            raise ValueError(f"{name}.{len(samples)} is no sample of a pointmap")
+        samples.append(PointmapSample(points, confidence))
+    return samples
+
+
+def _load_seen(state: Mapping[str, NDArray[Any]], name: str) -> _Seen | None:
+    """What ``SubmapJoints.saved`` stored of a submap; raises KeyError or ValueError for other arrays."""
+    if f"{name}.submap" not in state:
+        return None
+    frames, samples = state[f"{name}.frames"], _take(state, name)
+    if frames.shape != (len(samples), 2) or frames.dtype.kind != "i":
+        raise ValueError(f"{name}.frames of {len(samples)} frames is {frames.dtype} {frames.shape}")
+    keys = [(int(index), int(stamp)) for index, stamp in frames]
+    return _Seen(int(state[f"{name}.submap"]), dict(zip(keys, samples, strict=True)))

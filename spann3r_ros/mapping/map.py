@@ -60,7 +60,7 @@ class Map:
     Attributes:
         submaps: the parts of the world, oldest first.
         revision: grows with every change, so that a reader knows whether its copy is stale.
-        metric: whether the unit of the world is the meter.
+        scale_source: what made the unit of the world the meter; empty while nothing did.
         reason: that of the last correction; empty before the first.
     """
 
@@ -68,7 +68,7 @@ class Map:
         self.config = config
         self.submaps: list[Submap] = []
         self.revision = 0
-        self.metric = False
+        self.scale_source = ""
         self.reason = ""
         self._voxel_size = config.voxel_size
         self._trajectory: Trajectory | None = Trajectory()
@@ -129,8 +129,19 @@ class Map:
             self._trajectory.insert(pose.seen_from(submap.world_from_submap))
         self.revision += 1
 
-    def move(self, number: int, world_from_submap: Sim3, reason: str = "") -> None:
+    @property
+    def metric(self) -> bool:
+        """Whether the unit of the world is the meter."""
+        return bool(self.scale_source)
+
+    def move(self, number: int, world_from_submap: Sim3, reason: str = "", scale_source: str = "") -> None:
         """Put a submap elsewhere, with all that is in it and all that will enter it.
+
+        Args:
+            number: its id.
+            world_from_submap: its new place.
+            reason: what was found, for people.
+            scale_source: what made the unit of the world the meter, when this did.
 
         Raises:
             GeometryError: no such submap, or a scale so small that its points leave the addressable space; nothing has
@@ -145,6 +156,7 @@ class Map:
             raise
         self._trajectory = None
         self.reason = reason
+        self.scale_source = scale_source or self.scale_source
         self.revision += 1
 
     def in_world(self, prediction: Prediction) -> WorldPrediction:
@@ -212,6 +224,7 @@ class Map:
             self.submaps.clear()
             self.open_submap(0)
         self._trajectory, self._voxel_size, self.reason = Trajectory(), self.config.voxel_size, ""
+        self.scale_source = ""
         self.revision += 1
 
     def _of(self, prediction: Prediction) -> Submap:

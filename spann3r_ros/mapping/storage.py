@@ -9,6 +9,7 @@ manifest.json        versions, sizes and checksums
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import logging
@@ -47,6 +48,9 @@ CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST = (
     "memory.safetensors",
     "manifest.json",
 )
+CORRECTOR = "corrector"
+"""How names of arrays in ``state.npz`` begin that belong to a corrector."""
+
 OWN = (CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST)
 MOST_REVISIONS = 2**30
 """Largest count in a saved map: a year at thirty frames a second, and room to go on counting in 32 bits."""
@@ -66,6 +70,7 @@ class SavedMap:
         frames: number of camera poses.
         memory: the model's memory, one of the files, or None when there is none.
         notes: what the writer noted besides, such as the model's name.
+        correctors: state of each corrector, as arrays by name.
     """
 
     path: Path
@@ -74,6 +79,7 @@ class SavedMap:
     frames: int
     memory: Path | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    correctors: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
 
 
 def write_map(
@@ -82,6 +88,7 @@ def write_map(
     *,
     save_memory: Callable[[Path], None] | None = None,
     notes: Mapping[str, str] | None = None,
+    correctors: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
 ) -> SavedMap:
     """Write a map and, with it, the memory that can continue it. The folder appears complete or not at all.
 
@@ -90,6 +97,7 @@ def write_map(
         world: the map.
         save_memory: writes the model's memory to the path that it is given.
         notes: short texts kept in the manifest.
+        correctors: state of each corrector, as arrays by name.
 
     Raises:
         DataError: ``path`` exists and is no map of ours, or holds other files.
@@ -100,7 +108,7 @@ def write_map(
     with replacing_folder(path, OWN) as draft:
         write_ply(draft / CLOUD, world.cloud(), [WORLD_AXES])
         write_trajectory(draft / TRAJECTORY, trajectory)
-        np.savez(draft / STATE, **_state(world))  # type: ignore[arg-type]  # the stubs take the keys for flags
+        np.savez(draft / STATE, **_state(world), **_flat(correctors or {}))  # type: ignore[arg-type]  # the stubs take the keys for flags
         if save_memory is not None:
             save_memory(draft / MEMORY)
         names = [name for name in (CLOUD, TRAJECTORY, STATE, MEMORY) if (draft / name).exists()]
@@ -135,15 +143,31 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
     try:
         with np.load(path / STATE, allow_pickle=False) as state:
             world = _map_from_state(state, config, manifest["version"])
+            correctors = _nested(state)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, GeometryError) as error:
         raise DataError(f"state of the map {path} ({error})", expected="a state.npz of this package") from error
-    return world, _saved(path, manifest)
+    return world, dataclasses.replace(_saved(path, manifest), correctors=correctors)
+
+
+def _flat(correctors: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    return {f"{CORRECTOR}.{name}.{key}": array for name, state in correctors.items() for key, array in state.items()}
+
+
+def _nested(state: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
+    """What ``_flat`` made one level of."""
+    correctors: dict[str, dict[str, NDArray[Any]]] = {}
+    for entry in state:
+        kind, *rest = entry.split(".", 2)
+        if kind == CORRECTOR and len(rest) == 2:
+            correctors.setdefault(rest[0], {})[rest[1]] = state[entry]
+    return correctors
 
 
 def _state(world: Map) -> dict[str, NDArray[Any]]:
     """Everything a map knows, as arrays."""
     state: dict[str, NDArray[Any]] = {"revision": np.array(world.revision), "submaps": np.array(len(world.submaps))}
     state["world_voxel_size"] = np.array(world.voxel_size)
+    state["scale_source"] = np.array(world.scale_source)
     for number, submap in enumerate(world.submaps):
         voxels, poses = submap.voxels.voxels(), submap.poses
         entries = {
@@ -185,6 +209,7 @@ def _map_from_state(state: Mapping[str, NDArray[Any]], config: MapConfig, versio
     if saved_size != config.voxel_size:
         logger.info("the saved map has voxels of %g, sorted anew into %g", saved_size, config.voxel_size)
     world.restore(submaps, saved_size, revision)
+    world.scale_source = str(state["scale_source"]) if "scale_source" in state else ""
     return world
 
 

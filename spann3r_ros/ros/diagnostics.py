@@ -53,6 +53,8 @@ def _reconstruction(
         "memory tokens": f"{snapshot.memory.tokens} of {snapshot.memory.capacity}",
         "metric": str(snapshot.metric).lower(),
         "scale source": snapshot.scale_source,
+        "submaps": snapshot.submaps,
+        "last correction": snapshot.last_correction,
         **{f"memory {name}": f"{value:g}" for name, value in snapshot.memory.counters.items()},
     }
     return _status(title, session.device, worst, state(session), values)

@@ -41,6 +41,7 @@ class Snapshot:
     map_revision: int = 0
     metric: bool = False
     scale_source: str = ""
+    last_correction: str = ""
     memory: MemoryStatus = field(default_factory=MemoryStatus)
 
 
@@ -253,6 +254,7 @@ class Session:
             map_revision=reconstruction.map.revision,
             metric=reconstruction.metric,
             scale_source=reconstruction.scale_source,
+            last_correction=reconstruction.map.reason,
             memory=reconstruction.status(),
         )
 

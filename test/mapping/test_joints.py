@@ -171,6 +171,47 @@ def test_a_loaded_world_is_joined_in_itself_and_not_to_what_was_seen_before(tmp_
     np.testing.assert_allclose(after.points, before.points, atol=1e-5)
 
 
+@pytest.mark.parametrize("stop", [7, 8, 9, 13, 14])
+def test_a_run_that_stops_between_two_windows_is_joined_after_it_went_on(stop: int, tmp_path: Path) -> None:
+    whole = Reconstruction(streams()[0], Config(), [SubmapJoints()])
+    parts = [Reconstruction(streams()[0], Config(), [SubmapJoints()]) for _ in range(2)]
+    for number, frame in enumerate(frames_of_the_path(24)):
+        whole.process(frame)
+        if number == stop:
+            parts[0].save(tmp_path / "map")
+            parts[1].load(tmp_path / "map")
+        parts[number >= stop].process(frame)
+    places = [[submap.world_from_submap.matrix() for submap in each.map.submaps] for each in (whole, parts[1])]
+    assert len(places[0]) > 3 and not np.array_equal(places[0][0], places[0][1])
+    np.testing.assert_array_equal(places[1], places[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("newest.frames", np.zeros((1, 2), np.int64)),
+        ("newest.0.points", np.zeros((3, 3), np.float32)),
+        ("newest.0.points", np.full((63, 84, 3), np.nan, np.float32)),
+        ("newest.frames", None),
+    ],
+)
+def test_a_state_of_other_arrays_is_refused_and_changes_nothing(name: str, value: np.ndarray | None) -> None:
+    joints, world = SubmapJoints(), world_with(answers_in(0, 0, 6))
+    for answer in answers_in(0, 0, 6):
+        joints.observe(answer, world)
+    state = dict(joints.saved())
+    good = dict(state)
+    if value is None:
+        del state[name]
+    else:
+        state[name] = value
+    with pytest.raises((ValueError, KeyError)):
+        joints.restore(state)
+    assert joints.saved().keys() == good.keys()
+    joints.restore({})
+    assert not joints.saved()
+
+
 def run(stream: Stream) -> Reconstruction:
     config = Config()
     config.map.voxel_size = 0.05

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +142,8 @@ def test_broadcasting_can_be_switched_off(start: Start, robot: Robot) -> None:
 class KeepsPriors:
     """A corrector that corrects nothing and keeps what frames know of the odometry."""
 
+    name = "keeps priors"
+
     def __init__(self) -> None:
         self.priors: dict[int, Sim3 | None] = {}
 
@@ -150,6 +152,11 @@ class KeepsPriors:
         return []
 
     def clear(self) -> None: ...
+
+    def saved(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None: ...
 
 
 def test_frames_carry_the_odometry_that_is_known_at_their_stamp(
