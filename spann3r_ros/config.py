@@ -165,6 +165,34 @@ class MapConfig:
 
 
 @dataclass
+class SubmapConfig:
+    """When the network's memory begins anew, as a new part of the map that is joined to the one before."""
+
+    frames: int = parameter(
+        0,
+        "Frames of a submap; with the next one the memory begins anew. 0: one memory for the whole run.",
+        unit="frames",
+        low=0,
+        high=1_000_000,
+    )
+    overlap: int = parameter(
+        4,
+        "Frames that a new submap shares with the one before, which say how the two lie to each other; "
+        "fewer than submap.frames.",
+        unit="frames",
+        low=0,
+        high=64,
+    )
+    lost_confidence: float = parameter(
+        0.0,
+        "After five answers in a row of a lower mean confidence the memory begins anew before submap.frames are full; "
+        "0: never.",
+        low=0.0,
+        high=1.0,
+    )
+
+
+@dataclass
 class PoseConfig:
     """How camera poses are recovered from pointmaps."""
 
@@ -195,6 +223,7 @@ class Config(ModelConfig):
 
     groups: dict[str, object] = field(default_factory=dict)
     map: MapConfig = field(default_factory=MapConfig)
+    submap: SubmapConfig = field(default_factory=SubmapConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
 
     def of(self, kind: type[T]) -> T:

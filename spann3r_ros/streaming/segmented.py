@@ -46,7 +46,9 @@ class Segments:
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.frames:
-            raise ConfigError("overlap of segments", got=self.overlap, expected=f"0 .. {self.frames - 1}")
+            raise ConfigError(
+                "frames that submaps share (submap.overlap)", got=self.overlap, expected=f"0 .. {self.frames - 1}"
+            )
         if not 0.0 <= self.lost_confidence <= 1.0:
             raise ConfigError("lost_confidence of segments", got=self.lost_confidence, expected="0 .. 1")
         if self.lost_answers < 1:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import ConfigError
-from spann3r_ros.models.base import AnyModel, ModelStream, PairModel, PairSettings, Stream, WindowModel, WindowSettings
+from spann3r_ros.models.base import (
+    AnyModel,
+    M,
+    ModelStream,
+    PairModel,
+    PairSettings,
+    Stream,
+    WindowModel,
+    WindowSettings,
+)
 from spann3r_ros.models.loading import load_model
 from spann3r_ros.models.registry import family
 from spann3r_ros.streaming.pairwise import Pairwise
+from spann3r_ros.streaming.segmented import Segmented, SegmentedMemory, Segments
 from spann3r_ros.streaming.windowed import Windowed
 
 
@@ -21,11 +31,27 @@ def stream_of(model: AnyModel, config: Config) -> Stream:
 
     Args:
         model: of any kind.
-        config: the family's own parameters say how a model of pairs or of windows follows a stream.
+        config: the family's own parameters say how a model of pairs or of windows follows a stream, ``submap`` when
+            its memory begins anew.
 
     Raises:
         ConfigError: a family whose parameters do not say so, or parameters that contradict each other.
     """
+    whole = _whole(model, config)
+    rules = config.submap
+    if not rules.frames:
+        return whole
+    if not isinstance(whole, ModelStream):
+        raise ConfigError("parameter 'submap.frames'", got=rules.frames, expected=f"0 for the family {config.model}")
+    return _segmented(whole, Segments(rules.frames, rules.overlap, rules.lost_confidence))
+
+
+def _segmented(whole: ModelStream[M], segments: Segments) -> ModelStream[SegmentedMemory[M]]:
+    return ModelStream(Segmented(whole.model, segments))
+
+
+def _whole(model: AnyModel, config: Config) -> Stream:
+    """The stream without submaps of its own."""
     if isinstance(model, PairModel):
         settings = _settings(config)
         if not isinstance(settings, PairSettings):

@@ -184,8 +184,8 @@ def test_a_memory_that_is_not_this_model_s_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ({"frames": 4, "overlap": 4}, r"overlap of segments: got 4; expected 0 \.\. 3"),
-        ({"overlap": -1}, "overlap of segments: got -1"),
+        ({"frames": 4, "overlap": 4}, r"submap.overlap\): got 4; expected 0 \.\. 3"),
+        ({"overlap": -1}, r"submap.overlap\): got -1"),
         ({"lost_answers": 0}, "lost_answers of segments: got 0"),
         ({"lost_confidence": 1.5}, "lost_confidence of segments: got 1.5"),
     ],
