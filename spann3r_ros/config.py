@@ -157,10 +157,17 @@ class MapConfig:
     )
     max_points: int = parameter(
         1_000_000,
-        "Most points in the map; beyond it the points seen longest ago make room.",
+        "Most points in the map; beyond it voxels grow (map.coarsening), then the points seen longest ago make room.",
         unit="points",
         low=1000,
         high=50_000_000,
+    )
+    coarsening: float = parameter(
+        4.0,
+        "When the map is full its voxels grow, up to so many times voxel_size, before points are forgotten; 1: never.",
+        low=1.0,
+        high=100.0,
+        live=True,
     )
 
 
@@ -214,6 +221,49 @@ class PoseConfig:
 
 
 @dataclass
+class TrackingConfig:
+    """Which images the network is shown, and which of its answers are believed."""
+
+    enabled: bool = parameter(
+        True,
+        "Judge images and answers: what shows nothing is not given to the network, and what does not fit is neither in "
+        "the map nor on a topic. false: everything is.",
+    )
+    min_contrast: float = parameter(
+        12.0,
+        "An image whose 5th and 95th percentile lie closer together shows nothing (black, blinded or covered camera).",
+        unit="gray levels",
+        low=0.0,
+        high=255.0,
+        live=True,
+    )
+    min_detail: float = parameter(
+        0.8,
+        "An image that changes less than this from pixel to pixel shows nothing (blurred or covered camera); "
+        "measured on a copy of 160 pixels.",
+        unit="gray levels",
+        low=0.0,
+        high=255.0,
+        live=True,
+    )
+    min_agreement: float = parameter(
+        0.45,
+        "Share of an answer's points that must lie as deep as the last images of that camera saw them (within 15 %).",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    first_frames: int = parameter(
+        3,
+        "So many answers must agree before the world has begun; until then one that does not fit makes it begin anew. "
+        "0: the first image begins it for good.",
+        unit="frames",
+        low=0,
+        high=100,
+    )
+
+
+@dataclass
 class Config(ModelConfig):
     """All parameters of a reconstruction; NodeConfig adds those of the ROS node.
 
@@ -225,6 +275,7 @@ class Config(ModelConfig):
     map: MapConfig = field(default_factory=MapConfig)
     submap: SubmapConfig = field(default_factory=SubmapConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def of(self, kind: type[T]) -> T:
         """The parameters of a family's own group, with their defaults when nobody set them.

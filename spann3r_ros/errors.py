@@ -29,6 +29,10 @@ class FrameError(Spann3rError, ValueError):
     """An image (or its calibration) that no model can take."""
 
 
+class UnusableImageError(FrameError):
+    """An image that shows nothing: black, blinded, covered or blurred."""
+
+
 class MemoryMismatchError(Spann3rError, ValueError):
     """A memory that belongs to another model, another image size, or a damaged file."""
 

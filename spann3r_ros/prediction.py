@@ -55,6 +55,7 @@ class WorldPrediction:
         world_from_camera: rigid pose of the camera (optical axes), or None while unknown or not recoverable.
         pose_covariance: (6, 6) float64 along the world's axes, in its unit and radians, or None.
         metric: whether the unit is the meter.
+        is_tracked: whether the answer is trusted; one that is not is in no map and has no pose.
     """
 
     frame: Frame
@@ -68,3 +69,4 @@ class WorldPrediction:
     intrinsics_source: str = ""
     final: bool = True
     metric: bool = False
+    is_tracked: bool = True

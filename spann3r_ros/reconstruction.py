@@ -18,6 +18,7 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import centered, resize
 from spann3r_ros.geometry.focal import estimate_focal
 from spann3r_ros.geometry.pnp import estimate_pose
+from spann3r_ros.mapping.bound import BoundNotice
 from spann3r_ros.mapping.corrections import Corrector
 from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.map import Map
@@ -28,6 +29,7 @@ from spann3r_ros.models.loading import release_device_memory
 from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.streaming.stream import load_stream
+from spann3r_ros.tracking import Tracking
 from spann3r_ros.trajectory import Trajectory
 
 __all__ = ["Reconstruction", "parameter_groups"]
@@ -47,7 +49,7 @@ class Reconstruction:
         stream: the model with an empty memory; its weights do not change.
         config: map and pose parameters; live ones may change between frames.
         correctors: what moves submaps, in this order.
-        complaints: where frames without a pose are reported (kind ``pose``); by default they are only logged.
+        complaints: where a loss of tracking is reported; by default it is only logged.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Reconstruction:
         self.correctors = list(correctors)
         self.complaints = complaints or Complaints(through(logger))
         self.map = Map(config.map)
+        self.tracking = Tracking(config.tracking, self.complaints)
+        self._bound = BoundNotice(self.complaints)
         self._estimated: Intrinsics | None = None
         self._begin()
 
@@ -77,11 +81,8 @@ class Reconstruction:
 
     def reset(self) -> None:
         """Begin a new world: an empty memory, map and trajectory."""
-        self._stream = self._stream.fresh()
-        self.map.clear()
-        for corrector in self.correctors:
-            corrector.clear()
-        self._begin()
+        self._clear()
+        self.tracking.begin()
 
     @property
     def model(self) -> Model:
@@ -107,13 +108,18 @@ class Reconstruction:
         """Take one frame; return what is now known, in the world, with poses where they could be recovered.
 
         Raises:
-            FrameError: a frame that the model cannot take; nothing has changed then.
+            FrameError: a frame that shows nothing, or that the model cannot take; memory and map are as they were.
         """
-        return [self._integrate(answer) for answer in self._stream.step(frame)]
+        self.tracking.check(frame)
+        taken = self._take(self._stream.step(frame))
+        if self.tracking.must_begin_anew:
+            self._begin_anew()
+            taken += self._take(self._stream.step(frame))
+        return taken
 
     def flush(self) -> list[WorldPrediction]:
         """The answers still owed when no further frame will come."""
-        return [self._integrate(answer) for answer in self._stream.flush()]
+        return self._take(self._stream.flush())
 
     def status(self) -> MemoryStatus:
         """What the memory holds."""
@@ -147,6 +153,9 @@ class Reconstruction:
         self._stream, self.map = stream, world
         self._estimated = estimated
         self._is_first_answer = len(world) == 0
+        self.tracking.begin()
+        if len(world):
+            self.tracking.go_on()
         return saved
 
     def _scale_source(self) -> str:
@@ -171,15 +180,41 @@ class Reconstruction:
 
     def _begin(self) -> None:
         self.map.scale_source = self._scale_source()
-        self.complaints.settle("pose")
-        self._estimated = None
+        self._estimated, self._no_focal_length = None, ""
         self._is_first_answer = True
+        self._bound.clear()
 
-    def _integrate(self, answer: Prediction) -> WorldPrediction:
-        """One answer of the model: find its camera, add it to map and trajectory, let it correct them."""
-        prediction = self._located(self._calibrated(answer))
+    def _begin_anew(self) -> None:
+        """The first answers did not agree: forget what the world began with."""
+        self._clear()
+        self.tracking.begin_anew()
+
+    def _clear(self) -> None:
+        self._stream = self._stream.fresh()
+        self.map.clear()
+        for corrector in self.correctors:
+            corrector.clear()
+        self._begin()
+
+    def _take(self, answers: Sequence[Prediction]) -> list[WorldPrediction]:
+        """Answers of the model, oldest first: those that are trusted enter the map."""
+        taken = []
+        for answer in answers:
+            prediction, no_pose = self._located(self._calibrated(answer))
+            if self.tracking.trusts(prediction, no_pose):
+                taken.append(self._integrate(prediction))
+            else:
+                prediction = dataclasses.replace(
+                    prediction, submap_from_camera=None, pose_source="", pose_covariance=None
+                )
+                taken.append(dataclasses.replace(self.map.in_world(prediction), is_tracked=False))
+        return taken
+
+    def _integrate(self, prediction: Prediction) -> WorldPrediction:
+        """Add an answer to map and trajectory, and let it correct them."""
         if prediction.final:
             self.map.insert(prediction)
+            self._bound.tell(self.map)
         else:
             self.map.insert_pose(prediction)
         for corrector in self.correctors:
@@ -203,8 +238,7 @@ class Reconstruction:
             try:
                 self._estimated = centered(estimate_focal(answer.points, answer.confidence), width, height)
             except GeometryError as error:
-                if not is_calibrated:
-                    self.complaints.report("pose", f"no poses: no focal length from the first frame: {error}")
+                self._no_focal_length = f"no focal length from the first frame: {error}"
         if is_calibrated:
             return answer
         if self._estimated is None:
@@ -215,10 +249,12 @@ class Reconstruction:
             intrinsics = resize(intrinsics, width, height)
         return dataclasses.replace(answer, intrinsics=intrinsics, intrinsics_source="estimated")
 
-    def _located(self, prediction: Prediction) -> Prediction:
-        """With the pose of its camera: the model's own, else one by PnP, else none and a complaint that says why."""
-        if prediction.submap_from_camera is not None or prediction.intrinsics is None:
-            return prediction
+    def _located(self, prediction: Prediction) -> tuple[Prediction, str]:
+        """With the pose of its camera: the model's own, else one by PnP, else none and why."""
+        if prediction.submap_from_camera is not None:
+            return prediction, ""
+        if prediction.intrinsics is None:
+            return prediction, f"no pose: {self._no_focal_length}"
         settings = self.config.pose
         estimate = estimate_pose(
             prediction.points,
@@ -229,15 +265,12 @@ class Reconstruction:
             min_inliers=settings.min_inliers,
         )
         if estimate.world_from_camera is None:
-            self.complaints.report("pose", f"frame {prediction.frame.index}: no pose: {estimate.reason}")
-            return prediction
-        self.complaints.settle("pose")
-        return dataclasses.replace(
-            prediction,
-            submap_from_camera=estimate.world_from_camera,
-            pose_source="pnp",
-            pose_covariance=estimate.covariance,
+            return prediction, f"no pose: {estimate.reason}"
+        pose, covariance = estimate.world_from_camera, estimate.covariance
+        located = dataclasses.replace(
+            prediction, submap_from_camera=pose, pose_source="pnp", pose_covariance=covariance
         )
+        return located, ""
 
 
 def _intrinsics_from_note(note: str, path: Path) -> Intrinsics | None:

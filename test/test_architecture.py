@@ -33,7 +33,7 @@ ROS = {
     *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs"),
 }
 NOUNS = {"errors", "complaints", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
-FLOW = {"frame_selection", "reconstruction", "worker"}
+FLOW = {"frame_selection", "reconstruction", "tracking", "worker"}
 LEVELS = (
     NOUNS,
     {"geometry", "blocks"},
@@ -75,6 +75,7 @@ LAYERS = {
     "mapping": Layer(never=frozenset({*ROS, "torch", "models"})),
     "recordings": Layer(never=frozenset({*ROS, "torch", "models"})),
     "frame_selection": Layer(only={"numpy"}),
+    "tracking": Layer(only={"numpy"}),
     "ros": Layer(never=frozenset({"torch", "scipy", "models", "blocks", "memory", "streaming", "training"})),
     "cli": Layer(never=frozenset()),
 }

@@ -21,6 +21,12 @@ from spann3r_ros.trajectory import StampedPose, Trajectory
 COARSENESS = 1.25
 """How far a correction may change the size of a submap's voxels in the world before its points are sorted anew."""
 
+GROWTH = 1.5
+"""By how much voxels grow at a time when the map is full."""
+
+HEADROOM = 0.1
+"""Share of a submap's voxels that one frame is expected to add at most."""
+
 LEAST_SHARE = 0.25
 """Share of ``max_points`` that a new submap gets at least; the oldest points of the others make room."""
 
@@ -60,6 +66,8 @@ class Map:
     Attributes:
         submaps: the parts of the world, oldest first.
         revision: grows with every change, so that a reader knows whether its copy is stale.
+        forgotten: points that made room for others since the map was empty.
+        refused: points for which there was no room, or that lay outside of the addressable space.
         scale_source: what made the unit of the world the meter; empty while nothing did.
         reason: that of the last correction; empty before the first.
     """
@@ -70,7 +78,8 @@ class Map:
         self.revision = 0
         self.scale_source = ""
         self.reason = ""
-        self._voxel_size = config.voxel_size
+        self.forgotten = self.refused = 0
+        self._voxel_size = self._asked_size = config.voxel_size
         self._trajectory: Trajectory | None = Trajectory()
         self.open_submap(0)
         self.revision = 0
@@ -114,7 +123,13 @@ class Map:
         max_range = self.config.max_range / submap.world_from_submap.scale
         cloud = cloud_from_prediction(prediction, self.config.min_confidence, max_range)
         self.revision += 1
-        return submap.voxels.insert(cloud)
+        grid = submap.voxels
+        while len(grid) + min(len(cloud), int(HEADROOM * grid.max_points)) > grid.max_points and self._may_grow():
+            self._grow_voxels()
+        update = grid.insert(cloud)
+        self.forgotten += update.forgotten
+        self.refused += update.refused + update.refused_points
+        return update
 
     def insert_pose(self, prediction: Prediction) -> None:
         """Take up the pose alone, when it is known."""
@@ -192,24 +207,30 @@ class Map:
             )
         return self._trajectory
 
-    def restore(self, submaps: Sequence[Submap], voxel_size: float, revision: int) -> None:
+    def restore(self, submaps: Sequence[Submap], voxel_size: float, asked_size: float, revision: int) -> None:
         """Replace everything by what was saved, newest last; the parameters decide on sizes.
 
         Args:
             submaps: at least one.
             voxel_size: side of their voxels in the world, as they were saved.
+            asked_size: what the parameter was then; while it is the same, voxels that grew stay as they are.
             revision: of the map when it was saved.
         """
         self.submaps = list(submaps)
-        self._voxel_size, self.revision, self._trajectory = voxel_size, revision, None
+        self._voxel_size, self._asked_size, self.revision, self._trajectory = voxel_size, asked_size, revision, None
         for older in self.submaps[:-1]:
             older.voxels = older.voxels.resized(max(1, len(older.voxels)))
         self._resize_voxels()
 
     @property
     def voxel_size(self) -> float:
-        """Side of a voxel in the unit of the world."""
+        """Side of a voxel in the unit of the world; larger than was asked for when the map had to grow coarser."""
         return self._voxel_size
+
+    @property
+    def asked_size(self) -> float:
+        """The parameter ``voxel_size`` that this follows."""
+        return self._asked_size
 
     def clear(self) -> None:
         """Begin a new world. The revision goes on growing."""
@@ -223,8 +244,9 @@ class Map:
         else:
             self.submaps.clear()
             self.open_submap(0)
-        self._trajectory, self._voxel_size, self.reason = Trajectory(), self.config.voxel_size, ""
-        self.scale_source = ""
+        self._trajectory, self.reason, self.scale_source = Trajectory(), "", ""
+        self._voxel_size = self._asked_size = self.config.voxel_size
+        self.forgotten = self.refused = 0
         self.revision += 1
 
     def _of(self, prediction: Prediction) -> Submap:
@@ -237,7 +259,10 @@ class Map:
 
     def _make_room(self) -> int:
         """Most points of a submap that is about to be opened, after the others gave way where they must."""
-        budget, held = self.config.max_points, len(self)
+        budget = self.config.max_points
+        while len(self) > budget - int(budget * LEAST_SHARE) and self._may_grow():
+            self._grow_voxels()
+        held = len(self)
         room = max(budget - held, int(budget * LEAST_SHARE), 1)
         surplus = held + room - budget
         newest = self.submaps[-1] if self.submaps else None
@@ -246,18 +271,29 @@ class Map:
             surplus -= len(submap.voxels) - keep
             # The newest may still get late answers; the buffers of an older one shrink to its content.
             if keep < (len(submap.voxels) if submap is newest else submap.voxels.max_points):
+                self.forgotten += max(0, len(submap.voxels) - keep)
                 submap.voxels = submap.voxels.resized(keep)
         return room
 
+    def _may_grow(self) -> bool:
+        """Whether voxels may be coarser than they are."""
+        return self._voxel_size < 0.999 * self.config.voxel_size * self.config.coarsening
+
+    def _grow_voxels(self) -> None:
+        """Make room by coarser voxels, in all submaps alike, rather than by forgetting."""
+        self._voxel_size = min(GROWTH * self._voxel_size, self.config.voxel_size * self.config.coarsening)
+        for submap in self.submaps:
+            submap.voxels.resize(self._voxel_size / submap.world_from_submap.scale)
+
     def _resize_voxels(self) -> None:
         """Follow a change of the parameter ``voxel_size``."""
-        if self.config.voxel_size != self._voxel_size:
+        if self.config.voxel_size != self._asked_size:
             sizes = [self.config.voxel_size / submap.world_from_submap.scale for submap in self.submaps]
             for submap, size in zip(self.submaps, sizes, strict=True):
                 submap.voxels.check_size(size)  # all or none
             for submap, size in zip(self.submaps, sizes, strict=True):
                 submap.voxels.resize(size)
-            self._voxel_size = self.config.voxel_size
+            self._voxel_size = self._asked_size = self.config.voxel_size
 
     def _fit_voxels(self, submap: Submap) -> None:
         """Sort a submap's points anew when a correction made its voxels much larger or smaller in the world."""

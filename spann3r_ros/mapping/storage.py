@@ -167,6 +167,7 @@ def _state(world: Map) -> dict[str, NDArray[Any]]:
     """Everything a map knows, as arrays."""
     state: dict[str, NDArray[Any]] = {"revision": np.array(world.revision), "submaps": np.array(len(world.submaps))}
     state["world_voxel_size"] = np.array(world.voxel_size)
+    state["asked_voxel_size"] = np.array(world.asked_size)
     state["scale_source"] = np.array(world.scale_source)
     for number, submap in enumerate(world.submaps):
         voxels, poses = submap.voxels.voxels(), submap.poses
@@ -206,9 +207,10 @@ def _map_from_state(state: Mapping[str, NDArray[Any]], config: MapConfig, versio
     if len({submap.id for submap in submaps}) < len(submaps):
         raise ValueError("two submaps of one number")
     saved_size = _positive(state, "world_voxel_size") if version > 1 else submaps[0].voxels.voxel_size
-    if saved_size != config.voxel_size:
+    asked_size = _positive(state, "asked_voxel_size") if "asked_voxel_size" in state else saved_size
+    if asked_size != config.voxel_size:
         logger.info("the saved map has voxels of %g, sorted anew into %g", saved_size, config.voxel_size)
-    world.restore(submaps, saved_size, revision)
+    world.restore(submaps, saved_size, asked_size, revision)
     world.scale_source = str(state["scale_source"]) if "scale_source" in state else ""
     return world
 

@@ -14,6 +14,7 @@ from rclpy.lifecycle import LifecycleNode
 
 from spann3r_ros.complaints import EVENT, Complaints, Severity, reason
 from spann3r_ros.config import NodeConfig
+from spann3r_ros.errors import UnusableImageError
 from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory_status import MemoryStatus
@@ -26,6 +27,7 @@ from spann3r_ros.ros.outputs import MAP, PATH, Output, Publishers
 from spann3r_ros.ros.priors import WithPriors
 from spann3r_ros.ros.transform_lookup import listen
 from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
+from spann3r_ros.tracking import INITIALISING
 from spann3r_ros.worker import Worker
 
 
@@ -36,12 +38,18 @@ class Snapshot:
     frame_index: int = 0
     output_stamp: int = 0
     points: int = 0
+    forgotten_points: int = 0
+    refused_points: int = 0
+    voxel_size: float = 0.0
     posed_frames: int = 0
     submaps: int = 0
     map_revision: int = 0
     metric: bool = False
     scale_source: str = ""
     last_correction: str = ""
+    tracking: str = INITIALISING
+    tracking_reason: str = ""
+    lost_frames: int = 0
     memory: MemoryStatus = field(default_factory=MemoryStatus)
 
 
@@ -222,13 +230,9 @@ class Session:
     # Called on the worker's thread.
 
     def _deliver(self, frame: Frame, predictions: list[WorldPrediction]) -> None:
-        self.snapshot = dataclasses.replace(
-            self._snapshot(),
-            frame_index=frame.index,
-            output_stamp=predictions[-1].frame.stamp if predictions else self.snapshot.output_stamp,
-        )
+        self._note(frame, predictions[-1].frame.stamp if predictions else self.snapshot.output_stamp)
         if self.active and rclpy.ok(context=self._node.context):
-            for prediction in predictions:
+            for prediction in filter(lambda each: each.is_tracked, predictions):
                 self.publishers.publish(prediction)
                 self.world.tell(prediction)
 
@@ -237,8 +241,14 @@ class Session:
             self._complaints.settle("queue", f"no image waits any more; {work.dropped} were dropped")
 
     def _fail(self, frame: Frame, error: Exception) -> None:
+        self._note(frame, self.snapshot.output_stamp)
+        if isinstance(error, UnusableImageError):
+            return  # the state of tracking says it
         text = f"image {frame.index} of '{frame.camera}' failed: {reason(error)}"
         self._complaints.report("failed image", text, Severity.ERROR, error, lasts=EVENT)
+
+    def _note(self, frame: Frame, output_stamp: int) -> None:
+        self.snapshot = dataclasses.replace(self._snapshot(), frame_index=frame.index, output_stamp=output_stamp)
 
     def _begin_anew(self) -> None:
         self._published.clear()
@@ -249,12 +259,18 @@ class Session:
         submaps = reconstruction.map.submaps
         return Snapshot(
             points=sum(len(submap.voxels) for submap in submaps),
+            forgotten_points=reconstruction.map.forgotten,
+            refused_points=reconstruction.map.refused,
+            voxel_size=reconstruction.map.voxel_size,
             posed_frames=sum(len(submap.poses) for submap in submaps),
             submaps=len(submaps),
             map_revision=reconstruction.map.revision,
             metric=reconstruction.metric,
             scale_source=reconstruction.scale_source,
             last_correction=reconstruction.map.reason,
+            tracking=reconstruction.tracking.state,
+            tracking_reason=reconstruction.tracking.reason,
+            lost_frames=reconstruction.tracking.lost_frames,
             memory=reconstruction.status(),
         )
 

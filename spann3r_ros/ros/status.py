@@ -11,6 +11,7 @@ from spann3r_ros.config import DEMO_WEIGHTS, NodeConfig
 from spann3r_ros.msg import MemoryStatus, ReconstructionStatus
 from spann3r_ros.ros.conversions import time_message
 from spann3r_ros.ros.session import Session
+from spann3r_ros.tracking import TRACKING
 
 DEMO_WARNING = (
     f"{DEMO_WEIGHTS}: the model that ships knows one synthetic apartment and nothing else; of anything else its map is "
@@ -32,7 +33,10 @@ def state(session: Session | None) -> str:
         return "inactive"
     if session.paused:
         return "paused"
-    return "running" if any(camera.counts.received for camera in session.cameras) else "waiting for images"
+    if not any(camera.counts.received for camera in session.cameras):
+        return "waiting for images"
+    tracking = session.snapshot.tracking
+    return "running" if tracking == TRACKING else tracking
 
 
 def status_message(
@@ -66,7 +70,11 @@ def status_message(
     message.frames_skipped = sum(camera.counts.skipped for camera in cameras)
     message.frames_dropped = work.dropped + work.discarded
     message.frames_failed = work.failed + sum(camera.counts.refused for camera in cameras)
+    message.frames_lost = snapshot.lost_frames
+    message.tracking, message.tracking_reason = snapshot.tracking, snapshot.tracking_reason
     message.queue_length = work.waiting
+    message.points_forgotten, message.points_refused = snapshot.forgotten_points, snapshot.refused_points
+    message.voxel_size = snapshot.voxel_size
     message.points, message.posed_frames, message.submaps = snapshot.points, snapshot.posed_frames, snapshot.submaps
     message.metric, message.scale_source = snapshot.metric, snapshot.scale_source
     message.memory = memory_message(snapshot.memory)

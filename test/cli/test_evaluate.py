@@ -39,7 +39,14 @@ def test_a_recording_is_reconstructed_first(tmp_path: Path, capsys: pytest.Captu
     source = plain(tmp_path)
     write_wall_checkpoint(tmp_path / "wall.safetensors")
     out = tmp_path / "out"
-    settings = ["--set", f"checkpoint={tmp_path / 'wall.safetensors'}", "--set", "device=cpu"]
+    settings = [
+        "--set",
+        f"checkpoint={tmp_path / 'wall.safetensors'}",
+        "--set",
+        "device=cpu",
+        "--set",
+        "tracking.enabled=false",
+    ]
     assert main(["evaluate", str(source), "-o", str(out), "--no-plots", *settings]) == 0
     (run,) = json.loads((out / "report.json").read_text())["runs"]
     assert run["quality"]["processed"] == 3 and run["truth"] == "folder"

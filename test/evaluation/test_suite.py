@@ -32,7 +32,7 @@ sources:
   - mine
   - {{path: office*, every: 2}}
 configurations:
-  usual: {{checkpoint: {checkpoint}, device: cpu, map.min_confidence: 0.0}}
+  usual: {{checkpoint: {checkpoint}, device: cpu, map.min_confidence: 0.0, tracking.enabled: false}}
   broken: {{checkpoint: {checkpoint}x, device: cpu}}
 """
     )
@@ -45,7 +45,12 @@ def test_jobs_are_all_pairs(tmp_path: Path, checkpoint: Path) -> None:
     assert [job.name for job in jobs] == ["usual / mine", "usual / office0", "broken / mine", "broken / office0"]
     assert [job.every for job in jobs] == [0, 2, 0, 2]
     assert jobs[1].folder == tmp_path / "out" / "usual" / "office0"
-    assert jobs[0].parameters == {"checkpoint": str(checkpoint), "device": "cpu", "map.min_confidence": 0.0}
+    assert jobs[0].parameters == {
+        "checkpoint": str(checkpoint),
+        "device": "cpu",
+        "map.min_confidence": 0.0,
+        "tracking.enabled": False,
+    }
     assert jobs[0].threads == max(1, (os.cpu_count() or 1) // 2)
 
 

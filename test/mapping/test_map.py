@@ -231,7 +231,7 @@ def test_impossible_moves_change_nothing():
 
 
 def test_many_submaps_hold_no_more_points_than_one():
-    world = Map(MapConfig(min_confidence=0.0, voxel_size=0.001, max_points=1000))
+    world = Map(MapConfig(min_confidence=0.0, voxel_size=0.001, max_points=1000, coarsening=1.0))
     for index in range(40):
         world.insert(in_submap(index, index))
         assert len(world) <= 1000

@@ -15,7 +15,7 @@ from spann3r_ros.mapping.storage import read_map, read_ply, read_trajectory, wri
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
-CONFIG = MapConfig(voxel_size=0.1, max_points=1500, min_confidence=0.1)
+CONFIG = MapConfig(voxel_size=0.1, max_points=1500, min_confidence=0.1, coarsening=1.0)
 
 
 def prediction(index: int) -> Prediction:

@@ -36,6 +36,9 @@ from wall_network import write_wall_checkpoint  # noqa: E402
 
 from spann3r_ros.ros.node import THREADS, Spann3rNode  # noqa: E402
 
+DEFAULTS = {"queue_policy": "all", "device": "cpu", "tracking__enabled": False}
+"""Parameters of the nodes of most tests: every image counts, of whatever it is, and where no GPU is."""
+
 _domains = itertools.count(os.getpid())
 
 
@@ -83,7 +86,7 @@ def start(domain: int, checkpoint: Path, tmp_path: Path) -> Iterator[Callable[..
     running: list[NodeProcess] = []
 
     def start_node(arguments: list[str] | None = None, gate: Path | None = None, **parameters: Any) -> NodeProcess:
-        parameters = {"checkpoint": str(checkpoint), "queue_policy": "all", "device": "cpu", **parameters}
+        parameters = {**DEFAULTS, "checkpoint": str(checkpoint), **parameters}
         process = NodeProcess(domain, parameters, arguments or [], tmp_path / f"node_{len(running)}.log", gate)
         running.append(process)
         return process
@@ -111,7 +114,7 @@ def start_inside(domain: int, checkpoint: Path) -> Iterator[Callable[..., Spann3
     thread = threading.Thread(target=spin, daemon=True)
 
     def start_node(**parameters: Any) -> Spann3rNode:
-        parameters = {"checkpoint": str(checkpoint), "queue_policy": "all", "device": "cpu", **parameters}
+        parameters = {**DEFAULTS, "checkpoint": str(checkpoint), **parameters}
         overrides = [Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
         node = Spann3rNode(context=context, parameter_overrides=[Parameter("autostart", value=False), *overrides])
         nodes.append(node)

@@ -58,8 +58,12 @@ def tiny_network(seed: int = 0, **trunk: Any) -> Spann3rNetwork:
 
 
 def tiny_config(**memory: Any) -> Config:
-    """Small memory sizes: 3 working frames and 60 tokens of 12 per frame; keyword arguments change them."""
+    """Small memory sizes: 3 working frames and 60 tokens of 12 per frame; keyword arguments change them.
+
+    Everything enters the map: what a random network says would not be believed.
+    """
     config = Config()
+    config.tracking.enabled = False
     for name, value in {"working_frames": 3, "long_term_tokens": 60, "protected_frames": 1, **memory}.items():
         setattr(config.of(Spann3rParameters), name, value)
     return config

@@ -1,0 +1,38 @@
+"""Whether an image shows anything: black, covered, blinded and blurred cameras do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 160
+"""Longer side in pixels of the small gray image that is judged: noise of single pixels averages out."""
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """What a small gray copy of an image tells.
+
+    Attributes:
+        contrast: gray levels between its 5th and its 95th percentile.
+        detail: mean absolute Laplacian in gray levels: how much of it changes from one pixel to the next.
+    """
+
+    contrast: float
+    detail: float
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8]) -> Sharpness:
+        """The sharpness of an (H, W, 3) RGB image."""
+        height, width = image.shape[:2]
+        scale = min(1.0, SIDE / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        # The nearest pixels of a large image first: averaging all of them would cost ten times as much.
+        step = max(1, min(height // (4 * size[1]), width // (4 * size[0])))
+        gray = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+        low, high = np.percentile(small, [5, 95])
+        return cls(float(high - low), float(np.abs(cv2.Laplacian(small, cv2.CV_32F)).mean()))

@@ -1,0 +1,243 @@
+"""Whether the camera is tracked: which images the network is shown, and which of its answers enter the map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spann3r_ros.complaints import Complaints
+from spann3r_ros.config import TrackingConfig
+from spann3r_ros.errors import UnusableImageError
+from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.geometry.sharpness import Sharpness
+from spann3r_ros.prediction import Prediction
+from spann3r_ros.sim3 import Sim3
+
+INITIALISING, TRACKING, LOST = "initialising", "tracking", "lost"
+"""The world is not certain yet; all is well; the last answer could not be trusted."""
+
+STRIDE = 4
+"""Every so many pixels in both directions are compared with what was seen before."""
+
+SAME_DEPTH = 0.15
+"""Share of the depth within which a point lies where it was seen before."""
+
+LEAST_OVERLAP = 0.3
+"""Share of the points that must fall into an earlier view, or it tells nothing about them."""
+
+FARTHEST_JUMP = 1.0
+"""Camera motion from one answer to the next, as a share of the scene's depth, that is believed without overlap."""
+
+WIDEST_TURN = 60.0
+"""Its turn in degrees likewise."""
+
+VIEWS = 3
+"""Views of each camera that are remembered."""
+
+CONFIRMATIONS = 8
+"""Answers that agree with each other, though not with what was seen before the loss, after which tracking goes on."""
+
+MOST_CAMERAS = 16
+"""Cameras whose views are remembered; beyond it the one heard of longest ago is forgotten."""
+
+
+@dataclass(frozen=True, eq=False)
+class _DepthView:
+    """What one answer says about depth: pose of the camera, (h, w) depth along its optical axis, calibration."""
+
+    submap: int
+    submap_from_camera: Sim3
+    depth: NDArray[np.float32]
+    intrinsics: Intrinsics
+    median: float
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> _DepthView | None:
+        """The view of an answer; None without pose or calibration."""
+        pose, intrinsics = prediction.submap_from_camera, prediction.intrinsics
+        if pose is None or intrinsics is None:
+            return None
+        to_camera = pose.inverse()
+        depth = (prediction.points @ to_camera.rotation[2] + to_camera.translation[2]).astype(np.float32)
+        ahead = depth[depth > 0]
+        return cls(prediction.submap, pose, depth, intrinsics, float(np.median(ahead)) if len(ahead) else 1.0)
+
+    def compare(self, points: NDArray[np.float64]) -> tuple[float, float]:
+        """Share of points (N, 3) that fall into the view, and of those the share that lies as deep as it saw."""
+        x, y, z = self.submap_from_camera.inverse().apply(points).T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = self.intrinsics.fx * x / z + self.intrinsics.cx
+            v = self.intrinsics.fy * y / z + self.intrinsics.cy
+        height, width = self.depth.shape
+        inside = (z > 0) & (u > -0.5) & (u < width - 0.5) & (v > -0.5) & (v < height - 0.5)
+        if not inside.any():
+            return 0.0, 0.0
+        seen = self.depth[np.rint(v[inside]).astype(int), np.rint(u[inside]).astype(int)]
+        same = np.abs(z[inside] - seen) < SAME_DEPTH * np.abs(seen)
+        return float(inside.mean()), float(same.mean())
+
+
+@dataclass
+class _Camera:
+    """What is known of one camera: trusted views, and those since the loss that agree with each other."""
+
+    trusted: list[_DepthView] = field(default_factory=list)
+    candidates: list[_DepthView] = field(default_factory=list)
+
+    def trust(self, views: Sequence[_DepthView]) -> None:
+        self.trusted = [*self.trusted, *views][-VIEWS:]
+        self.candidates = []
+
+
+class Tracking:
+    """The state of tracking. Not thread-safe: it belongs to whoever runs the reconstruction.
+
+    An image without contrast or detail is not shown to the network: a memory that took it in would suffer, and so would
+    the answers about its neighbors. An answer is trusted when its camera has a pose and its points lie, where they fall
+    into what that camera saw last, as deep as it saw. While the world is ``initialising``, an answer that is not
+    trusted means that it has to begin anew; afterwards tracking is ``lost``, until answers agree with what was known,
+    or ``CONFIRMATIONS`` of them with each other.
+
+    Args:
+        config: thresholds; live ones may change between frames.
+        complaints: hears about every change of the state, kind ``tracking``.
+
+    Attributes:
+        state: ``initialising``, ``tracking`` or ``lost``.
+        reason: why the state is not ``tracking``; empty when it is, or when nothing was seen yet.
+        lost_frames: images and answers that were not trusted since the last reset.
+        must_begin_anew: whether the first answers did not agree, so that memory and map have to be forgotten.
+    """
+
+    def __init__(self, config: TrackingConfig, complaints: Complaints) -> None:
+        self.config, self._complaints = config, complaints
+        self.lost_frames = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """A new world begins."""
+        self.state, self.reason, self.lost_frames = INITIALISING, "", 0
+        self._complaints.settle("tracking")
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """The world begins again with the next images, because its first answers did not agree."""
+        self.must_begin_anew, self._agreeing = False, 0
+        self._cameras: dict[str, _Camera] = {}
+
+    def go_on(self) -> None:
+        """The world has begun already: it was loaded."""
+        self.state = TRACKING
+
+    def check(self, frame: Frame) -> None:
+        """Raise UnusableImageError for an image that the network must not see."""
+        if not self.config.enabled:
+            return
+        shown = Sharpness.of(frame.image)
+        least_contrast, least_detail = self.config.min_contrast, self.config.min_detail
+        if shown.contrast < least_contrast:
+            error = UnusableImageError(
+                "the image has no contrast",
+                got=f"{shown.contrast:.1f} gray levels",
+                expected=f">= {least_contrast:g} (tracking.min_contrast)",
+                next_step="Is the lens covered, the room dark, or the camera still adjusting its exposure?",
+            )
+        elif shown.detail < least_detail:
+            error = UnusableImageError(
+                "the image has no detail",
+                got=f"{shown.detail:.2f} gray levels from pixel to pixel",
+                expected=f">= {least_detail:g} (tracking.min_detail)",
+                next_step="Is the lens covered or out of focus, or does the camera move too fast for its exposure?",
+            )
+        else:
+            return
+        self._lose(frame.index, str(error))
+        raise error
+
+    def trusts(self, prediction: Prediction, reason: str = "") -> bool:
+        """Whether an answer may enter the map and be published; a final one changes the state.
+
+        Args:
+            prediction: located as far as it can be.
+            reason: why it has no pose, when it has none.
+        """
+        view, camera = _DepthView.of(prediction), self._camera(prediction.frame.camera)
+        fault = reason if view is None else self._fault(prediction, view, camera.trusted)
+        if not prediction.final:
+            return not fault or not self.config.enabled
+        if view is not None and not fault:
+            camera.trust([view])
+            self._found(prediction.frame.index)
+            return True
+        confirmed = view is not None and self._confirms(prediction, view, camera)
+        if confirmed:
+            self._found(prediction.frame.index)
+        else:
+            self.must_begin_anew |= self.state == INITIALISING and self.config.enabled and self.config.first_frames > 0
+            self._lose(prediction.frame.index, fault)
+        return confirmed or not self.config.enabled
+
+    def _camera(self, name: str) -> _Camera:
+        camera = self._cameras.pop(name, None) or _Camera()
+        self._cameras[name] = camera
+        if len(self._cameras) > MOST_CAMERAS:
+            del self._cameras[next(iter(self._cameras))]
+        return camera
+
+    def _fault(self, prediction: Prediction, view: _DepthView, known: Sequence[_DepthView]) -> str:
+        """Why an answer does not fit what its camera saw last; empty when it does, or when nothing was seen."""
+        views = [other for other in known if other.submap == view.submap]
+        if not views or not self.config.enabled:
+            return ""
+        points = prediction.points[::STRIDE, ::STRIDE].reshape(-1, 3).astype(np.float64)
+        points = points[prediction.confidence[::STRIDE, ::STRIDE].ravel() > 0]
+        overlap, agreement = max(other.compare(points) for other in views) if len(points) else (0.0, 0.0)
+        if overlap >= LEAST_OVERLAP:
+            least = self.config.min_agreement
+            return (
+                ""
+                if agreement >= least
+                else (f"{agreement:.0%} of the points lie where the last images saw them, {least:.0%} are needed")
+            )
+        moved = views[-1].submap_from_camera.inverse() @ view.submap_from_camera
+        jump = float(np.linalg.norm(moved.translation)) / views[-1].median
+        turn = float(np.degrees(np.arccos(np.clip((np.trace(moved.rotation) - 1) / 2, -1, 1))))
+        if jump <= FARTHEST_JUMP and turn <= WIDEST_TURN:
+            return ""
+        return (
+            f"the camera would have jumped by {jump:.1f} times the depth of the scene and turned by {turn:.0f} degrees"
+        )
+
+    def _confirms(self, prediction: Prediction, view: _DepthView, camera: _Camera) -> bool:
+        """Whether this answer and those before it since the loss agree often enough to go on from them."""
+        if self.state == INITIALISING:
+            return False
+        if self._fault(prediction, view, camera.candidates):
+            camera.candidates = []
+        camera.candidates.append(view)
+        if len(camera.candidates) < CONFIRMATIONS:
+            return False
+        camera.trust(camera.candidates)
+        return True
+
+    def _found(self, index: int) -> None:
+        if self.state == INITIALISING:
+            self._agreeing += 1
+            if self._agreeing < self.config.first_frames:
+                return
+        if self.state != TRACKING:
+            self._complaints.settle("tracking", f"tracking since frame {index}; {self.lost_frames} frames were lost")
+        self.state, self.reason = TRACKING, ""
+
+    def _lose(self, index: int, reason: str) -> None:
+        self.lost_frames += 1
+        if self.state == INITIALISING:
+            self.reason = reason
+            self._complaints.report("tracking", f"the world has not begun yet, at frame {index}: {reason}")
+            return
+        if self.state == TRACKING:
+            self._complaints.report("tracking", f"tracking is lost at frame {index}: {reason}")
+        self.state, self.reason = LOST, reason

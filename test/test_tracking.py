@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+from geometric_models import FakeStreamingModel, frames_of_the_path
+from tiny_models import random_frames
+
+from spann3r_ros.complaints import Complaints, Severity
+from spann3r_ros.config import Config, TrackingConfig
+from spann3r_ros.errors import UnusableImageError
+from spann3r_ros.models.base import ModelStream
+from spann3r_ros.prediction import Prediction
+from spann3r_ros.reconstruction import Reconstruction
+from spann3r_ros.sim3 import Sim3
+from spann3r_ros.tracking import CONFIRMATIONS, INITIALISING, LOST, MOST_CAMERAS, TRACKING, VIEWS, Tracking
+
+
+def answers(count: int, start: int = 0) -> list[Prediction]:
+    """Answers of a network that is right, with poses."""
+    model = FakeStreamingModel(poses=True)
+    memory = model.new_memory()
+    frames = frames_of_the_path(count + 1, start)
+    return [answer for frame in frames for answer in model.step(frame, memory)][:count]
+
+
+class Bench:
+    """A tracking that has heard of some answers."""
+
+    def __init__(self, **config: float) -> None:
+        self.log: list[tuple[Severity, str]] = []
+        self.complaints = Complaints(lambda severity, text: self.log.append((severity, text)))
+        self.tracking = Tracking(TrackingConfig(**config), self.complaints)
+
+    def hear(self, given: list[Prediction]) -> list[bool]:
+        return [self.tracking.trusts(answer) for answer in given]
+
+
+def elsewhere(answer: Prediction, shift: float) -> Prediction:
+    """The answer, points and pose, at another place of the world."""
+    assert answer.submap_from_camera is not None
+    moved = Sim3(translation=np.array([0.0, 0.0, shift]))
+    points = np.asarray(moved.apply(answer.points), np.float32)
+    return dataclasses.replace(answer, points=points, submap_from_camera=moved.carry(answer.submap_from_camera))
+
+
+def without_pose(answer: Prediction) -> Prediction:
+    return dataclasses.replace(answer, submap_from_camera=None)
+
+
+@pytest.mark.fault("first images")
+def test_the_world_has_begun_when_the_first_answers_agree() -> None:
+    bench = Bench()
+    assert bench.tracking.state == INITIALISING
+    assert bench.hear(answers(2)) == [True, True] and bench.tracking.state == INITIALISING
+    assert bench.hear(answers(3)[2:]) == [True] and bench.tracking.state == TRACKING
+    assert not bench.log
+
+
+@pytest.mark.fault("first images")
+def test_first_answers_that_do_not_agree_begin_anew_and_later_ones_do_not() -> None:
+    bench, given = Bench(), answers(8)
+    assert bench.hear([given[0], without_pose(given[1])]) == [True, False]
+    assert bench.tracking.must_begin_anew and bench.tracking.state == INITIALISING
+    bench.tracking.begin_anew()
+    bench.hear(given[2:5])
+    assert bench.tracking.state == TRACKING and not bench.tracking.must_begin_anew
+    bench.hear([without_pose(given[5])])
+    assert bench.tracking.state == LOST and not bench.tracking.must_begin_anew
+    never = Bench(first_frames=0)
+    never.hear([without_pose(given[0])])
+    assert not never.tracking.must_begin_anew
+
+
+@pytest.mark.fault("lost")
+@pytest.mark.parametrize("kind", ["no pose", "another depth", "noise", "a jump"])
+def test_an_answer_that_does_not_fit_is_not_trusted_until_one_does(kind: str) -> None:
+    bench, given = Bench(), answers(8)
+    noise = np.random.default_rng(0).uniform(0.3, 3.0, (*given[4].confidence.shape, 1)).astype(np.float32)
+    bad = {
+        "no pose": without_pose(given[4]),
+        "another depth": dataclasses.replace(given[4], points=given[4].points * np.float32(1.3)),
+        "noise": dataclasses.replace(given[4], points=given[4].points * noise),
+        "a jump": elsewhere(given[4], 60.0),
+    }[kind]
+    assert bench.hear(given[:4]) == [True] * 4
+    reason = "no pose: nothing agrees" if kind == "no pose" else ""
+    assert not bench.tracking.trusts(bad, reason)
+    assert bench.tracking.state == LOST and bench.tracking.reason and bench.tracking.lost_frames == 1
+    (worst,) = bench.complaints.current()
+    assert worst.kind == "tracking" and bench.tracking.reason in worst.text
+    assert bench.hear(given[5:]) == [True] * 3 and bench.tracking.state == TRACKING and not bench.tracking.reason
+    assert not bench.complaints.current()
+    assert [severity for severity, _ in bench.log] == [Severity.WARNING, Severity.INFO], "once per change"
+
+
+@pytest.mark.fault("lost")
+def test_a_long_loss_is_said_once() -> None:
+    bench, given = Bench(), answers(40)
+    bench.hear(given[:4])
+    bench.hear([without_pose(answer) for answer in given[4:]])
+    assert len(bench.log) == 1 and bench.tracking.lost_frames == 36
+
+
+@pytest.mark.fault("lost")
+def test_answers_that_agree_with_each_other_are_believed_in_the_end() -> None:
+    bench, given = Bench(), answers(30)
+    bench.hear(given[:4])
+    moved = [elsewhere(answer, 60.0) for answer in given[4:]]
+    verdicts = bench.hear(moved[:5]) + bench.hear([elsewhere(moved[5], 60.0)]) + bench.hear(moved[6:])
+    first = verdicts.index(True)
+    assert first == 6 + CONFIRMATIONS - 1, "and one that does not agree makes the count begin anew"
+    assert all(verdicts[first:]) and bench.tracking.state == TRACKING
+
+
+def test_an_answer_that_is_not_final_is_judged_and_changes_nothing() -> None:
+    bench, given = Bench(), answers(6)
+    bench.hear(given[:4])
+    early = [dataclasses.replace(answer, final=False) for answer in (given[4], elsewhere(given[4], 60.0))]
+    assert bench.hear(early) == [True, False]
+    assert (bench.tracking.state, bench.tracking.lost_frames) == (TRACKING, 0)
+
+
+def test_cameras_and_submaps_are_judged_by_what_they_saw_themselves() -> None:
+    bench, given = Bench(), answers(6)
+    bench.hear(given[:4])
+    far = elsewhere(given[4], 60.0)
+    left = dataclasses.replace(far, frame=dataclasses.replace(far.frame, camera="left"))
+    assert bench.hear([left, dataclasses.replace(far, submap=1), far]) == [True, True, False]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    bench = Bench()
+    for answer in answers(20):
+        for number in range(MOST_CAMERAS + 5):
+            bench.hear([dataclasses.replace(answer, frame=dataclasses.replace(answer.frame, camera=str(number)))])
+    cameras = bench.tracking._cameras
+    assert len(cameras) == MOST_CAMERAS and all(len(camera.trusted) <= VIEWS for camera in cameras.values())
+
+
+@pytest.mark.fault("first images", case="23")
+@pytest.mark.parametrize(
+    ("level", "contrast", "message"),
+    [
+        (0, 0, "no contrast: got 0.0 gray levels"),
+        (255, 0, "no contrast"),
+        (4, 2, "no contrast"),
+        (120, -60, "no detail"),
+    ],
+)
+def test_an_image_that_shows_nothing_is_not_shown_to_the_network(level: int, contrast: int, message: str) -> None:
+    frame = random_frames(1, size=(640, 480))[0]
+    ramp = np.broadcast_to(np.linspace(0, abs(contrast), 640)[None, :, None], (480, 640, 3))
+    image = (level + (ramp if contrast < 0 else frame.image / 255 * contrast)).astype(np.uint8)
+    bench = Bench()
+    with pytest.raises(UnusableImageError, match=message) as caught:
+        bench.tracking.check(dataclasses.replace(frame, image=image))
+    assert "tracking.min_" in str(caught.value) and bench.tracking.lost_frames == 1
+    assert bench.tracking.state == INITIALISING and bench.tracking.reason and not bench.tracking.must_begin_anew
+    bench.tracking.config.enabled = False
+    bench.tracking.check(dataclasses.replace(frame, image=image))
+
+
+@pytest.mark.fault("first images", case="23")
+def test_a_world_that_began_with_another_room_begins_anew_and_is_the_true_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Sees(FakeStreamingModel):
+        """Answers nonsense about one frame."""
+
+        wrong = -1
+
+        def step(self, frame, memory):  # type: ignore[no-untyped-def]
+            given = super().step(frame, memory)
+            scale = np.random.default_rng(0).uniform(0.2, 5.0, (*given[0].confidence.shape, 1)) if given else 1.0
+            return [
+                dataclasses.replace(answer, points=(answer.points * scale).astype(np.float32))
+                if answer.frame.index == self.wrong
+                else answer
+                for answer in given
+            ]
+
+    def run(first: int, wrong: int) -> Reconstruction:
+        model = Sees(poses=True)
+        model.wrong = wrong
+        reconstruction = Reconstruction(ModelStream(model), Config())
+        reconstruction.config.map.voxel_size = 0.05
+        for frame in frames_of_the_path(20 - first, first):
+            reconstruction.process(frame)
+        return reconstruction
+
+    with caplog.at_level(logging.INFO):
+        spoiled, clean = run(first=0, wrong=1), run(first=2, wrong=-1)
+    assert spoiled.tracking.state == TRACKING and spoiled.tracking.lost_frames == 1
+    assert [pose.index for pose in spoiled.trajectory] == [pose.index for pose in clean.trajectory]
+    np.testing.assert_array_equal(spoiled.map.cloud().points, clean.map.cloud().points)
+    assert "the world has not begun yet, at frame 1" in caplog.text
+
+
+@pytest.mark.fault("lost")
+def test_what_is_not_trusted_is_neither_in_the_map_nor_on_the_path() -> None:
+    reconstruction = Reconstruction(ModelStream(FakeStreamingModel(poses=True)), Config())
+    frames = frames_of_the_path(12)
+    for frame in frames[:6]:
+        reconstruction.process(frame)
+    held, path = reconstruction.map.cloud(), len(reconstruction.trajectory)
+    black = dataclasses.replace(frames[6], image=np.zeros_like(frames[6].image))
+    with pytest.raises(UnusableImageError):
+        reconstruction.process(black)
+    assert reconstruction.tracking.state == LOST
+    np.testing.assert_array_equal(reconstruction.map.cloud().points, held.points)
+    assert len(reconstruction.trajectory) == path
+    assert all(answer.is_tracked for frame in frames[7:] for answer in reconstruction.process(frame))
+    assert reconstruction.tracking.state == TRACKING
