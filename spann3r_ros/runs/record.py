@@ -21,6 +21,9 @@ OFFLINE, REPLAY, UNORDERED, FILE = "offline", "replay", "unordered", "file"
 """Modes of a run: every frame, in order, in this process; through a running node; all images together; no run at all,
 only a trajectory file."""
 
+NOT_TRUSTED = "answered, but not believed (tracking was lost)"
+"""Reason of frames of a replay about which the node published nothing, because the answer did not fit."""
+
 WITHOUT_RESULT = "without a result"
 """Reason of frames of a replay that the node neither answered nor reported as dropped or refused."""
 

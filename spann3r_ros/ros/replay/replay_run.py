@@ -16,7 +16,7 @@ from spann3r_ros.recordings.bag_sequence import BagSequence
 from spann3r_ros.ros.replay.bag_player import BagPlayer
 from spann3r_ros.ros.replay.result_recorder import ResultRecorder, wait_for
 from spann3r_ros.runs.folder import RunFolder, StoredPointmap
-from spann3r_ros.runs.record import REPLAY, WITHOUT_RESULT, RunRecord
+from spann3r_ros.runs.record import NOT_TRUSTED, REPLAY, WITHOUT_RESULT, RunRecord
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,12 @@ class ReplayRun:
         unanswered = len(self._sent.keys() - recorder.results.keys()) - record.dropped - failed
         if unanswered > 0:
             record.owed = 0 if record.parameters.get("output") == "immediate" else 1
-            if unanswered > record.owed:
-                record.skipped[WITHOUT_RESULT] = unanswered - record.owed
+            # What shows nothing was refused with an error; the other lost frames were answered and not believed.
+            lost = min(unanswered - record.owed, int(status.frames_lost) if status is not None else 0)
+            if lost:
+                record.skipped[NOT_TRUSTED] = lost
+            if unanswered - lost > record.owed:
+                record.skipped[WITHOUT_RESULT] = unanswered - lost - record.owed
         for stamp, sent in self._sent.items():
             result = recorder.results.get(stamp)
             if result is None:
