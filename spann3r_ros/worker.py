@@ -223,17 +223,26 @@ class Worker:
             self._counts["dropped"] += not kept
             return kept
 
-    def reset(self) -> Future[None]:
+    def reset(self, before: Callable[[], None] = lambda: None) -> Future[None]:
         """Forget everything: waiting frames go at once, the answer of a running one will be thrown away.
 
         The reconstruction is reset before the next frame; the future tells when.
+
+        Args:
+            before: called just before that; when it raises an error, the reconstruction is not reset, and the future
+                has the error.
         """
         with self._lock:
             self._generation += 1
             self._queue.clear()
             self._arrivals.clear()
             self._counts = dict.fromkeys(self._counts, 0)
-        return self.submit(self._reconstruction.reset)
+
+        def forget() -> None:
+            before()
+            self._reconstruction.reset()
+
+        return self.submit(forget)
 
     def clear(self) -> None:
         """Drop the waiting frames; what has been reconstructed stays."""

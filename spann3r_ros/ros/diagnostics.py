@@ -47,7 +47,8 @@ def _reconstruction(
         "latency [s]": f"{work.latency:.3f}",
         "response time [s]": f"{work.response_time:.3f}",
         "processed": work.processed,
-        "dropped": work.dropped + work.discarded,
+        "dropped": work.dropped,
+        "discarded": work.discarded,
         "failed": work.failed,
         "points": snapshot.points,
         "memory tokens": f"{snapshot.memory.tokens} of {snapshot.memory.capacity}",
@@ -68,6 +69,7 @@ def _camera(title: str, camera: CameraInput) -> DiagnosticStatus:
         "rate [Hz]": f"{camera.rate:.2f}",
         "received": counts.received,
         "skipped": counts.skipped,
+        "late": counts.late,
         "refused": counts.refused,
     }
     text = "images arrive" if counts.received else "waiting for images"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,20 +13,22 @@ from pathlib import Path
 import rclpy
 from rclpy.lifecycle import LifecycleNode
 
-from spann3r_ros.complaints import EVENT, Complaints, Severity, reason
+from spann3r_ros.complaints import EVENT, GOOD_IMAGES, Complaints, Severity, reason
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.reconstruction import Reconstruction
-from spann3r_ros.ros.camera_input import CameraInput
-from spann3r_ros.ros.clock import Arrival, StampOrder
-from spann3r_ros.ros.image_sink import CameraImage
+from spann3r_ros.ros.camera_input import RECENT, CameraInput
+from spann3r_ros.ros.clock import uses_simulated_time
+from spann3r_ros.ros.image_sink import CameraImage, ReceivedImage
+from spann3r_ros.ros.kept_maps import KeptMaps
 from spann3r_ros.ros.outputs import MAP, PATH, Output, Publishers
 from spann3r_ros.ros.priors import WithPriors
 from spann3r_ros.ros.transform_lookup import listen
 from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
+from spann3r_ros.stamp_order import Observed, StampOrder
 from spann3r_ros.worker import Worker
 
 
@@ -67,9 +70,11 @@ class Session:
         self.world = WorldBroadcaster(node, config, self.transforms, self._complaints)
         self.publishers = Publishers(node, config)
         self.cameras: list[CameraInput] = []
-        self._order = StampOrder()
+        self._order: StampOrder[ReceivedImage] = StampOrder(complaints, on_the_clock=not uses_simulated_time(node))
+        self._kept = KeptMaps(node)
         self.paused = False
         self._indices = itertools.count()
+        self._recent: deque[bool] = deque(maxlen=RECENT)  # whether images went through the network
         self._published: dict[Output, int] = {}  # revision of the map, by latched topic
         self._latched: Future[None] | None = None
         self._with_priors = WithPriors(self._reconstruction, self.transforms, config.odom_frame)
@@ -93,6 +98,21 @@ class Session:
         """Whether the cameras are subscribed."""
         return bool(self.cameras)
 
+    @property
+    def state(self) -> str:
+        """What happens to images now."""
+        if not self.active:
+            return "inactive"
+        if self.paused:
+            return "paused"
+        if not any(camera.counts.received for camera in self.cameras):
+            return "waiting for images"
+        if not any(camera.usable for camera in self.cameras if camera.counts.received):
+            return "no image can be used"
+        if self._recent and not any(self._recent):
+            return "every image fails"
+        return "running"
+
     def activate(self) -> None:
         """Subscribe to the cameras."""
         self.cameras = [
@@ -111,6 +131,7 @@ class Session:
         for camera in self.cameras:
             camera.close()
         self.cameras = []
+        self._order.drop_held()
 
     def discover(self) -> None:
         """Subscribe to cameras that have appeared on the graph."""
@@ -130,17 +151,22 @@ class Session:
     def reset(self) -> None:
         """Begin a new world; returns at once, and no answer about the old one will be published."""
         self._indices = itertools.count()
+        self._begin_world(self.worker.reset())
+
+    def _begin_world(self, done: Future[None]) -> None:
         for camera in self.cameras:
             camera.restart()
-        done = self.worker.reset()
+        self._recent.clear()
         self.world.clear()
         self._complaints.clear()
-        done.add_done_callback(lambda _: self._begin_anew())
+        done.add_done_callback(self._begin_anew_when)
 
     def clock_jumped_back(self, now: int) -> None:
-        """Follow the policy ``clock_jump`` when simulated time jumps back to ``now`` (ns)."""
-        if self.active and self._order.clock_jumped_back(now):
-            self.time_jumped(f"the ROS clock jumped back to {now / 1e9:.3f} s")
+        """Forget the robot's transforms when simulated time jumps back to ``now`` (ns); images decide on the map."""
+        if self.active:
+            self._node.get_logger().warning(f"the ROS clock jumped back to {now / 1e9:.3f} s")
+            self.world.clear()
+            self.transforms.clear()
 
     def save(self, path: Path) -> Future[SavedMap]:
         """Write map, trajectory and memory between two frames."""
@@ -190,15 +216,18 @@ class Session:
     def accepting(self) -> bool:  # noqa: D102
         return self.worker.accepting
 
-    def observe(self, camera: str, stamp: int) -> Arrival:  # noqa: D102
-        return self._order.observe(camera, stamp)
+    def observe(  # noqa: D102
+        self, camera: str, stamp: int | None, image: ReceivedImage
+    ) -> Observed[ReceivedImage]:
+        return self._order.observe(camera, stamp, image.clock, image)
 
     def time_jumped(self, reason: str) -> None:  # noqa: D102
         self.world.clear()
-        self.transforms.clear()
+        if not uses_simulated_time(self._node):  # else they follow the clock
+            self.transforms.clear()
         if self._config.clock_jump == "reset":
             self._node.get_logger().warning(f"{reason}: a new map begins (parameter clock_jump)")
-            self.reset()
+            self._begin_world(self.worker.reset(self._keep_map))
         else:
             self._node.get_logger().warning(f"{reason}: the map continues (parameter clock_jump)")
 
@@ -221,6 +250,8 @@ class Session:
     # Called on the worker's thread.
 
     def _deliver(self, frame: Frame, predictions: list[WorldPrediction]) -> None:
+        self._recent.append(True)
+        self._complaints.went_well()
         self.snapshot = dataclasses.replace(
             self._snapshot(),
             frame_index=frame.index,
@@ -237,9 +268,31 @@ class Session:
 
     def _fail(self, frame: Frame, error: Exception) -> None:
         text = f"image {frame.index} of '{frame.camera}' failed: {reason(error)}"
-        self._complaints.report("failed image", text, Severity.ERROR, error, lasts=EVENT)
+        self._recent.append(False)
+        self._complaints.report("failed image", text, Severity.ERROR, error, lasts=EVENT, good_images=GOOD_IMAGES)
+
+    def _keep_map(self) -> None:
+        """Save the map that a jump of time is about to replace, unless there is none."""
+        most = self._config.kept_maps
+        if most and len(self._reconstruction.map):
+            saved = self._kept.keep(self._reconstruction.save, most)
+            text = f"the map so far, {saved.points} points, is kept: ~/load_map brings it back from {saved.path}"
+            self._node.get_logger().info(text)
+
+    def _begin_anew_when(self, done: Future[None]) -> None:
+        """What follows a reset, or that it could not be made."""
+        error = None if done.cancelled() else done.exception()
+        if error is None:
+            self._begin_anew()
+            return
+        text = (
+            f"the map could not be kept in {self._kept.folder}, so no new one begins and it continues: "
+            f"{reason(error)}. Make room there, set ROS_LOG_DIR to another folder, or set kept_maps to 0"
+        )
+        self._complaints.report("kept maps", text, Severity.ERROR, error)
 
     def _begin_anew(self) -> None:
+        self._complaints.settle("kept maps")
         self._published.clear()
         self.snapshot = self._snapshot()
 

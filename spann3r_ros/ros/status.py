@@ -26,13 +26,7 @@ def weights_note(config: NodeConfig) -> str:
 
 def state(session: Session | None) -> str:
     """What the node does now, in a word or three."""
-    if session is None:
-        return "unconfigured"
-    if not session.active:
-        return "inactive"
-    if session.paused:
-        return "paused"
-    return "running" if any(camera.counts.received for camera in session.cameras) else "waiting for images"
+    return "unconfigured" if session is None else session.state
 
 
 def status_message(
@@ -64,7 +58,8 @@ def status_message(
     message.frames_received = sum(camera.counts.received for camera in cameras)
     message.frames_processed = work.processed
     message.frames_skipped = sum(camera.counts.skipped for camera in cameras)
-    message.frames_dropped = work.dropped + work.discarded
+    message.frames_late = sum(camera.counts.late for camera in cameras)
+    message.frames_dropped, message.frames_discarded = work.dropped, work.discarded
     message.frames_failed = work.failed + sum(camera.counts.refused for camera in cameras)
     message.queue_length = work.waiting
     message.points, message.posed_frames, message.submaps = snapshot.points, snapshot.posed_frames, snapshot.submaps

@@ -138,7 +138,7 @@ class ReplayRun:
             metric=bool(status and status.metric),
             started=self._started,
             offered=len(self._sent),
-            dropped=int(status.frames_dropped) if status else 0,
+            dropped=int(status.frames_dropped + status.frames_discarded) if status else 0,
             resets=recorder.resets,
             seconds=self._seconds(),
             finished=self._finished,
