@@ -149,17 +149,15 @@ class Session:
         self.worker.resume()
 
     def reset(self) -> None:
-        """Begin a new world; returns at once, and no answer about the old one will be published."""
+        """Begin a new world with images of any time; returns at once, and no answer about the old one will come."""
         self._indices = itertools.count()
-        self._begin_world(self.worker.reset())
-
-    def _begin_world(self, done: Future[None]) -> None:
+        self._order.clear()
         for camera in self.cameras:
             camera.restart()
-        self._recent.clear()
+        done = self.worker.reset()
         self.world.clear()
         self._complaints.clear()
-        done.add_done_callback(self._begin_anew_when)
+        done.add_done_callback(lambda _: self._begin_anew())
 
     def clock_jumped_back(self, now: int) -> None:
         """Forget the robot's transforms when simulated time jumps back to ``now`` (ns); images decide on the map."""
@@ -222,14 +220,17 @@ class Session:
         return self._order.observe(camera, stamp, image.clock, image)
 
     def time_jumped(self, reason: str) -> None:  # noqa: D102
-        self.world.clear()
         if not uses_simulated_time(self._node):  # else they follow the clock
             self.transforms.clear()
+        # Images of the old time that wait still belong to the old map.
         if self._config.clock_jump == "reset":
             self._node.get_logger().warning(f"{reason}: a new map begins (parameter clock_jump)")
-            self._begin_world(self.worker.reset(self._keep_map))
+            for camera in self.cameras:
+                camera.restart()
+            self.worker.submit(self._replace_map, after_frames=True)
         else:
             self._node.get_logger().warning(f"{reason}: the map continues (parameter clock_jump)")
+            self.worker.submit(self.world.clear, after_frames=True)
 
     def accept(self, image: CameraImage) -> None:  # noqa: D102
         prior = self._with_priors.prior(image.frame_id, image.stamp)
@@ -271,28 +272,29 @@ class Session:
         self._recent.append(False)
         self._complaints.report("failed image", text, Severity.ERROR, error, lasts=EVENT, good_images=GOOD_IMAGES)
 
-    def _keep_map(self) -> None:
-        """Save the map that a jump of time is about to replace, unless there is none."""
+    def _replace_map(self) -> None:
+        """Begin a new world after a jump of time; without a copy of the old one it is not given up."""
+        self.world.clear()
         most = self._config.kept_maps
         if most and len(self._reconstruction.map):
-            saved = self._kept.keep(self._reconstruction.save, most)
+            try:
+                saved = self._kept.keep(self._reconstruction.save, most)
+            except Exception as error:  # a full disk, a folder that must not be written
+                text = (
+                    f"the map could not be kept in {self._kept.folder}, so no new one begins and it continues: "
+                    f"{reason(error)}. Make room there, set ROS_LOG_DIR to another folder, or set kept_maps to 0"
+                )
+                self._complaints.report("kept maps", text, Severity.ERROR, error)
+                return
             text = f"the map so far, {saved.points} points, is kept: ~/load_map brings it back from {saved.path}"
             self._node.get_logger().info(text)
-
-    def _begin_anew_when(self, done: Future[None]) -> None:
-        """What follows a reset, or that it could not be made."""
-        error = None if done.cancelled() else done.exception()
-        if error is None:
-            self._begin_anew()
-            return
-        text = (
-            f"the map could not be kept in {self._kept.folder}, so no new one begins and it continues: "
-            f"{reason(error)}. Make room there, set ROS_LOG_DIR to another folder, or set kept_maps to 0"
-        )
-        self._complaints.report("kept maps", text, Severity.ERROR, error)
+        self._reconstruction.reset()
+        self.worker.count_anew()
+        self._complaints.clear()
+        self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._complaints.settle("kept maps")
+        self._recent.clear()
         self._published.clear()
         self.snapshot = self._snapshot()
 

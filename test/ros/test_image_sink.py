@@ -16,7 +16,7 @@ from rclpy.node import Node
 from robot import Robot, image_message
 from sensor_msgs.msg import Image
 
-from spann3r_ros.complaints import Complaints
+from spann3r_ros.complaints import GOOD_IMAGES, Complaints
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.image_sink import CameraImage, ReceivedImage
@@ -110,4 +110,44 @@ def test_what_is_wrong_with_the_images_is_over_when_they_are_good_again(node: No
     publisher.publish(image_message(later, "front_optical"))
     robot.wait(lambda: len(sink.images) == 3, "a good image")
     assert complaints.current() == []
+    camera.close()
+
+
+@pytest.mark.fault("time", case="16")
+def test_by_arrival_no_stamp_matters(node: Node, robot: Robot) -> None:
+    complaints = Complaints(lambda _severity, _text: None)
+    sink = Sink(complaints)
+    config = NodeConfig(image_topics=["/front/image_raw"], image_transport="raw", image_qos="reliable", stamp="arrival")
+    camera = CameraInput(node, config, 0, sink, complaints)
+    camera.discover()
+    publisher = robot.publisher(Image, "/front/image_raw")
+    begin = node.get_clock().now().nanoseconds
+    for stamp in (0, 5, 5, 10**18, 3):
+        publisher.publish(image_message(dataclasses.replace(walk(1)[0], stamp=stamp), "front_optical"))
+    robot.wait(lambda: len(sink.images) == 5, "all images")
+    stamps = [image.stamp for image in sink.images]
+    assert begin <= stamps[0] and stamps == sorted(set(stamps)) and stamps[-1] <= node.get_clock().now().nanoseconds
+    assert complaints.current() == [] and camera.counts.late == 0 and camera.usable
+    camera.close()
+
+
+@pytest.mark.fault("words")
+def test_a_bad_image_is_over_when_ten_went_well(node: Node, robot: Robot) -> None:
+    complaints = Complaints(lambda _severity, _text: None)
+    sink = Sink(complaints)
+    config = NodeConfig(image_topics=["/front/image_raw"], image_transport="raw", image_qos="reliable")
+    camera = CameraInput(node, config, 0, sink, complaints)
+    camera.discover()
+    publisher = robot.publisher(Image, "/front/image_raw")
+    first, *good = walk(GOOD_IMAGES + 1)
+    bad = image_message(first, "front_optical")
+    bad.encoding = "nonsense"
+    publisher.publish(bad)
+    robot.wait(lambda: camera.counts.refused == 1, "a refusal")
+    assert [each.kind for each in complaints.current()] == ["refused: image encoding"] and not camera.usable
+    for frame in good:
+        assert complaints.current()
+        publisher.publish(image_message(frame, "front_optical"))
+        robot.wait(lambda frame=frame: camera.last_stamp == frame.stamp, "a good image")
+    assert complaints.current() == [] and camera.usable
     camera.close()
