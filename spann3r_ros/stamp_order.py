@@ -37,7 +37,7 @@ FUTURE = SECOND
 FROM_ZERO = 365 * 24 * 3600 * SECOND
 """A stamp below it counts from the start of a simulator or a computer, not from 1970."""
 
-BY_ARRIVAL = "set the parameter stamp to arrival"
+BY_ARRIVAL = "take the time of arrival instead (stamp:=arrival for the node, --stamp arrival for a bag)"
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def test_constant_stamps_are_told_once_and_until_they_go_on() -> None:
     camera.see([NOW] * 24)
     assert camera.taken == [0] and camera.late == 23
     assert camera.kinds == {"constant stamps"} and len(camera.log) == 1
-    assert "set the parameter stamp to arrival" in camera.log[0]
+    assert "stamp:=arrival" in camera.log[0] and "--stamp arrival" in camera.log[0]
     camera.see(steps(2, NOW + STEP))
     assert camera.kinds == set() and len(camera.taken) == 3
 
@@ -205,7 +205,7 @@ def test_stamps_that_do_not_go_with_the_clock_are_told_once(begin: int, kind: st
     camera, simulated = Camera(on_the_clock=True), Camera()
     assert camera.see(steps(20, begin), steps(20)) == [*range(20)]
     [line] = camera.log
-    assert camera.kinds == {kind} and fix in line and "stamp to arrival" in line
+    assert camera.kinds == {kind} and fix in line and "stamp:=arrival" in line
     simulated.see(steps(20, begin), steps(20))
     assert simulated.log == []
 
