@@ -14,6 +14,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from library import reconstruct, walk
 from node_process import NodeProcess
 from numpy.testing import assert_allclose
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from robot import LATCHED, RELIABLE, Robot, image_message, read_cloud, stamp, to_nanoseconds
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, PointCloud2
@@ -57,25 +59,6 @@ def test_a_looped_bag_begins_a_new_map_each_time(start: Start, robot: Robot, che
     assert loaded.success and (loaded.points, loaded.frames) == (len(reconstruction.map), 4), loaded.message
     cloud, old = read_ply(kept[1] / "map.ply").points, reconstruction.map.cloud().points
     assert_allclose(cloud[np.lexsort(cloud.T)], old[np.lexsort(old.T)], atol=1e-6)
-
-
-@pytest.mark.fault("time", case="15")
-def test_without_a_place_to_keep_it_the_map_goes_on(start: Start, robot: Robot, checkpoint: Path) -> None:
-    frames, again = walk(4), walk(4, begin=1_600_000_000_000_000_000)
-    reconstruction, _ = reconstruct(checkpoint, [*frames, *again])
-    blocked = Path(os.environ["ROS_LOG_DIR"]) / "stubborn_kept_maps"
-    blocked.write_text("a file, where a folder should be")
-    node = start(arguments=["-r", "__node:=stubborn"], map_rate=20.0, status_rate=30.0)
-    maps = robot.collect(PointCloud2, "/stubborn/map", LATCHED)
-    statuses = robot.collect(ReconstructionStatus, "/stubborn/status")
-    camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronize("/stubborn")
-    for frame in [*frames, *again]:
-        camera.publish(image_message(frame))
-    line = node.wait_for_log("the map could not be kept")
-    assert str(blocked) in line and "kept_maps to 0" in line
-    robot.wait(lambda: maps[-1].width == len(reconstruction.map), "the map of both walks")
-    robot.wait(lambda: "could not be kept" in statuses[-1].complaint, "the status")
 
 
 @pytest.mark.fault("time", case="15")
@@ -135,21 +118,38 @@ def test_strays_and_a_second_publisher_change_nothing_and_are_named(
     node.wait_for_log("camera 'camera' has one publisher again")
 
 
-def test_the_policy_continue_keeps_the_map(start: Start, robot: Robot, checkpoint: Path) -> None:
-    frames, again = walk(4), walk(4, begin=1_600_000_000_000_000_000)
-    reconstruction, expected = reconstruct(checkpoint, [*frames, *again])
-    node = start(clock_jump="continue", map_rate=20.0)
-    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
-    maps = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
+@pytest.mark.fault("time", case="15")
+def test_the_policy_continue_keeps_the_map_and_so_does_a_disk_that_cannot_keep_it(
+    start: Start, robot: Robot, checkpoint: Path
+) -> None:
+    walks = [walk(4, begin=begin * 10**9) for begin in (1_700_000_000, 1_600_000_000, 1_500_000_000)]
+    reconstruction, expected = reconstruct(checkpoint, [*walks[0], *walks[1]])
+    blocked = Path(os.environ["ROS_LOG_DIR"]) / "stubborn_kept_maps"
+    blocked.write_text("a file, where a folder should be")
+    node = start(arguments=["-r", "__node:=stubborn"], clock_jump="continue", map_rate=20.0, status_rate=30.0)
+    clouds = robot.collect(PointCloud2, "/stubborn/cloud")
+    maps = robot.collect(PointCloud2, "/stubborn/map", LATCHED)
+    statuses = robot.collect(ReconstructionStatus, "/stubborn/status")
     camera = robot.publisher(Image, "/camera/image_raw")
-    robot.synchronize()
-    for frame in [*frames, *again]:
+    robot.synchronize("/stubborn")
+    for frame in [*walks[0], *walks[1]]:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) == 7, "seven clouds")
     for message, prediction in zip(clouds, expected, strict=True):
         assert_same(message, prediction)
     robot.wait(lambda: maps[-1].width == len(reconstruction.map), "the map of both walks")
     node.wait_for_log("the map continues")
+
+    change = Parameter(name="clock_jump", value=ParameterValue(type=4, string_value="reset"))
+    request = SetParameters.Request(parameters=[change])
+    assert robot.call(SetParameters, "/stubborn/set_parameters", request).results[0].successful
+    for frame in walks[2]:
+        camera.publish(image_message(frame))
+    line = node.wait_for_log("the map could not be kept")
+    assert str(blocked) in line and "kept_maps to 0" in line
+    reconstruction, _ = reconstruct(checkpoint, [frame for frames in walks for frame in frames])
+    robot.wait(lambda: maps[-1].width == len(reconstruction.map), "the map of all walks")
+    robot.wait(lambda: "could not be kept" in statuses[-1].complaint, "the status")
 
 
 def test_simulated_time_stamps_the_status_and_its_jump_resets_once(
