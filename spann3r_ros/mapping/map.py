@@ -62,6 +62,8 @@ class Map:
         revision: grows with every change, so that a reader knows whether its copy is stale.
         metric: whether the unit of the world is the meter.
         reason: that of the last correction; empty before the first.
+        forgotten: points that made room for newer ones.
+        refused: points for which there was no room, or that lie outside of the addressable space.
     """
 
     def __init__(self, config: MapConfig) -> None:
@@ -70,6 +72,7 @@ class Map:
         self.revision = 0
         self.metric = False
         self.reason = ""
+        self.forgotten = self.refused = 0
         self._voxel_size = config.voxel_size
         self._trajectory: Trajectory | None = Trajectory()
         self.open_submap(0)
@@ -114,7 +117,10 @@ class Map:
         max_range = self.config.max_range / submap.world_from_submap.scale
         cloud = cloud_from_prediction(prediction, self.config.min_confidence, max_range)
         self.revision += 1
-        return submap.voxels.insert(cloud)
+        update = submap.voxels.insert(cloud)
+        self.forgotten += update.forgotten
+        self.refused += update.refused + update.refused_points
+        return update
 
     def insert_pose(self, prediction: Prediction) -> None:
         """Take up the pose alone, when it is known."""
@@ -212,6 +218,7 @@ class Map:
             self.submaps.clear()
             self.open_submap(0)
         self._trajectory, self._voxel_size, self.reason = Trajectory(), self.config.voxel_size, ""
+        self.forgotten = self.refused = 0
         self.revision += 1
 
     def _of(self, prediction: Prediction) -> Submap:
@@ -231,6 +238,7 @@ class Map:
         for submap in self.submaps:
             keep = max(1, len(submap.voxels) - max(0, surplus))
             surplus -= len(submap.voxels) - keep
+            self.forgotten += len(submap.voxels) - keep
             # The newest may still get late answers; the buffers of an older one shrink to its content.
             if keep < (len(submap.voxels) if submap is newest else submap.voxels.max_points):
                 submap.voxels = submap.voxels.resized(keep)

@@ -24,6 +24,7 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera_info import calibration, camera_info_topic, is_rectified
 from spann3r_ros.geometry.image import decode_compressed, decode_image
 from spann3r_ros.geometry.rectification import Rectification
+from spann3r_ros.recordings.recorded_order import keep_recorded_order
 from spann3r_ros.stamp_order import StampOrder
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -87,6 +88,8 @@ class BagReader:
         for file in _storage(path):
             try:
                 self._readers.append(self._stack.enter_context(Reader(file)))
+                if keep_recorded_order(self._readers[-1]):
+                    _log.warning("%s: the clock was set back meanwhile: read in the order of recording", file)
             except Exception as error:  # damaged files end in any of the library's, zlib's or sqlite's errors
                 self._stack.close()
                 raise _damaged(file, error) from error

@@ -202,6 +202,8 @@ class CameraInput:
         observed = self._sink.observe(self.name, None if self._config.stamp == "arrival" else header, received)
         if observed.jumped_to is not None:
             self._sink.time_jumped(f"images of camera '{self.name}' jumped back to {observed.jumped_to / 1e9:.3f} s")
+            if not self.counts.received:  # a new map begins, with these images
+                self.counts.received = len(observed.taken)
         self.counts.late += observed.late
         self._recent += [False] * observed.late
         for stamp, image in observed.taken:

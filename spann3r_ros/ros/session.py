@@ -39,6 +39,8 @@ class Snapshot:
     frame_index: int = 0
     output_stamp: int = 0
     points: int = 0
+    points_forgotten: int = 0
+    points_refused: int = 0
     posed_frames: int = 0
     submaps: int = 0
     map_revision: int = 0
@@ -303,6 +305,8 @@ class Session:
         submaps = reconstruction.map.submaps
         return Snapshot(
             points=sum(len(submap.voxels) for submap in submaps),
+            points_forgotten=reconstruction.map.forgotten,
+            points_refused=reconstruction.map.refused,
             posed_frames=sum(len(submap.poses) for submap in submaps),
             submaps=len(submaps),
             map_revision=reconstruction.map.revision,

@@ -63,6 +63,7 @@ def status_message(
     message.frames_failed = work.failed + sum(camera.counts.refused for camera in cameras)
     message.queue_length = work.waiting
     message.points, message.posed_frames, message.submaps = snapshot.points, snapshot.posed_frames, snapshot.submaps
+    message.points_forgotten, message.points_refused = snapshot.points_forgotten, snapshot.points_refused
     message.metric, message.scale_source = snapshot.metric, snapshot.scale_source
     message.memory = memory_message(snapshot.memory)
     return message

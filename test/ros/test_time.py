@@ -41,8 +41,9 @@ def assert_same(message: PointCloud2, prediction: WorldPrediction) -> None:
 def test_a_looped_bag_begins_a_new_map_each_time(start: Start, robot: Robot, checkpoint: Path) -> None:
     frames = walk(5)
     reconstruction, expected = reconstruct(checkpoint, frames)
-    node = start(kept_maps=1)
+    node = start(kept_maps=1, status_rate=30.0)
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     camera = robot.publisher(Image, "/camera/image_raw")
     robot.synchronize()
     for loop in range(3):
@@ -52,6 +53,7 @@ def test_a_looped_bag_begins_a_new_map_each_time(start: Start, robot: Robot, che
     for index, message in enumerate(clouds):
         assert_same(message, expected[index % 4])
     assert node.log.count("jumped back to 1700000000.000 s: a new map begins") == 2
+    robot.wait(lambda: (statuses[-1].frames_received, statuses[-1].frames_processed) == (5, 5), "counts of this map")
 
     kept = [Path(node.wait_for_log("~/load_map brings it back from", count=loop).split()[-1]) for loop in (1, 2)]
     assert not kept[0].exists() and [entry.name for entry in kept[1].parent.iterdir()] == [kept[1].name], "one is kept"
