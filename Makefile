@@ -5,12 +5,13 @@ PYTHON ?= python3
 export PYTHON
 RUN := scripts/run.sh
 ARGS ?=
+DURATION ?= 60
 
-.PHONY: help setup demo test lint check bench clean
+.PHONY: help setup demo test lint check bench soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */make \1\t/' | expand -t 14
-	@echo 'PYTHON=python3.11 picks the interpreter; ARGS="..." goes to demo, test and bench.'
+	@echo 'PYTHON=python3.11 picks the interpreter; ARGS="..." goes to demo, test, bench and soak.'
 
 setup: ## make .venv with all that is needed; quick when nothing changed
 	@scripts/setup.sh
@@ -33,6 +34,9 @@ check: test lint ## test and lint
 
 bench: setup ## measure time and memory of the networks
 	@$(RUN) python -m spann3r_ros bench $(ARGS)
+
+soak: setup ## throw faults at the running node, at random; DURATION=60 seconds
+	@$(RUN) python -m spann3r_ros soak --duration $(DURATION) $(ARGS)
 
 clean: ## remove .venv and everything that was built
 	rm -rf .venv .setup.lock build install log out dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -18,6 +18,9 @@ REPEAT = 10.0
 EVENT = 30.0
 """Seconds that an event, such as one bad image, counts as current: long enough to be seen on a dashboard."""
 
+GOOD_IMAGES = 10
+"""Images in succession on which nothing was wrong that end an event about an image sooner."""
+
 MOST_KINDS = 200
 """Kinds that are remembered; beyond it the one reported longest ago is forgotten."""
 
@@ -59,6 +62,7 @@ class _Entry:
     current: bool
     logged: float  # when a report of it was last logged
     unlogged: int = 0  # reports since
+    images_left: int = 0  # good images until it is over; 0: they do not end it
 
 
 class _Register:
@@ -105,6 +109,8 @@ class Complaints:
         severity: Severity = Severity.WARNING,
         error: BaseException | None = None,
         lasts: float = float("inf"),
+        once: bool = False,
+        good_images: int = 0,
     ) -> None:
         """Say that something is wrong.
 
@@ -114,6 +120,8 @@ class Complaints:
             severity: how bad it is.
             error: what raised it; the log gets its trace-back when it was not raised on purpose.
             lasts: seconds after which it is over by itself, as for an event (``EVENT``); else ``settle`` ends it.
+            good_images: how many of them in succession end it sooner (``went_well``); 0: they do not.
+            once: whether it is logged only when it begins, because it stays as it is until it is over.
         """
         register, key = self._register, (self._subject, kind)
         now = register.clock()
@@ -128,7 +136,8 @@ class Complaints:
             count = entry.complaint.count + 1 if goes_on else 1
             entry.complaint = Complaint(*key, text, severity, count)
             entry.order, entry.ends, entry.current = register.reports, now + lasts, True
-            if now - entry.logged < REPEAT:
+            entry.images_left = good_images
+            if (once and goes_on) or now - entry.logged < REPEAT:
                 entry.unlogged += 1
                 return
             unlogged, entry.unlogged, entry.logged = entry.unlogged, 0, now
@@ -151,6 +160,14 @@ class Complaints:
                 return
             unlogged, entry.unlogged, entry.logged = entry.unlogged, 0, float("-inf")
         register.log(Severity.INFO, text + _more(unlogged))
+
+    def went_well(self) -> None:
+        """Count an image (of the subject) on which nothing was wrong; reports with ``good_images`` end by it."""
+        with self._register.lock:
+            for (subject, _), entry in self._register.entries.items():
+                if subject == self._subject and entry.current and entry.images_left:
+                    entry.images_left -= 1
+                    entry.current = entry.images_left > 0
 
     def clear(self) -> None:
         """Forget everything (of the subject), also what was logged."""

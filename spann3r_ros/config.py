@@ -345,10 +345,25 @@ class NodeConfig(Config):
         high=255.0,
         live=True,
     )
+    stamp: str = parameter(
+        "header",
+        "When an image was taken: header, as its driver says; arrival, when it came, for drivers that stamp wrongly.",
+        choices=("header", "arrival"),
+    )
     clock_jump: str = parameter(
         "reset",
-        "When time jumps back (a looped or restarted bag): reset starts a new map, continue keeps map and memory.",
+        "When time jumps back (a looped or restarted bag) and the next images confirm it: reset starts a new map, "
+        "continue keeps map and memory.",
         choices=("reset", "continue"),
+        live=True,
+    )
+    kept_maps: int = parameter(
+        3,
+        "Most maps that are kept on disk, beside the node's logs, before `clock_jump: reset` begins a new one; "
+        "~/load_map brings one back. 0: none is.",
+        unit="maps",
+        low=0,
+        high=1000,
         live=True,
     )
     silence_timeout: float = parameter(

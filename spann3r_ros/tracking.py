@@ -81,7 +81,7 @@ class _DepthView:
 
 
 @dataclass
-class _Camera:
+class _CameraViews:
     """What is known of one camera: trusted views, and those since the loss that agree with each other."""
 
     trusted: list[_DepthView] = field(default_factory=list)
@@ -126,7 +126,7 @@ class Tracking:
     def begin_anew(self) -> None:
         """The world begins again with the next images, because its first answers did not agree."""
         self.must_begin_anew, self._agreeing = False, 0
-        self._cameras: dict[str, _Camera] = {}
+        self._cameras: dict[str, _CameraViews] = {}
 
     def go_on(self) -> None:
         """The world has begun already: it was loaded."""
@@ -180,8 +180,8 @@ class Tracking:
             self._lose(prediction.frame.index, fault)
         return confirmed or not self.config.enabled
 
-    def _camera(self, name: str) -> _Camera:
-        camera = self._cameras.pop(name, None) or _Camera()
+    def _camera(self, name: str) -> _CameraViews:
+        camera = self._cameras.pop(name, None) or _CameraViews()
         self._cameras[name] = camera
         if len(self._cameras) > MOST_CAMERAS:
             del self._cameras[next(iter(self._cameras))]
@@ -211,7 +211,7 @@ class Tracking:
             f"the camera would have jumped by {jump:.1f} times the depth of the scene and turned by {turn:.0f} degrees"
         )
 
-    def _confirms(self, prediction: Prediction, view: _DepthView, camera: _Camera) -> bool:
+    def _confirms(self, prediction: Prediction, view: _DepthView, camera: _CameraViews) -> bool:
         """Whether this answer and those before it since the loss agree often enough to go on from them."""
         if self.state == INITIALISING:
             return False

@@ -98,13 +98,13 @@ class FrameQueue:
         if size < 1:
             raise ConfigError("queue size", got=size, expected=">= 1 frame")
         self._policy, self._size = policy, size
-        self._frames: deque[QueuedFrame] = deque()
+        self._frames: deque[QueuedFrame | Callable[[], None]] = deque()  # with commands that do not overtake
         self._commands: deque[Callable[[], None]] = deque()
         self._condition = threading.Condition()
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return sum(isinstance(entry, QueuedFrame) for entry in tuple(self._frames))
 
     def put(self, frame: Frame, generation: int = 0, arrival: float | None = None) -> bool:
         """Add a frame that came at ``arrival`` (or now); False when it cost one: itself, or its camera's older one."""
@@ -112,22 +112,22 @@ class FrameQueue:
             if self._closed:
                 return False
             if self._policy == "all":
-                if len(self._frames) >= self._size:
+                if len(self) >= self._size:
                     return False
                 replaced = False
             else:
-                kept = [entry for entry in self._frames if entry.frame.camera != frame.camera]
+                kept = [entry for entry in self._frames if not _is_of(entry, frame.camera)]
                 replaced = len(kept) < len(self._frames)
                 self._frames = deque(kept)
             self._frames.append(QueuedFrame(frame, time.monotonic() if arrival is None else arrival, generation))
             self._condition.notify()
             return not replaced
 
-    def put_command(self, command: Callable[[], None]) -> bool:
-        """Add a command, before all frames and after the commands already waiting; False when closed."""
+    def put_command(self, command: Callable[[], None], after_frames: bool = False) -> bool:
+        """Add a command after those already waiting, before all frames or after those that wait; False when closed."""
         with self._condition:
             if not self._closed:
-                self._commands.append(command)
+                (self._frames if after_frames else self._commands).append(command)
                 self._condition.notify()
             return not self._closed
 
@@ -137,20 +137,29 @@ class FrameQueue:
             self._condition.wait_for(lambda: bool(self._closed or self._commands or self._frames))
             if self._commands:
                 return self._commands.popleft()
-            return None if self._closed else self._frames.popleft()
+            if self._closed:
+                self._drop_frames()
+            return self._frames.popleft() if self._frames else None
 
     def clear(self) -> int:
         """Drop all waiting frames and return how many; commands stay."""
         with self._condition:
-            dropped = len(self._frames)
-            self._frames.clear()
-            return dropped
+            return self._drop_frames()
 
     def close(self) -> None:
         """Take no more. Commands that wait are still handed out, frames are not."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
+
+    def _drop_frames(self) -> int:
+        dropped = len(self)
+        self._frames = deque(entry for entry in self._frames if not isinstance(entry, QueuedFrame))
+        return dropped
+
+
+def _is_of(entry: QueuedFrame | Callable[[], None], camera: str) -> bool:
+    return isinstance(entry, QueuedFrame) and entry.frame.camera == camera
 
 
 class Worker:
@@ -235,13 +244,19 @@ class Worker:
             self._counts = dict.fromkeys(self._counts, 0)
         return self.submit(self._reconstruction.reset)
 
+    def count_anew(self) -> None:
+        """Begin counting with the frames that wait now."""
+        with self._lock:
+            self._arrivals.clear()
+            self._counts = {**dict.fromkeys(self._counts, 0), "received": len(self._queue)}
+
     def clear(self) -> None:
         """Drop the waiting frames; what has been reconstructed stays."""
         with self._lock:
             self._counts["dropped"] += self._queue.clear()
 
-    def submit(self, command: Callable[[], T]) -> Future[T]:
-        """Run ``command`` on the worker's thread between two frames, before those that wait.
+    def submit(self, command: Callable[[], T], after_frames: bool = False) -> Future[T]:
+        """Run ``command`` on the worker's thread between two frames: before those that wait, or after them.
 
         The future holds its result or its exception; canceling it works until the command starts.
 
@@ -258,7 +273,7 @@ class Worker:
             except Exception as error:  # whoever holds the future decides what it means
                 future.set_exception(error)
 
-        if not self._queue.put_command(run):
+        if not self._queue.put_command(run, after_frames):
             raise Spann3rError("the reconstruction's worker is stopped", next_step="Configure and activate the node")
         return future
 

@@ -33,6 +33,7 @@ ROS = {
     *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs"),
 }
 NOUNS = {"errors", "complaints", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
+NOUNS |= {"stamp_order"}
 FLOW = {"frame_selection", "reconstruction", "tracking", "worker"}
 LEVELS = (
     NOUNS,

@@ -163,3 +163,33 @@ def test_the_core_logs_through_logging(caplog: pytest.LogCaptureFixture) -> None
         ("ERROR", "it failed"),
         ("INFO", "found again"),
     ]
+
+
+@pytest.mark.fault("words")
+def test_what_is_about_images_ends_when_enough_of_them_went_well(bench: Bench) -> None:
+    camera = bench.complaints.about("camera left")
+    camera.report("refused", "a bad image", lasts=EVENT, good_images=3)
+    camera.report("size", "another size", lasts=EVENT)
+    for _ in range(2):
+        camera.went_well()
+    camera.report("refused", "another bad image", lasts=EVENT, good_images=3)
+    for _ in range(2):
+        camera.went_well()
+        bench.complaints.about("camera right").went_well()
+    assert bench.texts == ["another bad image", "another size"]
+    camera.went_well()
+    assert bench.texts == ["another size"], "which is not over because an image went well"
+
+
+@pytest.mark.fault("words")
+def test_what_stays_as_it_is_is_logged_when_it_begins(bench: Bench) -> None:
+    for number in range(40):
+        bench.complaints.report("several nodes", f"{number} nodes", once=True)
+        bench.now += REPEAT / 2
+    assert bench.log == [(Severity.WARNING, "0 nodes")] and bench.texts == ["39 nodes"]
+    bench.complaints.settle("several nodes", "one node again")
+    bench.complaints.report("several nodes", "2 nodes", once=True)
+    assert [text for _, text in bench.log[1:]] == [
+        "one node again (39 more since the last time this was logged)",
+        "2 nodes",
+    ]

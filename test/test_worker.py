@@ -168,6 +168,26 @@ def test_a_reset_during_inference_discards_its_answer_and_what_waits(running: Ru
     assert (statistics.received, statistics.processed, statistics.discarded) == (1, 1, 1)
 
 
+@pytest.mark.fault("time")
+@pytest.mark.parametrize("policy", ["all", "latest"])
+def test_a_command_may_wait_for_the_frames_before_it(policy: str) -> None:
+    running = Running(policy)
+    frames = random_frames(4)
+    running.offer(frames[0])
+    running.wait_until_busy()
+    running.offer(frames[1])
+    done = running.worker.submit(lambda: [index for index, _ in running.delivered], after_frames=True)
+    running.offer(frames[2], frames[3])
+    assert running.worker.statistics().waiting == (3 if policy == "all" else 1)
+    running.open(4)
+    assert done.result(LIMIT) == ([0, 1] if policy == "all" else [0])
+    running.wait_idle()
+    assert [index for index, _ in running.delivered] == ([0, 1, 2, 3] if policy == "all" else [0, 3])
+    running.worker.count_anew()
+    assert running.worker.statistics().received == 0
+    assert running.worker.stop(LIMIT)
+
+
 def test_commands_run_between_frames_and_before_those_that_wait(running: Running, tmp_path: Path) -> None:
     frames = random_frames(4)
     running.offer(*frames)
@@ -260,7 +280,8 @@ def test_a_closed_queue_hands_out_commands_but_no_frames() -> None:
     assert isinstance(taken, QueuedFrame) and (taken.frame, taken.generation) == (frame, 7)
     queue.put(frame)
     queue.put_command(lambda: None)
+    queue.put_command(lambda: None, after_frames=True)
     queue.close()
-    assert callable(queue.take())
+    assert callable(queue.take()) and callable(queue.take())
     assert queue.take() is None
     assert not queue.put(frame) and not queue.put_command(lambda: None)

@@ -26,6 +26,7 @@ SUBCOMMANDS = {
     "train": "train a network from nothing in a synthetic scene, or fine-tune existing weights",
     "parameters": "list the parameters of the node, or write them as YAML and Markdown",
     "parity": "replay recorded network activations through the model and compare every tensor",
+    "soak": "throw every fault of a robot at the running node, at random, and see whether it stands",
     "bench": "measure speed and memory on this machine",
 }
 

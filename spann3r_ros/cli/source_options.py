@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spann3r_ros.recordings.bag_reader import STAMPS
 from spann3r_ros.recordings.layouts import layouts
 from spann3r_ros.recordings.source import BAG_OPTIONS, SourceOptions
 
@@ -27,6 +28,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--camera-info", metavar="TOPIC", help="CameraInfo topic of a bag; default: beside the images")
     group.add_argument("--pose-topic", metavar="TOPIC", help="true poses of a bag: a pose topic, or /tf")
     group.add_argument("--depth-topic", metavar="TOPIC", help="true depth of a bag")
+    group.add_argument("--stamp", choices=STAMPS, help="when a bag's images were taken: header (default), or arrival")
 
 
 def source_options(path: Path, options: Mapping[str, Any]) -> SourceOptions:

@@ -153,7 +153,7 @@ class Suite:
     def _add_source(self, entry: Any, base: Path, output: Path) -> None:
         """One entry of the list of sources: a path, possibly with wildcards, or a synthetic walk."""
         entry = {"path": entry} if isinstance(entry, str) else entry
-        options = {"layout", "topic", "camera_info", "pose_topic", "depth_topic"}
+        options = {"layout", "topic", "camera_info", "pose_topic", "depth_topic", "stamp"}
         check_keys("source", entry, {"path", "walk", "name", "every", *options})
         known = {key: str(value) for key, value in entry.items() if key in options}
         if "walk" in entry:

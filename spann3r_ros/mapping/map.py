@@ -269,9 +269,9 @@ class Map:
         for submap in self.submaps:
             keep = max(1, len(submap.voxels) - max(0, surplus))
             surplus -= len(submap.voxels) - keep
+            self.forgotten += len(submap.voxels) - keep
             # The newest may still get late answers; the buffers of an older one shrink to its content.
             if keep < (len(submap.voxels) if submap is newest else submap.voxels.max_points):
-                self.forgotten += max(0, len(submap.voxels) - keep)
                 submap.voxels = submap.voxels.resized(keep)
         return room
 

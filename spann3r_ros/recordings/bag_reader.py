@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,21 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
+from spann3r_ros.complaints import Complaints, through
 from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera_info import calibration, camera_info_topic, is_rectified
 from spann3r_ros.geometry.image import decode_compressed, decode_image
 from spann3r_ros.geometry.rectification import Rectification
+from spann3r_ros.recordings.recorded_order import keep_recorded_order
+from spann3r_ros.stamp_order import StampOrder
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+
+HEADER, ARRIVAL = STAMPS = ("header", "arrival")
+NOT_LATER = "stamp not later than the one before"
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +61,9 @@ class RawMessage:
     data: bytes
 
 
+_Calibrated: TypeAlias = "tuple[RawMessage, Intrinsics | None, Rectification | None]"
+
+
 class BagReader:
     """A bag to read from; use it as a context manager, or ``close`` it.
 
@@ -79,6 +88,8 @@ class BagReader:
         for file in _storage(path):
             try:
                 self._readers.append(self._stack.enter_context(Reader(file)))
+                if keep_recorded_order(self._readers[-1]):
+                    _log.warning("%s: the clock was set back meanwhile: read in the order of recording", file)
             except Exception as error:  # damaged files end in any of the library's, zlib's or sqlite's errors
                 self._stack.close()
                 raise _damaged(file, error) from error
@@ -154,16 +165,19 @@ class BagReader:
                 expected=f"CDR bytes of {message.topic.type}",
             ) from error
 
-    def frames(self, topic: str, every: int = 1, camera_info: str | None = None) -> Iterator[Frame]:
+    def frames(
+        self, topic: str, every: int = 1, camera_info: str | None = None, stamp: str = HEADER
+    ) -> Iterator[Frame]:
         """Images of a topic (Image or CompressedImage) in the order of recording, rectified when calibrated so.
 
-        Ignored, counted in ``skipped`` and logged: images whose stamp is not later than the one before, and those
-        that cannot be decoded.
+        Ignored, counted in ``skipped`` and logged: images whose stamp does not go on (``StampOrder``), and those that
+        cannot be decoded. After a jump of time the order of recording counts.
 
         Args:
             topic: name of the image topic.
             every: take only every N-th image; the others are not decoded.
             camera_info: topic of the calibration; by default ``camera_info`` beside the image topic, if it exists.
+            stamp: when an image was taken: ``HEADER``, as its header says; ``ARRIVAL``, when it was recorded.
 
         Raises:
             DataError: no such topic, one that holds no images, a damaged bag, or no usable image at all.
@@ -174,7 +188,8 @@ class BagReader:
         first = self._first_info(topic, camera_info)
         intrinsics, maps = (None, None) if first is None else self._calibration(first, topic)
         content = b"" if first is None else first.data[12:]
-        last, index, number = -1, 0, -1
+        order: StampOrder[_Calibrated] = StampOrder(Complaints(through(_log)), on_the_clock=False)
+        index, number = 0, -1
         for message in self.raw([topic, info_topic]):
             if message.topic.name == info_topic:
                 # Bytes 4 to 12 are the stamp; the rest changes when the lens or the mode of the camera does.
@@ -185,20 +200,23 @@ class BagReader:
             number += 1
             if number % every:
                 continue
-            stamp = header_stamp(message)
-            if stamp <= last:
-                self._skip("stamp not later than the one before", message, f"{stamp} after {last} ns")
-                continue
-            try:
-                image, camera = self._image(message)
-                if maps is not None:
-                    image = maps.apply(image)
-            except (FrameError, GeometryError, DataError) as error:
-                self._skip("image cannot be used", message, str(error))
-                continue
-            last = stamp
-            yield Frame(index, stamp, camera, image, self._fitting(intrinsics, image, message))
-            index += 1
+            in_header = None if stamp == ARRIVAL else stamp_in_header(message)
+            observed = order.observe(topic, in_header, message.time, (message, intrinsics, maps))
+            if observed.jumped_to is not None:
+                text = "%s: stamps jumped back to %.3f s: the order of recording counts"
+                _log.warning(text, topic, observed.jumped_to / 1e9)
+            if observed.late:
+                self._skip(NOT_LATER, message, f"stamp {in_header} ns", observed.late)
+            for taken, image in observed.taken:
+                frame = self._frame(index, taken, image)
+                if frame is not None:
+                    yield frame
+                    index += 1
+        for taken, image in order.rest():
+            frame = self._frame(index, taken, image)
+            if frame is not None:
+                yield frame
+                index += 1
         if index == 0:
             raise DataError(
                 f"no usable image in {topic} of {self.path}",
@@ -238,6 +256,18 @@ class BagReader:
         """(N,) int64 header stamps in nanoseconds of a topic whose messages begin with a header."""
         return np.array([header_stamp(message) for message in self.raw([topic])], dtype=np.int64)
 
+    def _frame(self, index: int, stamp: int, image: _Calibrated) -> Frame | None:
+        """An image as a frame, or None and a count when it cannot be used."""
+        message, intrinsics, maps = image
+        try:
+            pixels, camera = self._image(message)
+            if maps is not None:
+                pixels = maps.apply(pixels)
+        except (FrameError, GeometryError, DataError) as error:
+            self._skip("image cannot be used", message, str(error))
+            return None
+        return Frame(index, stamp, camera, pixels, self._fitting(intrinsics, pixels, message))
+
     def _image(self, message: RawMessage) -> tuple[NDArray[np.uint8], str]:
         """RGB pixels and the camera's frame."""
         image = self.decode(message)
@@ -262,10 +292,10 @@ class BagReader:
         self.skipped[reason] += 1
         return None
 
-    def _skip(self, reason: str, message: RawMessage, detail: str) -> None:
+    def _skip(self, reason: str, message: RawMessage, detail: str, count: int = 1) -> None:
         """Count, and log the first of each reason loudly."""
         level = logging.INFO if self.skipped[reason] else logging.WARNING
-        self.skipped[reason] += 1
+        self.skipped[reason] += count
         _log.log(level, "%s at %.3f s skipped: %s (%s)", message.topic.name, message.time / 1e9, reason, detail)
 
     def _list_topics(self) -> dict[str, Topic]:
@@ -280,14 +310,16 @@ class BagReader:
 
 
 def header_stamp(message: RawMessage) -> int:
-    """Stamp of a message that begins with a ``std_msgs/Header``, in nanoseconds, without decoding the rest.
+    """As ``stamp_in_header``; the time of recording where that is 0, because the driver set none."""
+    return stamp_in_header(message) or message.time
 
-    A stamp of zero means that the driver set none: then it is the time of recording.
-    """
+
+def stamp_in_header(message: RawMessage) -> int:
+    """Stamp of a message that begins with a ``std_msgs/Header``, in nanoseconds, without decoding the rest."""
     if len(message.data) < 12:
         raise DataError(f"message of {message.topic.name}", got=f"{len(message.data)} bytes", expected="a header")
     seconds, nanoseconds = struct.unpack_from("<iI" if message.data[1] else ">iI", message.data, 4)
-    return int(seconds) * 1_000_000_000 + int(nanoseconds) or message.time
+    return max(0, int(seconds) * 1_000_000_000 + int(nanoseconds))
 
 
 def is_bag(path: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Frame
-from spann3r_ros.recordings.bag_reader import COMPRESSED_IMAGE, IMAGE, BagReader, is_bag
+from spann3r_ros.recordings.bag_reader import COMPRESSED_IMAGE, HEADER, IMAGE, BagReader, is_bag
 from spann3r_ros.recordings.bag_truth import read_truth
 from spann3r_ros.recordings.sequence import GroundTruth
 
@@ -24,6 +24,7 @@ class BagSequence:
         reader: of the bag.
         topic: image topic.
         camera_info, pose_topic, depth_topic: topics to take instead of those that are found by type and name.
+        stamp: see ``BagReader.frames``.
     """
 
     reader: BagReader
@@ -31,6 +32,7 @@ class BagSequence:
     camera_info: str | None = None
     pose_topic: str | None = None
     depth_topic: str | None = None
+    stamp: str | None = None
     layout: str = LAYOUT
     unit: str = "m"
     name: str = field(init=False)
@@ -46,7 +48,7 @@ class BagSequence:
 
     def frames(self, every: int = 1) -> Iterator[Frame]:
         """See ``BagReader.frames``."""
-        return self.reader.frames(self.topic, every, self.camera_info)
+        return self.reader.frames(self.topic, every, self.camera_info, self.stamp or HEADER)
 
     def ground_truth(self) -> GroundTruth | None:
         """See ``read_truth``."""
@@ -66,6 +68,7 @@ def load(
     camera_info: str | None = None,
     pose_topic: str | None = None,
     depth_topic: str | None = None,
+    stamp: str | None = None,
 ) -> BagSequence:
     """A bag's image topic; without a name, the only one that holds no depth.
 
@@ -89,4 +92,4 @@ def load(
             )
         topic = pictures[0]
     reader.topic(topic, IMAGE, COMPRESSED_IMAGE)
-    return BagSequence(reader, topic, camera_info, pose_topic, depth_topic)
+    return BagSequence(reader, topic, camera_info, pose_topic, depth_topic, stamp)

@@ -19,6 +19,7 @@ class SourceOptions:
         path: file or folder.
         layout: one of ``layouts()``, or ``auto``.
         topic, camera_info, pose_topic, depth_topic: of a bag, instead of those that are found by type and name.
+        stamp: of a bag's images, see ``BagReader.frames``.
     """
 
     path: Path
@@ -27,9 +28,10 @@ class SourceOptions:
     camera_info: str | None = None
     pose_topic: str | None = None
     depth_topic: str | None = None
+    stamp: str | None = None
 
 
-BAG_OPTIONS = ("topic", "camera_info", "pose_topic", "depth_topic")
+BAG_OPTIONS = ("topic", "camera_info", "pose_topic", "depth_topic", "stamp")
 
 
 def open_source(options: SourceOptions) -> Sequence:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
@@ -15,7 +15,7 @@ from rclpy.qos import ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from spann3r_ros.complaints import EVENT, Complaints, reason
+from spann3r_ros.complaints import EVENT, GOOD_IMAGES, Complaints, reason
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.frame_selection import FrameSelection
@@ -23,11 +23,10 @@ from spann3r_ros.geometry.camera_info import camera_info_topic
 from spann3r_ros.geometry.transform_tree import frame_name
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.calibration import Calibration
-from spann3r_ros.ros.clock import Arrival
 from spann3r_ros.ros.conversions import nanoseconds
 from spann3r_ros.ros.image_bridge import rgb_from_compressed, rgb_from_image
-from spann3r_ros.ros.image_sink import CameraImage, ImageSink
-from spann3r_ros.ros.image_topic import ImageTopic, find
+from spann3r_ros.ros.image_sink import CameraImage, ImageMessage, ImageSink, ReceivedImage
+from spann3r_ros.ros.image_topic import ImageTopic, describe, find, publishers
 
 CALIBRATION_PATIENCE = 2.0
 """Seconds that first images wait for a CameraInfo whose publisher is on the graph."""
@@ -35,7 +34,8 @@ CALIBRATION_PATIENCE = 2.0
 MOST_HELD = 100
 """Images that wait for it at most."""
 
-ImageMessage: TypeAlias = "Image | CompressedImage"
+RECENT = 10
+"""Images whose fate tells whether a camera is of use now."""
 
 
 @dataclass
@@ -43,7 +43,8 @@ class CameraCounts:
     """What became of the images of a camera since it was subscribed or the last reset."""
 
     received: int = 0
-    skipped: int = 0  # while paused, out of order, or not chosen by max_rate and min_motion
+    skipped: int = 0  # while paused, or not chosen by max_rate and min_motion
+    late: int = 0  # not newer than the one before, or strays of another time
     refused: int = 0  # bad images
 
 
@@ -79,7 +80,9 @@ class CameraInput:
         self._info_subscription: Subscription[Any] | None = None
         self._lock = threading.Lock()  # a timer subscribes, a transition closes
         self._closed = False
-        self._held: list[tuple[float, ImageMessage]] = []  # each with its arrival
+        self._held: list[ReceivedImage] = []
+        self._crowd = 0  # looks at the graph in succession that showed several publishers
+        self._recent: deque[bool] = deque(maxlen=RECENT)  # whether images could be used
         self._size = ""
         if config.pose.use_camera_info:
             self._info_subscription = node.create_subscription(
@@ -93,6 +96,22 @@ class CameraInput:
             with self._lock:
                 if not self._closed:
                     self._subscribe(found)
+        self._look_for_others()
+
+    def _look_for_others(self) -> None:
+        """Name the publishers of the topic when there are several; one that takes over from another is none."""
+        topic = self.subscribed
+        found = publishers(self._node, topic.name, topic.type) if topic is not None else []
+        self._crowd = self._crowd + 1 if len(found) > 1 else 0
+        if topic is None or not self._crowd:
+            self.complaints.settle("several publishers", f"camera '{self.name}' has one publisher again")
+        elif self._crowd > 1:
+            text = (
+                f"'{topic.name}' has {len(found)} publishers, whose images are mixed: "
+                f"{'; '.join(sorted(describe(publisher) for publisher in found))}. "
+                "Stop all but one, or give each a topic of its own in image_topics"
+            )
+            self.complaints.report("several publishers", text, once=True)
 
     def _subscribe(self, found: ImageTopic) -> None:
         if self._subscription is not None:
@@ -124,6 +143,7 @@ class CameraInput:
     def restart(self) -> None:
         """Count and select from the beginning, as after a reset."""
         self.counts = CameraCounts()
+        self._recent.clear()
         self._selection.clear()
 
     @property
@@ -133,23 +153,30 @@ class CameraInput:
             return 0.0
         return (len(self._arrivals) - 1) / max(time.monotonic() - self._arrivals[0], 1e-9)
 
+    @property
+    def usable(self) -> bool:
+        """Whether one of the last images could be used, or none has been judged yet."""
+        return not self._recent or any(self._recent)
+
     def _on_info(self, info: CameraInfo) -> None:
         self.calibration.update(info)
         self.complaints.settle("no calibration")
         self._release()
 
     def _on_image(self, message: ImageMessage) -> None:
-        self.last_arrival = time.monotonic()
+        clock = self._node.get_clock().now().nanoseconds
+        received = ReceivedImage(message, self._frame_id(message), time.monotonic(), clock)
+        self.last_arrival = received.arrival
         self._arrivals.append(self.last_arrival)
         self.counts.received += 1
         if not self._sink.accepting:
             self.counts.skipped += 1
             return
         if self._calibration_is_due():
-            self._held.append((self.last_arrival, message))
+            self._held.append(received)
             return
         self._release()
-        self._take(self.last_arrival, message)
+        self._take(received)
 
     def _calibration_is_due(self) -> bool:
         """Whether first images should wait: a CameraInfo is to come, so none should pass uncalibrated before it."""
@@ -157,7 +184,7 @@ class CameraInput:
             return False
         if not self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(self.info_topic)):
             return False
-        first = self._held[0][0] if self._held else self.last_arrival
+        first = self._held[0].arrival if self._held else self.last_arrival
         return self.last_arrival - first < CALIBRATION_PATIENCE and len(self._held) < MOST_HELD
 
     def _release(self) -> None:
@@ -166,15 +193,26 @@ class CameraInput:
             self.complaints.report(
                 "no calibration", f"'{self.info_topic}' has a publisher but no message: images pass uncalibrated"
             )
-        for arrival, message in held:
-            self._take(arrival, message)
+        for received in held:
+            self._take(received)
 
-    def _take(self, arrival: float, message: ImageMessage) -> None:
-        stamp, frame_id = self._stamp(message), self._frame_id(message)
-        order = self._sink.observe(self.name, stamp)
-        if order is Arrival.JUMP:
-            self._sink.time_jumped(f"images of camera '{self.name}' jumped back to {stamp / 1e9:.3f} s")
-        if order is Arrival.LATE or not self._selection.due(stamp, self._config.max_rate):
+    def _take(self, received: ReceivedImage) -> None:
+        """Use an image now, later, or not at all, as its stamp tells."""
+        header = max(0, nanoseconds(received.message.header.stamp))
+        observed = self._sink.observe(self.name, None if self._config.stamp == "arrival" else header, received)
+        if observed.jumped_to is not None:
+            self._sink.time_jumped(f"images of camera '{self.name}' jumped back to {observed.jumped_to / 1e9:.3f} s")
+            if not self.counts.received:  # a new map begins, with these images
+                self.counts.received = len(observed.taken)
+        self.counts.late += observed.late
+        self._recent += [False] * observed.late
+        for stamp, image in observed.taken:
+            self._use(stamp, image)
+
+    def _use(self, stamp: int, received: ReceivedImage) -> None:
+        """Decode an image and hand it on, when it is wanted."""
+        message = received.message
+        if not self._selection.due(stamp, self._config.max_rate):
             self.counts.skipped += 1
             return
         try:
@@ -186,24 +224,18 @@ class CameraInput:
                 self.counts.skipped += 1
                 return
             self._note_size(f"{pixels.shape[1]} x {pixels.shape[0]}")
-            self._sink.accept(CameraImage(stamp, frame_id, pixels, intrinsics, arrival))
+            self._sink.accept(CameraImage(stamp, received.frame_id, pixels, intrinsics, received.arrival))
         except Exception as error:  # no image ends the node
             self.counts.refused += 1
+            self._recent.append(False)
             kind = f"refused: {error.problem if isinstance(error, Spann3rError) else type(error).__name__}"
             text = f"image of '{self.topic}' refused: {reason(error)}"
-            self.complaints.report(kind, text, error=error, lasts=EVENT)
+            self.complaints.report(kind, text, error=error, lasts=EVENT, good_images=GOOD_IMAGES)
             return
+        self._recent.append(True)
+        self.complaints.went_well()
         self.last_stamp = stamp
         self._selection.take(stamp, pixels, self._config.min_motion)
-
-    def _stamp(self, message: ImageMessage) -> int:
-        """Of the header; now, when there is none."""
-        stamp = nanoseconds(message.header.stamp)
-        if stamp:
-            self.complaints.settle("no stamp")
-            return stamp
-        self.complaints.report("no stamp", f"images of '{self.topic}' have no stamp: the time of their arrival is used")
-        return self._node.get_clock().now().nanoseconds
 
     def _frame_id(self, message: ImageMessage) -> str:
         """The camera's frame as its images name it; a name made from the camera's when they do not."""
@@ -211,7 +243,7 @@ class CameraInput:
             self.complaints.settle("no frame")
             return frame_name(message.header.frame_id)
         frame_id = f"{self.name}_optical_frame"
-        self.complaints.report("no frame", f"images of '{self.topic}' name no frame: '{frame_id}' is used")
+        self.complaints.report("no frame", f"images of '{self.topic}' name no frame: '{frame_id}' is used", once=True)
         return frame_id
 
     def _note_size(self, size: str) -> None:

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
 
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.ros.clock import Arrival
+from spann3r_ros.stamp_order import Observed
+
+ImageMessage: TypeAlias = "Image | CompressedImage"
+
+
+@dataclass(frozen=True, eq=False)
+class ReceivedImage:
+    """A message as it came.
+
+    Attributes:
+        message: not decoded yet.
+        frame_id: the camera's optical frame.
+        arrival: monotonic time in seconds when it came.
+        clock: ROS time in nanoseconds when it came.
+    """
+
+    message: ImageMessage
+    frame_id: str
+    arrival: float
+    clock: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +37,7 @@ class CameraImage:
     """An image as it came from a camera, decoded and rectified.
 
     Attributes:
-        stamp: nanoseconds, of its header.
+        stamp: nanoseconds, of its header or its arrival (parameter ``stamp``).
         frame_id: the camera's optical frame.
         pixels: (H, W, 3) uint8 RGB.
         intrinsics: of these pixels, or None while unknown.
@@ -39,8 +59,8 @@ class ImageSink(Protocol):
         """Whether an image would be taken now; when not, it is not even decoded."""
         ...
 
-    def observe(self, camera: str, stamp: int) -> Arrival:
-        """How a stamp (ns) of a camera, by its name, fits to those before it; remembering it is all that happens."""
+    def observe(self, camera: str, stamp: int | None, image: ReceivedImage) -> Observed[ReceivedImage]:
+        """Which images of a camera, by its name, are to be used now; ``stamp`` is as in ``StampOrder.observe``."""
         ...
 
     def time_jumped(self, reason: str) -> None:

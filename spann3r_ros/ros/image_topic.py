@@ -50,28 +50,33 @@ def find(node: Node, topic: str, transport: str, reliability: str) -> ImageTopic
     places = candidates(node, topic, transport)
     for name, compressed in places:
         wanted = COMPRESSED if compressed else RAW
-        publishers = [p for p in node.get_publishers_info_by_topic(name) if p.topic_type == wanted]
-        if publishers:
-            return ImageTopic(name, compressed, image_reliability(reliability, publishers))
+        found = publishers(node, name, wanted)
+        if found:
+            return ImageTopic(name, compressed, image_reliability(reliability, found))
     if transport != "auto" and reliability != "auto":  # nothing to find out
         name, compressed = places[0]
         return ImageTopic(name, compressed, image_reliability(reliability, []))
     return None
 
 
+def publishers(node: Node, topic: str, message_type: str) -> list[TopicEndpointInfo]:
+    """Who publishes messages of a type on a topic."""
+    return [each for each in node.get_publishers_info_by_topic(topic) if each.topic_type == message_type]
+
+
 def explain_silence(node: Node, topic: str, transport: str, subscribed: ImageTopic | None) -> str:
     """Why no image of ``topic`` arrives, as far as the graph tells, and the likely fix."""
     names = list(dict.fromkeys(name for name, _ in candidates(node, topic, transport)))
-    publishers = [(name, publisher) for name in names for publisher in node.get_publishers_info_by_topic(name)]
-    if not publishers:
+    seen_publishers = [(name, publisher) for name in names for publisher in node.get_publishers_info_by_topic(name)]
+    if not seen_publishers:
         return f"nobody publishes {' or '.join(names)}. {_suggestion(node, names)}"
-    seen = "; ".join(f"{name} by {describe(publisher)}" for name, publisher in publishers)
-    types = {publisher.topic_type for _, publisher in publishers}
+    seen = "; ".join(f"{name} by {describe(publisher)}" for name, publisher in seen_publishers)
+    types = {publisher.topic_type for _, publisher in seen_publishers}
     if not types & {RAW, COMPRESSED}:
         return f"published: {seen}, which is no image type ({RAW}, {COMPRESSED}). {_suggestion(node, names)}"
     if subscribed is None:
         return f"published: {seen}, but image_transport is '{transport}'. Set image_transport to auto"
-    ours = [p for name, p in publishers if name == subscribed.name and p.topic_type == subscribed.type]
+    ours = [p for name, p in seen_publishers if name == subscribed.name and p.topic_type == subscribed.type]
     if not ours:
         return f"subscribed to {subscribed.type}, but published is {seen}. Set image_transport to auto"
     lossy = [p for p in ours if p.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT]

@@ -6,7 +6,7 @@ import logging
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from spann3r_ros.complaints import Severity
+from spann3r_ros.complaints import EVENT, Complaints, Severity
 
 
 def log(logger: RcutilsLogger, severity: Severity, text: str) -> None:
@@ -21,21 +21,24 @@ def log(logger: RcutilsLogger, severity: Severity, text: str) -> None:
 
 
 class LogForwarding(logging.Handler):
-    """Hands the records of this package to a ROS logger until ``close``."""
+    """Hands the records of this package to a ROS node until ``close``: warnings as complaints, the rest to its log."""
 
-    def __init__(self, logger: RcutilsLogger) -> None:
+    def __init__(self, logger: RcutilsLogger, complaints: Complaints) -> None:
         super().__init__(logging.INFO)
-        self._logger = logger
+        self._logger, self._complaints = logger, complaints
         self._source = logging.getLogger("spann3r_ros")
         self._source.addHandler(self)
         if self._source.level == logging.NOTSET:
             self._source.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record."""
-        is_error, is_warning = record.levelno >= logging.ERROR, record.levelno >= logging.WARNING
-        severity = Severity.ERROR if is_error else Severity.WARNING if is_warning else Severity.INFO
-        log(self._logger, severity, self.format(record))
+        """Log one record; of warnings that one line of code gives again and again, as seldom as of other complaints."""
+        text = self.format(record)
+        if record.levelno >= logging.WARNING:
+            severity = Severity.ERROR if record.levelno >= logging.ERROR else Severity.WARNING
+            self._complaints.report(f"{record.pathname}:{record.lineno}", text, severity, lasts=EVENT)
+        else:
+            log(self._logger, Severity.INFO, text)
 
     def close(self) -> None:
         """Stop forwarding."""

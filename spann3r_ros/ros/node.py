@@ -54,8 +54,8 @@ class Spann3rNode(LifecycleNode):
         super().__init__("spann3r", **options)
         self._session: Session | None = None
         self._watchdog: Watchdog | None = None
-        self._log = LogForwarding(self.get_logger())
         self._complaints = Complaints(lambda severity, text: log(self.get_logger(), severity, text))
+        self._log = LogForwarding(self.get_logger(), self._complaints.about("library"))
         self._node_parameters = NodeParameters(self, parameter_groups(), self._complaints, self._on_live_change)
         self._config = self._node_parameters.config
         self._map_services = MapServices(self, self._config, lambda: self._session)
@@ -191,8 +191,21 @@ class Spann3rNode(LifecycleNode):
             self._session.discover()
 
     def _watch(self) -> None:
+        self._look_for_namesakes()
         if self._watchdog is not None:
             self._watchdog.check()
+
+    def _look_for_namesakes(self) -> None:
+        own = (self.get_name(), self.get_namespace())
+        count = sum(other == own for other in self.get_node_names_and_namespaces())
+        if count > 1:
+            text = (
+                f"{count} nodes are called {self.get_fully_qualified_name()}: services and transitions reach any of "
+                "them, and their results are mixed. Stop the others, or start this one with -r __node:=OTHER_NAME"
+            )
+            self._complaints.report("several nodes", text, once=True)
+        else:
+            self._complaints.settle("several nodes", f"one node is called {self.get_fully_qualified_name()} again")
 
     def _publish_latched(self) -> None:
         if self._session is not None and self._session.active:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,6 +18,7 @@ from spann3r_ros.complaints import reason, with_trace
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.mapping.storage import SavedMap
+from spann3r_ros.ros.kept_maps import logs_folder
 from spann3r_ros.ros.session import Session
 from spann3r_ros.srv import LoadMap, SaveMap
 
@@ -152,9 +152,7 @@ class MapServices:
 
     def _default_path(self) -> Path:
         """A new folder beside the node's logs."""
-        home = Path(os.environ.get("ROS_HOME") or "~/.ros").expanduser()
-        logs = Path(os.environ.get("ROS_LOG_DIR") or home / "log").expanduser()
-        return logs / f"{self._node.get_name()}_map_{time.strftime('%Y%m%d_%H%M%S')}"
+        return logs_folder() / f"{self._node.get_name()}_map_{time.strftime('%Y%m%d_%H%M%S')}"
 
 
 def _absolute(path: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import rclpy
 from rclpy.lifecycle import LifecycleNode
 
-from spann3r_ros.complaints import EVENT, Complaints, Severity, reason
+from spann3r_ros.complaints import EVENT, GOOD_IMAGES, Complaints, Severity, reason
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import UnusableImageError
 from spann3r_ros.frame import Frame
@@ -20,14 +21,16 @@ from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.reconstruction import Reconstruction
-from spann3r_ros.ros.camera_input import CameraInput
-from spann3r_ros.ros.clock import Arrival, StampOrder
-from spann3r_ros.ros.image_sink import CameraImage
+from spann3r_ros.ros.camera_input import RECENT, CameraInput
+from spann3r_ros.ros.clock import uses_simulated_time
+from spann3r_ros.ros.image_sink import CameraImage, ReceivedImage
+from spann3r_ros.ros.kept_maps import KeptMaps
 from spann3r_ros.ros.outputs import MAP, PATH, Output, Publishers
 from spann3r_ros.ros.priors import WithPriors
 from spann3r_ros.ros.transform_lookup import listen
 from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
-from spann3r_ros.tracking import INITIALISING
+from spann3r_ros.stamp_order import Observed, StampOrder
+from spann3r_ros.tracking import INITIALISING, TRACKING
 from spann3r_ros.worker import Worker
 
 
@@ -38,8 +41,8 @@ class Snapshot:
     frame_index: int = 0
     output_stamp: int = 0
     points: int = 0
-    forgotten_points: int = 0
-    refused_points: int = 0
+    points_forgotten: int = 0
+    points_refused: int = 0
     voxel_size: float = 0.0
     posed_frames: int = 0
     submaps: int = 0
@@ -76,9 +79,11 @@ class Session:
         self.world = WorldBroadcaster(node, config, self.transforms, self._complaints)
         self.publishers = Publishers(node, config)
         self.cameras: list[CameraInput] = []
-        self._order = StampOrder()
+        self._order: StampOrder[ReceivedImage] = StampOrder(complaints, on_the_clock=not uses_simulated_time(node))
+        self._kept = KeptMaps(node)
         self.paused = False
         self._indices = itertools.count()
+        self._recent: deque[bool] = deque(maxlen=RECENT)  # whether images went through the network
         self._published: dict[Output, int] = {}  # revision of the map, by latched topic
         self._latched: Future[None] | None = None
         self._with_priors = WithPriors(self._reconstruction, self.transforms, config.odom_frame)
@@ -102,6 +107,22 @@ class Session:
         """Whether the cameras are subscribed."""
         return bool(self.cameras)
 
+    @property
+    def state(self) -> str:
+        """What happens to images now."""
+        if not self.active:
+            return "inactive"
+        if self.paused:
+            return "paused"
+        if not any(camera.counts.received for camera in self.cameras):
+            return "waiting for images"
+        if not any(camera.usable for camera in self.cameras if camera.counts.received):
+            return "no image can be used"
+        if self._recent and not any(self._recent):
+            return "every image fails"
+        tracking = self.snapshot.tracking
+        return "running" if tracking == TRACKING else tracking
+
     def activate(self) -> None:
         """Subscribe to the cameras."""
         self.cameras = [
@@ -120,6 +141,7 @@ class Session:
         for camera in self.cameras:
             camera.close()
         self.cameras = []
+        self._order.drop_held()
 
     def discover(self) -> None:
         """Subscribe to cameras that have appeared on the graph."""
@@ -137,8 +159,9 @@ class Session:
         self.worker.resume()
 
     def reset(self) -> None:
-        """Begin a new world; returns at once, and no answer about the old one will be published."""
+        """Begin a new world with images of any time; returns at once, and no answer about the old one will come."""
         self._indices = itertools.count()
+        self._order.clear()
         for camera in self.cameras:
             camera.restart()
         done = self.worker.reset()
@@ -147,9 +170,11 @@ class Session:
         done.add_done_callback(lambda _: self._begin_anew())
 
     def clock_jumped_back(self, now: int) -> None:
-        """Follow the policy ``clock_jump`` when simulated time jumps back to ``now`` (ns)."""
-        if self.active and self._order.clock_jumped_back(now):
-            self.time_jumped(f"the ROS clock jumped back to {now / 1e9:.3f} s")
+        """Forget the robot's transforms when simulated time jumps back to ``now`` (ns); images decide on the map."""
+        if self.active:
+            self._node.get_logger().warning(f"the ROS clock jumped back to {now / 1e9:.3f} s")
+            self.world.clear()
+            self.transforms.clear()
 
     def save(self, path: Path) -> Future[SavedMap]:
         """Write map, trajectory and memory between two frames."""
@@ -199,17 +224,23 @@ class Session:
     def accepting(self) -> bool:  # noqa: D102
         return self.worker.accepting
 
-    def observe(self, camera: str, stamp: int) -> Arrival:  # noqa: D102
-        return self._order.observe(camera, stamp)
+    def observe(  # noqa: D102
+        self, camera: str, stamp: int | None, image: ReceivedImage
+    ) -> Observed[ReceivedImage]:
+        return self._order.observe(camera, stamp, image.clock, image)
 
     def time_jumped(self, reason: str) -> None:  # noqa: D102
-        self.world.clear()
-        self.transforms.clear()
+        if not uses_simulated_time(self._node):  # else they follow the clock
+            self.transforms.clear()
+        # Images of the old time that wait still belong to the old map.
         if self._config.clock_jump == "reset":
             self._node.get_logger().warning(f"{reason}: a new map begins (parameter clock_jump)")
-            self.reset()
+            for camera in self.cameras:
+                camera.restart()
+            self.worker.submit(self._replace_map, after_frames=True)
         else:
             self._node.get_logger().warning(f"{reason}: the map continues (parameter clock_jump)")
+            self.worker.submit(self.world.clear, after_frames=True)
 
     def accept(self, image: CameraImage) -> None:  # noqa: D102
         prior = self._with_priors.prior(image.frame_id, image.stamp)
@@ -230,6 +261,8 @@ class Session:
     # Called on the worker's thread.
 
     def _deliver(self, frame: Frame, predictions: list[WorldPrediction]) -> None:
+        self._recent.append(True)
+        self._complaints.went_well()
         self._note(frame, predictions[-1].frame.stamp if predictions else self.snapshot.output_stamp)
         if self.active and rclpy.ok(context=self._node.context):
             for prediction in filter(lambda each: each.is_tracked, predictions):
@@ -245,12 +278,35 @@ class Session:
         if isinstance(error, UnusableImageError):
             return  # the state of tracking says it
         text = f"image {frame.index} of '{frame.camera}' failed: {reason(error)}"
-        self._complaints.report("failed image", text, Severity.ERROR, error, lasts=EVENT)
+        self._recent.append(False)
+        self._complaints.report("failed image", text, Severity.ERROR, error, lasts=EVENT, good_images=GOOD_IMAGES)
+
+    def _replace_map(self) -> None:
+        """Begin a new world after a jump of time; without a copy of the old one it is not given up."""
+        self.world.clear()
+        most = self._config.kept_maps
+        if most and len(self._reconstruction.map):
+            try:
+                saved = self._kept.keep(self._reconstruction.save, most)
+            except Exception as error:  # a full disk, a folder that must not be written
+                text = (
+                    f"the map could not be kept in {self._kept.folder}, so no new one begins and it continues: "
+                    f"{reason(error)}. Make room there, set ROS_LOG_DIR to another folder, or set kept_maps to 0"
+                )
+                self._complaints.report("kept maps", text, Severity.ERROR, error)
+                return
+            text = f"the map so far, {saved.points} points, is kept: ~/load_map brings it back from {saved.path}"
+            self._node.get_logger().info(text)
+        self._reconstruction.reset()
+        self.worker.count_anew()
+        self._complaints.clear()
+        self._begin_anew()
 
     def _note(self, frame: Frame, output_stamp: int) -> None:
         self.snapshot = dataclasses.replace(self._snapshot(), frame_index=frame.index, output_stamp=output_stamp)
 
     def _begin_anew(self) -> None:
+        self._recent.clear()
         self._published.clear()
         self.snapshot = self._snapshot()
 
@@ -259,8 +315,8 @@ class Session:
         submaps = reconstruction.map.submaps
         return Snapshot(
             points=sum(len(submap.voxels) for submap in submaps),
-            forgotten_points=reconstruction.map.forgotten,
-            refused_points=reconstruction.map.refused,
+            points_forgotten=reconstruction.map.forgotten,
+            points_refused=reconstruction.map.refused,
             voxel_size=reconstruction.map.voxel_size,
             posed_frames=sum(len(submap.poses) for submap in submaps),
             submaps=len(submaps),

@@ -11,7 +11,6 @@ from spann3r_ros.config import DEMO_WEIGHTS, NodeConfig
 from spann3r_ros.msg import MemoryStatus, ReconstructionStatus
 from spann3r_ros.ros.conversions import time_message
 from spann3r_ros.ros.session import Session
-from spann3r_ros.tracking import TRACKING
 
 DEMO_WARNING = (
     f"{DEMO_WEIGHTS}: the model that ships knows one synthetic apartment and nothing else; of anything else its map is "
@@ -27,16 +26,7 @@ def weights_note(config: NodeConfig) -> str:
 
 def state(session: Session | None) -> str:
     """What the node does now, in a word or three."""
-    if session is None:
-        return "unconfigured"
-    if not session.active:
-        return "inactive"
-    if session.paused:
-        return "paused"
-    if not any(camera.counts.received for camera in session.cameras):
-        return "waiting for images"
-    tracking = session.snapshot.tracking
-    return "running" if tracking == TRACKING else tracking
+    return "unconfigured" if session is None else session.state
 
 
 def status_message(
@@ -68,14 +58,15 @@ def status_message(
     message.frames_received = sum(camera.counts.received for camera in cameras)
     message.frames_processed = work.processed
     message.frames_skipped = sum(camera.counts.skipped for camera in cameras)
-    message.frames_dropped = work.dropped + work.discarded
+    message.frames_late = sum(camera.counts.late for camera in cameras)
+    message.frames_dropped, message.frames_discarded = work.dropped, work.discarded
     message.frames_failed = work.failed + sum(camera.counts.refused for camera in cameras)
     message.frames_lost = snapshot.lost_frames
     message.tracking, message.tracking_reason = snapshot.tracking, snapshot.tracking_reason
     message.queue_length = work.waiting
-    message.points_forgotten, message.points_refused = snapshot.forgotten_points, snapshot.refused_points
     message.voxel_size = snapshot.voxel_size
     message.points, message.posed_frames, message.submaps = snapshot.points, snapshot.posed_frames, snapshot.submaps
+    message.points_forgotten, message.points_refused = snapshot.points_forgotten, snapshot.points_refused
     message.metric, message.scale_source = snapshot.metric, snapshot.scale_source
     message.memory = memory_message(snapshot.memory)
     return message

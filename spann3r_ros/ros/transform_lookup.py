@@ -104,7 +104,7 @@ class TopicTransforms:
                     pose = transform_from_message(entry.transform)
                 except GeometryError as error:
                     text = f"transform '{parent}' -> '{child}' is ignored: {error}"
-                    self._complaints.report(f"transform to {child}", text, lasts=EVENT)
+                    self._complaints.report("odd transform", text, lasts=EVENT)
                     continue
                 self._tree.insert(nanoseconds(entry.header.stamp), parent, child, pose, static)
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterable
 
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 
 from spann3r_ros.complaints import Severity
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.ros.camera_input import CameraInput
+from spann3r_ros.ros.clock import uses_simulated_time
 from spann3r_ros.ros.image_topic import explain_silence
 
 
@@ -51,9 +51,6 @@ class Watchdog:
                 self._silent.add(camera.name)
 
     def _clock_hint(self) -> str:
-        simulated = self._node.get_parameter("use_sim_time").type_ == Parameter.Type.BOOL and bool(
-            self._node.get_parameter("use_sim_time").value
-        )
-        if simulated and not self._node.count_publishers("/clock"):
+        if uses_simulated_time(self._node) and not self._node.count_publishers("/clock"):
             return ". use_sim_time is true but nobody publishes /clock (ros2 bag play --clock)"
         return ""

@@ -65,6 +65,9 @@ class WorldBroadcaster:
         config: its parameters; live ones are read anew for each pose.
         transforms: of the robot.
         complaints: about the reconstruction.
+
+    Attributes:
+        dropped: poses that were not published, because too many waited.
     """
 
     def __init__(self, node: LifecycleNode, config: NodeConfig, transforms: Transforms, complaints: Complaints) -> None:
@@ -75,7 +78,7 @@ class WorldBroadcaster:
         self._waiting: deque[LocatedCamera] = deque()
         self._latest: dict[str, int] = {}  # stamp of the newest transform, by its child
         self._generation = 0
-        self._dropped = 0
+        self.dropped = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="transforms", daemon=True)
         self._thread.start()
@@ -97,13 +100,13 @@ class WorldBroadcaster:
             is_full = len(self._waiting) >= MOST_WAITING
             if is_full:
                 self._waiting.popleft()
-                self._dropped += 1
+                self.dropped += 1
             self._waiting.append(located)
             self._changed.notify()
         if is_full:
             self._complaints.report(
                 "transforms are late",
-                f"{self._dropped} poses were not published on /tf and ~/odometry: {MOST_WAITING} wait for the robot's "
+                f"{self.dropped} poses were not published on /tf and ~/odometry: {MOST_WAITING} wait for the robot's "
                 "transforms. Lower tf_timeout, or look why the transforms come so late",
                 lasts=EVENT,
             )

@@ -176,7 +176,7 @@ def new_record(sequence: Sequence, reconstruction: Reconstruction, name: str, ev
         "unit": sequence.unit,
         "count": sequence.count(),
     }
-    for option in ("topic", "camera_info", "pose_topic", "depth_topic"):
+    for option in ("topic", "camera_info", "pose_topic", "depth_topic", "stamp"):
         if getattr(sequence, option, None):
             source[option] = getattr(sequence, option)
     return RunRecord(

@@ -238,3 +238,20 @@ def test_many_submaps_hold_no_more_points_than_one():
     assert len(world.submaps) == 40 and len(world.submaps[-1].voxels) == 192
     held = sum(submap.voxels.max_points for submap in world.submaps)
     assert held <= 2000, "buffers of older submaps shrink to what they hold"
+
+
+@pytest.mark.fault("words")
+def test_points_that_are_forgotten_or_refused_are_counted():
+    world = Map(MapConfig(min_confidence=0.0, voxel_size=0.001, max_points=1000))
+    updates = [world.insert(prediction(index)) for index in range(8)]
+    assert world.forgotten == sum(update.forgotten for update in updates) > 0
+    assert len(world) == sum(update.added for update in updates) - world.forgotten
+    far = prediction(8)
+    far.points[:6] = 1e9
+    world.insert(far)
+    assert world.refused == 6 * 16
+    before = world.forgotten, len(world)
+    world.open_submap(1)
+    assert world.forgotten - before[0] == before[1] - len(world) > 0, "points that give way to a new submap"
+    world.clear()
+    assert world.forgotten == world.refused == 0

@@ -10,7 +10,8 @@ from rosbags.typesys import Stores
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.geometry.camera_info import camera_info_topic
-from spann3r_ros.recordings.bag_reader import BagReader, header_stamp
+from spann3r_ros.recordings.bag_reader import NOT_LATER, BagReader, header_stamp
+from spann3r_ros.recordings.source import SourceOptions, open_source
 
 TOPIC = "/camera/image_raw"
 START = 1_700_000_000_123_456_789
@@ -178,6 +179,57 @@ def test_unordered_stamps_are_skipped_and_counted(tmp_path: Path, messages: Make
         frames = list(reader.frames(TOPIC))
         assert dict(reader.skipped) == {"stamp not later than the one before": 2}
     assert [frame.stamp for frame in frames] == [START, START + 2 * STEP, START + 3 * STEP]
+
+
+def with_stamps(messages: Make, tiny_picture: Picture, stamps: list[int]) -> Any:
+    """An image of each stamp, recorded one step after the other."""
+    content = messages()
+    for number, stamp in enumerate(stamps):
+        content.image(TOPIC, stamp, tiny_picture(number))
+        topic, kind, _, data = content.entries[-1]
+        content.entries[-1] = (topic, kind, START + number * STEP, data)
+    return content
+
+
+@pytest.mark.fault("time", case="03")
+@pytest.mark.fault("time", case="04")
+@pytest.mark.parametrize("begin", [0, START])
+def test_after_a_jump_of_time_the_order_of_recording_counts(
+    tmp_path: Path, messages: Make, tiny_picture: Picture, begin: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    stamps = [begin + number * STEP for number in range(6)] * 2
+    with BagReader(with_stamps(messages, tiny_picture, stamps).write(tmp_path / "bag")) as reader:
+        frames = list(reader.frames(TOPIC))
+        assert not reader.skipped
+    assert [frame.stamp for frame in frames] == stamps and [frame.index for frame in frames] == [*range(12)]
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame.image, tiny_picture(number))
+    assert f"jumped back to {begin / 1e9:.3f} s: the order of recording counts" in caplog.text
+
+
+@pytest.mark.fault("time", case="04")
+@pytest.mark.parametrize(("place", "offset"), [(0, 3600), (3, 3600), (3, -3600), (9, -3600)])
+def test_a_stray_stamp_costs_no_other_image(
+    tmp_path: Path, messages: Make, tiny_picture: Picture, place: int, offset: int
+) -> None:
+    stamps = [START + number * STEP for number in range(10)]
+    stamps[place] += offset * 10**9
+    with BagReader(with_stamps(messages, tiny_picture, stamps).write(tmp_path / "bag")) as reader:
+        found = [frame.stamp for frame in reader.frames(TOPIC)]
+        assert len(found) + reader.skipped[NOT_LATER] >= 9
+    assert [stamp for stamp in stamps if stamp != stamps[place]] == [stamp for stamp in found if stamp != stamps[place]]
+
+
+@pytest.mark.fault("time", case="16")
+def test_constant_stamps_are_told_with_the_option_that_helps(
+    tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = with_stamps(messages, tiny_picture, [START] * 8).write(tmp_path / "bag")
+    with BagReader(path) as reader:
+        assert len(list(reader.frames(TOPIC))) == 1 and reader.skipped == {NOT_LATER: 7}
+    assert "--stamp arrival" in caplog.text
+    frames = list(open_source(SourceOptions(path, stamp="arrival")).frames())
+    assert [frame.stamp for frame in frames] == [START + number * STEP for number in range(8)]
 
 
 def test_missing_stamp_is_the_time_of_recording(tmp_path: Path, messages: Make, tiny_picture: Picture) -> None:

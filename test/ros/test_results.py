@@ -237,10 +237,11 @@ def test_the_latency_counts_until_the_points_of_the_very_image_are_out(start: St
     assert statuses[-1].latency - statuses[-1].response_time > 0.99, "the second image came a second later"
 
 
+@pytest.mark.fault("words")
 def test_images_beyond_the_queue_are_counted_and_the_fix_is_named(
     start_inside: Callable[..., Spann3rNode], robot: Robot
 ) -> None:
-    node = start_inside(queue_size=2, status_rate=20.0)
+    node = start_inside(queue_size=2, status_rate=20.0, map__max_points=1000)
     assert node._session is not None
     drives, gate = node._session._with_priors, threading.Semaphore(0)
     process = drives.process
@@ -273,8 +274,13 @@ def test_images_beyond_the_queue_are_counted_and_the_fix_is_named(
             gate.release()
     robot.wait(lambda: len(clouds) == 2 and statuses[-1].frames_processed == 3, "the three that waited")
     assert [to_nanoseconds(cloud.header.stamp) for cloud in clouds] == [frame.stamp for frame in frames[:2]]
-    robot.wait(lambda: statuses[-1].complaint == "", "the end of the trouble")
+    robot.wait(lambda: "dropped" not in statuses[-1].complaint, "the end of the trouble")
+    assert "1000 points (map.max_points): those seen longest ago are forgotten" in statuses[-1].complaint
     assert statuses[-1].frames_dropped == 3, "what is lost stays lost"
+    assert statuses[-1].points == 1000 and min(statuses[-1].points_forgotten, statuses[-1].points_refused) > 0
+    told = values(diagnostics[-1])
+    counts = statuses[-1].points_forgotten, statuses[-1].points_refused
+    assert (int(told["points forgotten"]), int(told["points refused"])) == counts
 
 
 def values(message: DiagnosticArray) -> dict[str, str]:

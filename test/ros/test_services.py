@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from library import reconstruct, walk
 from nav_msgs.msg import Path as PathMessage
 from node_process import NodeProcess
@@ -160,6 +161,7 @@ def test_requests_that_cannot_be_met_say_why_and_change_nothing(start: Start, ro
     assert node.alive
 
 
+@pytest.mark.fault("words")
 def test_nothing_waits_for_a_busy_network_and_a_stale_answer_is_discarded(
     start: Start, robot: Robot, tmp_path: Path
 ) -> None:
@@ -187,6 +189,7 @@ def test_nothing_waits_for_a_busy_network_and_a_stale_answer_is_discarded(
 
     gate.unlink()
     robot.wait(lambda: statuses[-1].memory.tokens == 0 and statuses[-1].points == 0, "an empty world")
+    robot.wait(lambda: statuses[-1].frames_discarded == 1, "the count of the stale answer")
     for frame in others:
         camera.publish(image_message(frame))
     robot.wait(lambda: len(clouds) >= 2, "a cloud of the new world")

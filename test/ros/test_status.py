@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -23,7 +24,8 @@ def test_states_follow_what_can_be_believed(start: Callable[..., NodeProcess], r
     node = start(tracking__enabled=True, output="immediate", status_rate=20.0, map__min_confidence=0.0)
     camera = robot.publisher(Image, "/camera/image_raw", RELIABLE)
     robot.wait(lambda: camera.get_subscription_count() == 1, "the node to take images")
-    frames = [dataclasses.replace(frame, stamp=10**9 + frame.stamp) for frame in random_frames(12)]
+    begin = time.time_ns()
+    frames = [dataclasses.replace(frame, stamp=begin + frame.stamp) for frame in random_frames(12)]
 
     def show(numbers: range, black: bool = False) -> ReconstructionStatus:
         for number in numbers:

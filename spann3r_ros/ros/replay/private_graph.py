@@ -40,8 +40,10 @@ def private_environment(log: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running_node(parameters: Mapping[str, str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
-    """The node, as `ros2 run` would start it, while the context lasts; SIGINT ends it.
+def running_node(
+    parameters: Mapping[str, str], environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The node's process, as `ros2 run` would start it, while the context lasts; SIGINT ends it.
 
     Args:
         parameters: as on a command line, by name.
@@ -53,7 +55,7 @@ def running_node(parameters: Mapping[str, str], environment: Mapping[str, str], 
         command += ["-p", f"{name}:={value}"]
     with log.open("w") as file, subprocess.Popen(command, env=environment, stdout=file, stderr=file) as process:
         try:
-            yield
+            yield process
         finally:
             process.send_signal(signal.SIGINT)
             try:

@@ -11,7 +11,7 @@ import numpy as np
 from rclpy.node import Node
 
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.recordings.bag_reader import RawMessage, header_stamp
+from spann3r_ros.recordings.bag_reader import NOT_LATER, RawMessage, header_stamp
 from spann3r_ros.recordings.bag_sequence import BagSequence
 from spann3r_ros.ros.replay.bag_player import BagPlayer
 from spann3r_ros.ros.replay.result_recorder import ResultRecorder, wait_for
@@ -138,7 +138,7 @@ class ReplayRun:
             metric=bool(status and status.metric),
             started=self._started,
             offered=len(self._sent),
-            dropped=int(status.frames_dropped) if status else 0,
+            dropped=int(status.frames_dropped + status.frames_discarded) if status else 0,
             resets=recorder.resets,
             seconds=self._seconds(),
             finished=self._finished,
@@ -146,7 +146,10 @@ class ReplayRun:
         failed = int(status.frames_failed) if status is not None else 0
         if failed:
             record.skipped["refused by the node"] = failed
-        unanswered = len(self._sent.keys() - recorder.results.keys()) - record.dropped - failed
+        late = int(status.frames_late) if status is not None else 0
+        if late:
+            record.skipped[NOT_LATER] = late
+        unanswered = len(self._sent.keys() - recorder.results.keys()) - record.dropped - failed - late
         if unanswered > 0:
             record.owed = 0 if record.parameters.get("output") == "immediate" else 1
             # What shows nothing was refused with an error; the other lost frames were answered and not believed.
@@ -217,14 +220,13 @@ class ReplayRun:
         came = wait_for(
             lambda: awaited in recorder.results or stop(), self._options.patience, self._player.tick_if_idle
         )
-        if not came:
-            self._late += 1
-            if self._late == 3:
-                raise DataError(
-                    "the node gives no results",
-                    got=f"none for three images within {self._options.patience:g} s each",
-                    next_step="Look at the node's log; raise --patience on a slow machine",
-                )
+        self._late = 0 if came else self._late + 1
+        if self._late == 3:
+            raise DataError(
+                "the node gives no results",
+                got=f"none for three images within {self._options.patience:g} s each",
+                next_step="Look at the node's log; raise --patience on a slow machine",
+            )
 
     def _settle(self) -> None:
         """Wait until no more results come, and for a map that is as new as they are."""

@@ -1,0 +1,81 @@
+"""``soak``: the real node with a synthetic camera, and every fault that a robot can have, at random."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from tqdm import tqdm
+
+from spann3r_ros.cli.source_options import positive
+from spann3r_ros.errors import ConfigError, DataError
+from spann3r_ros.ros.replay.private_graph import private_environment, running_node
+from spann3r_ros.synthetic.pinhole import synthetic_camera
+from spann3r_ros.synthetic.renderer import Renderer
+from spann3r_ros.synthetic.scene import Scene
+from spann3r_ros.synthetic.walk import EVALUATION_SEED, Trajectories
+
+WIDTH, HEIGHT = 320, 240
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/soak"), help="folder of logs (out/soak)")
+    parser.add_argument("--duration", type=float, default=60.0, metavar="S", help="seconds with faults (60)")
+    parser.add_argument("--seed", type=int, default=0, help="of the faults (0)")
+    parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="good images per second (10)")
+    parser.add_argument(
+        "--images", type=positive, default=60, metavar="N", help="images of the walk there and back (60)"
+    )
+    parser.add_argument("--checkpoint", default="", help="other weights than those that ship")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit status 0 when the node stood it, 1 when not; the last line says so."""
+    if not (arguments.duration > 0 and 0 < arguments.rate <= 1000):
+        raise ConfigError(
+            "--duration and --rate", got=(arguments.duration, arguments.rate), expected="> 0 s and 0 .. 1000 Hz"
+        )
+    out: Path = arguments.output
+    _prepare(out)
+    environment = private_environment(out / "log")
+    os.environ.update(environment)  # this process takes part in that graph, too, so before ROS is loaded
+    try:
+        from spann3r_ros.ros.replay.background_node import background_node
+        from spann3r_ros.ros.soak.soak_run import NODE_PARAMETERS, SoakRun
+    except ImportError as error:
+        raise ConfigError(
+            "soak needs ROS 2 and the package's messages",
+            got=error,
+            next_step="Source your workspace or run `make setup`",
+        ) from error
+    intrinsics, renderer = synthetic_camera(WIDTH, HEIGHT), Renderer(Scene.apartment())
+    walk = Trajectories(Scene.apartment()).walk(EVALUATION_SEED, arguments.images, arguments.rate)
+    images = [renderer.render(pose, intrinsics).image for pose in tqdm(walk, desc="rendering", leave=False)]
+    parameters, log = {**NODE_PARAMETERS, "checkpoint": f"'{arguments.checkpoint}'"}, out / "node.log"
+    with running_node(parameters, environment, log) as process, background_node("spann3r_soak") as node:
+        job = SoakRun(node, process, log, images, intrinsics, arguments.seed, arguments.rate)
+        with tqdm(
+            total=arguments.duration, unit="s", leave=False, bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s"
+        ) as bar:
+            report = job.run(arguments.duration, lambda seconds: bar.update(seconds - bar.n) and None)
+    for name, count in sorted(report.faults.items()):
+        print(f"{count:6d} x {name.replace('_', ' ')}")
+    for problem in report.problems:
+        print(f"problem: {problem}")
+    print(f"the node's log is {log}; --seed {arguments.seed} throws the same faults again")
+    print(report.line())
+    return 1 if report.problems else 0
+
+
+def _prepare(out: Path) -> None:
+    """An empty folder; only an older soak is replaced."""
+    if out.exists() and any(out.iterdir()):
+        if not {entry.name for entry in out.iterdir()} <= {"node.log", "log"}:
+            raise DataError(
+                f"{out} holds something else than an older soak", expected="a new folder", next_step="Give another -o"
+            )
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
