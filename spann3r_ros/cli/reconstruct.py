@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
-from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, summary
+from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, status, summary
 from spann3r_ros.cli.source_options import add_source_options, source_options
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.source import open_source
@@ -37,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit status 0, or 130 when Ctrl-C ended it early; what was finished is on disk either way."""
+    """Exit status 0, 3 when frames are missing, or 130 when Ctrl-C ended it early.
+
+    What was finished is on disk either way.
+    """
     config = read_config(arguments.config, arguments.set)
     sequence = open_source(source_options(arguments.source, vars(arguments)))
     files = OptionalFiles(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag)
@@ -57,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             "demo weights: the model that ships knows one synthetic apartment; of anything else this map is wrong. "
             "Real weights: python -m spann3r_ros models list"
         )
-    return 0 if record.finished else 130
+    return status(record)
 
 
 def intrinsics(text: str) -> tuple[float, float, float, float]:

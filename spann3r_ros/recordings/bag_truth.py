@@ -24,6 +24,7 @@ POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
 ODOMETRY = "nav_msgs/msg/Odometry"
 TRANSFORM_STAMPED = "geometry_msgs/msg/TransformStamped"
 TF_TOPICS = ("/tf", "/tf_static")
+DEPTH_ENCODINGS = ("16UC1", "32FC1", "64FC1")
 FOREVER = 2**62
 """Nanoseconds of history that the transform tree keeps: all of any bag."""
 TRUE_NAMES = ("ground_truth", "groundtruth", "/gt", "vicon", "vrpn", "mocap", "optitrack")
@@ -123,10 +124,31 @@ def _find_pose_topic(reader: BagReader) -> str | None:
     return None
 
 
+def holds_depth(reader: BagReader, name: str) -> bool:
+    """Whether images of a topic are depth: their encoding tells; of a 16-bit gray image, which a thermal camera also
+    sends, the name."""
+    first = next(reader.raw([name]), None)
+    if first is None:
+        return named_depth(name)
+    try:
+        image = reader.decode(first)
+    except DataError:
+        return named_depth(name)
+    if first.topic.type == IMAGE:
+        return image.encoding in DEPTH_ENCODINGS or (image.encoding == "mono16" and named_depth(name))
+    return "compressedDepth" in image.format or image.format.partition(";")[0].strip() in DEPTH_ENCODINGS
+
+
+def named_depth(topic: str) -> bool:
+    """Whether the last two parts of a topic's name, in front of which the camera's namespace stands, say depth."""
+    parts = topic.lower().removesuffix("/compressed").split("/")
+    return any("depth" in part for part in parts[-2:] if part != parts[1]) or "depth" in parts[-1]
+
+
 def _find_depth_topic(reader: BagReader, image_topic: str) -> str | None:
     """The depth topic whose name shares the longest beginning with the image topic's."""
-    named = [topic.name for topic in reader.topics.values() if topic.type == IMAGE and topic.count]
-    named = sorted(name for name in named if "depth" in name.lower() and name != image_topic)
+    images = [topic.name for topic in reader.topics.values() if topic.type == IMAGE and topic.count]
+    named = sorted(name for name in images if name != image_topic and holds_depth(reader, name))
     return max(named, key=lambda name: len(commonpath([name, image_topic])), default=None)
 
 

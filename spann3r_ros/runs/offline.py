@@ -156,8 +156,8 @@ class OfflineRun:
 
     def _close_record(self) -> None:
         """What is only known at the end."""
-        skipped = getattr(getattr(self.sequence, "reader", None), "skipped", {})
-        self.record.skipped = {**skipped, **self._refused}
+        self.record.skipped = {**self.sequence.skipped, **self.sequence.missing, **self._refused}
+        self.record.missing = self.sequence.missing.total()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak = peak if sys.platform == "darwin" else peak * 1024  # macOS counts in bytes, Linux in KiB
         sizes = [size for size in self.record.frames.memory_bytes if size is not None]

@@ -82,6 +82,7 @@ class RunRecord:
         frames: log of each frame.
         offered: frames that the source gave.
         skipped: frames that the source ignored or the model refused, by reason.
+        missing: how many of ``skipped`` are frames that the source promised and could not deliver.
         dropped: frames that the node's queue dropped (replay).
         owed: frames whose result would have come with a further frame: with refined output the last one (replay).
         resets: how often a new world was begun.
@@ -107,6 +108,7 @@ class RunRecord:
     frames: FrameLog = field(default_factory=FrameLog)
     offered: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    missing: int = 0
     dropped: int = 0
     owed: int = 0
     resets: int = 0
