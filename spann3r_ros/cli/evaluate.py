@@ -22,6 +22,9 @@ from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.source_truth import source_truth, trajectory_truth
 
+TRAJECTORIES = (".txt", ".tum", ".csv", ".kitti", ".traj", ".trajectory")
+"""Suffixes of trajectory files."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -30,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="*",
         metavar="RUN|SOURCE|TRAJECTORY",
-        help="folders written by `reconstruct` or `replay`; recordings, which are reconstructed first; or .txt "
-        "trajectories; several are put side by side",
+        help="folders written by `reconstruct` or `replay`; recordings, which are reconstructed first; or "
+        "trajectory files; several are put side by side",
     )
     parser.add_argument("-o", "--output", type=Path, help="folder for the report (out/evaluation, or out/SUITE)")
     parser.add_argument(
@@ -109,7 +112,7 @@ def _run_suite(arguments: argparse.Namespace) -> int:
 def _score(item: Path, rules: Protocol, arguments: argparse.Namespace) -> Scores:
     """Scores of one item of the command line."""
     max_gap = round(arguments.max_gap * 1e9)
-    if item.is_file() and item.suffix == ".txt":
+    if item.is_file() and item.suffix.lower() in TRAJECTORIES:
         if arguments.reference is None:
             raise ConfigError("trajectory file without a truth", got=str(item), next_step="Give --reference FILE")
         return score_files(item, arguments.reference, rules, max_gap)

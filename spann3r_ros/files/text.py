@@ -17,9 +17,13 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
     """
     try:
         if not path.is_file():
-            raise DataError(f"text file {path}", got="no such file" if not path.exists() else "no regular file")
+            raise DataError(
+                f"text file {path} cannot be read", got="no such file" if not path.exists() else "no regular file"
+            )
         if path.stat().st_size > most:
-            raise DataError(f"text file {path}", got=f"{path.stat().st_size} bytes", expected=f"at most {most}")
+            raise DataError(
+                f"text file {path} cannot be read", got=f"{path.stat().st_size} bytes", expected=f"at most {most}"
+            )
         content = path.read_bytes()
         marks = (b"\xff\xfe", b"\xfe\xff")
         text = content.decode("utf-16" if content.startswith(marks) else "utf-8-sig")
