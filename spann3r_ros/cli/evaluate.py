@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
-from spann3r_ros.cli.run_progress import run_with_progress
+from spann3r_ros.cli.run_progress import INCOMPLETE, run_with_progress
 from spann3r_ros.cli.source_options import add_source_options, positive, source_options
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.evaluation.protocol import ALIGNMENTS, PROTOCOLS, Protocol, protocol
@@ -21,6 +22,19 @@ from spann3r_ros.recordings.source import open_source
 from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.source_truth import source_truth, trajectory_truth
+
+SOURCE_DEFAULTS: dict[str, object] = {
+    "layout": "auto",
+    "every": None,
+    "limit": 0,
+    "topic": None,
+    "camera_info": None,
+    "pose_topic": None,
+    "depth_topic": None,
+    "config": None,
+    "set": [],
+}
+"""Options that say how recordings are read and reconstructed, with their defaults."""
 
 TRAJECTORIES = (".txt", ".tum", ".csv", ".kitti", ".traj", ".trajectory")
 """Suffixes of trajectory files."""
@@ -61,27 +75,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the scores and write the report; 130 when Ctrl-C ended a reconstruction early."""
+    """Print the scores and write the report; 3 when frames are missing, 130 when Ctrl-C ended it early."""
     if arguments.output is None:
         arguments.output = Path("out") / (arguments.suite.stem if arguments.suite is not None else "evaluation")
     if arguments.suite is not None:
         return _run_suite(arguments)
+    _refuse(arguments, "without --suite", {"workers": 1, "ray": None})
     if not arguments.items:
         raise ConfigError("nothing to evaluate", expected="runs, recordings or trajectories")
+    if not any(map(_is_recording, arguments.items)):
+        _refuse(arguments, "of recordings, of which none is given", SOURCE_DEFAULTS)
     rules = protocol(arguments.protocol, alignment=arguments.alignment, max_points=arguments.max_points)
     scores: list[Scores] = []
+    incomplete = False
     for item in arguments.items:
         scores.append(_score(item, rules, arguments))
+        incomplete |= _is_recording(item) and scores[-1].record.missing > 0
         if not scores[-1].quality.finished:
             break
     report = write_report(arguments.output, scores, arguments.title, not arguments.no_plots)
     print(as_text(scores))
     print(f"report: {report}")
-    return 0 if scores[-1].quality.finished else 130
+    if not scores[-1].quality.finished:
+        return 130
+    return INCOMPLETE if incomplete else 0
 
 
 def _run_suite(arguments: argparse.Namespace) -> int:
     """Print a line for each job and the means, and write the joint report; 1 when a job failed."""
+    own = {"protocol": "every", "alignment": None, "max_points": None, "max_gap": 0.01, "reference": None}
+    parameters = ("config", "set")
+    source = {name: default for name, default in SOURCE_DEFAULTS.items() if name not in parameters}
+    _refuse(arguments, "with --suite, whose file says it", {**own, "title": "Evaluation", **source})
     if arguments.items:
         raise ConfigError("a suite names its own recordings", got=", ".join(map(str, arguments.items)))
     extent = extent_of(arguments.suite)
@@ -90,6 +115,7 @@ def _run_suite(arguments: argparse.Namespace) -> int:
 
         print_table(read_config(arguments.config, arguments.set), extent, arguments.output)
         return 0
+    _refuse(arguments, "with a suite of configurations", {name: SOURCE_DEFAULTS[name] for name in parameters})
     suite = Suite.read(arguments.suite, arguments.output)
     suite.make_walks()
     jobs = suite.jobs(arguments.output, arguments.workers)
@@ -112,11 +138,11 @@ def _run_suite(arguments: argparse.Namespace) -> int:
 def _score(item: Path, rules: Protocol, arguments: argparse.Namespace) -> Scores:
     """Scores of one item of the command line."""
     max_gap = round(arguments.max_gap * 1e9)
-    if item.is_file() and item.suffix.lower() in TRAJECTORIES:
+    if _is_trajectory(item):
         if arguments.reference is None:
             raise ConfigError("trajectory file without a truth", got=str(item), next_step="Give --reference FILE")
         return score_files(item, arguments.reference, rules, max_gap)
-    folder = RunFolder(item) if (item / RECORD).exists() else _reconstruct(item, rules, arguments)
+    folder = _reconstruct(item, rules, arguments) if _is_recording(item) else RunFolder(item)
     truth = trajectory_truth(arguments.reference) if arguments.reference else source_truth(folder.record())
     return evaluate_run(folder, truth, rules, max_gap)
 
@@ -135,6 +161,22 @@ def _reconstruct(source: Path, rules: Protocol, arguments: argparse.Namespace) -
     )
     run_with_progress(job)
     return RunFolder(folder)
+
+
+def _is_trajectory(item: Path) -> bool:
+    return item.is_file() and item.suffix.lower() in TRAJECTORIES
+
+
+def _is_recording(item: Path) -> bool:
+    return not _is_trajectory(item) and not (item / RECORD).exists()
+
+
+def _refuse(arguments: argparse.Namespace, where: str, defaults: Mapping[str, object]) -> None:
+    """Raise ConfigError for options that were given and would be ignored."""
+    given = [name for name, default in defaults.items() if getattr(arguments, name) != default]
+    if given:
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ConfigError(f"options {where}", got=names, expected="none of them", next_step="Leave them out")
 
 
 def _describe(rules: Protocol) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
@@ -30,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transforms", action="store_true", help="write Nerfstudio's transforms.json")
     parser.add_argument("--bag", action="store_true", help="write poses, depth and TF as a rosbag2")
     parser.add_argument(
-        "--intrinsics", type=intrinsics, metavar="FX,FY,CX,CY", help="of images that bring none, pixels"
+        "--intrinsics",
+        type=intrinsics,
+        metavar="FX,FY,CX,CY",
+        help="of the images (rectified, where the recording's calibration does that), pixels; they count more than it",
     )
     add_source_options(parser)
     add_parameter_options(parser)
@@ -66,4 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
 def intrinsics(text: str) -> tuple[float, float, float, float]:
     """Four numbers separated by commas."""
     fx, fy, cx, cy = (float(part) for part in text.split(","))
+    if not (0 < fx < math.inf and 0 < fy < math.inf and math.isfinite(cx) and math.isfinite(cy)):
+        raise argparse.ArgumentTypeError(f"'{text}' describes no camera: focal lengths are positive")
     return fx, fy, cx, cy

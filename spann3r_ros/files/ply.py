@@ -183,11 +183,11 @@ def _vertex_layout(order: str, elements: list[tuple[str, int, list[tuple[str, st
 def _cloud(rows: NDArray[np.void], path: Path) -> PointCloud:
     with np.errstate(over="ignore", invalid="ignore"):
         points = np.stack([rows[axis] for axis in "xyz"], axis=1).astype(np.float32)
-    known = np.isfinite(points).all(axis=1)
+    known = np.asarray(np.isfinite(points).all(axis=1))
     if not known.all():
         if not known.any():
-            raise DataError(f"points of {path}", got="none that is finite", expected="coordinates")
-        _log.warning("%s: %d of %d points are not finite and are left out", path, (~known).sum(), len(known))
+            raise DataError(f"points of {path} that are not finite", got=len(points), expected="at least one that is")
+        _log.warning("%s: %d of %d points are not finite and are left out", path, (~known).sum(), len(rows))
         points, rows = points[known], rows[known]
     return PointCloud(points, _colors(rows, path), _confidence(rows, path))
 

@@ -178,6 +178,10 @@ class BagReader:
                 expected=f"CDR bytes of {message.topic.type}",
             ) from error
 
+    def encode(self, kind: str, **fields: Any) -> bytes:
+        """CDR bytes of a message of a type with these fields."""
+        return bytes(self._types.serialize_cdr(self._types.types[kind](**fields), kind))
+
     def frames(self, topic: str, every: int = 1, camera_info: str | None = None) -> Iterator[Frame]:
         """Images of a topic (Image or CompressedImage) in the order of recording, rectified when calibrated so.
 
