@@ -6,11 +6,13 @@ export PYTHON
 RUN := scripts/run.sh
 ARGS ?=
 
-.PHONY: help setup demo test lint check bench clean
+SECONDS ?= 60
+
+.PHONY: help setup demo test lint check fuzz bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */make \1\t/' | expand -t 14
-	@echo 'PYTHON=python3.11 picks the interpreter; ARGS="..." goes to demo, test and bench.'
+	@echo 'PYTHON=python3.11 picks the interpreter; ARGS="..." goes to demo, test, fuzz and bench.'
 
 setup: ## make .venv with all that is needed; quick when nothing changed
 	@scripts/setup.sh
@@ -29,6 +31,9 @@ lint: setup ## check style, formatting and types
 	@$(RUN) mypy
 
 check: test lint ## test and lint
+
+fuzz: setup ## mutated files into every reader, for SECONDS=60; none may let a foreign exception out
+	@$(RUN) python test/support/reader_fuzz.py --seconds $(SECONDS) $(ARGS)
 
 bench: setup ## measure time and memory of the networks
 	@$(RUN) python -m spann3r_ros bench $(ARGS)

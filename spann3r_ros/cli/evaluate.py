@@ -31,10 +31,13 @@ SOURCE_DEFAULTS: dict[str, object] = {
     "camera_info": None,
     "pose_topic": None,
     "depth_topic": None,
-    "config": None,
-    "set": [],
 }
-"""Options that say how recordings are read and reconstructed, with their defaults."""
+PARAMETER_DEFAULTS: dict[str, object] = {"config": None, "set": []}
+RULES_DEFAULTS: dict[str, object] = {
+    **{"protocol": "every", "alignment": None, "max_points": None, "max_gap": 0.01, "reference": None},
+    "title": "Evaluation",
+}
+"""Options that say how recordings are read, how they are reconstructed, and what is compared, with their defaults."""
 
 TRAJECTORIES = (".txt", ".tum", ".csv", ".kitti", ".traj", ".trajectory")
 """Suffixes of trajectory files."""
@@ -79,12 +82,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         arguments.output = Path("out") / (arguments.suite.stem if arguments.suite is not None else "evaluation")
     if arguments.suite is not None:
+        _refuse(arguments, "with --suite, whose file says it", {**RULES_DEFAULTS, **SOURCE_DEFAULTS})
+        if extent_of(arguments.suite) is None:
+            _refuse(arguments, "with a suite, whose file names the configurations", PARAMETER_DEFAULTS)
         return _run_suite(arguments)
     _refuse(arguments, "without --suite", {"workers": 1, "ray": None})
     if not arguments.items:
         raise ConfigError("nothing to evaluate", expected="runs, recordings or trajectories")
     if not any(map(_is_recording, arguments.items)):
-        _refuse(arguments, "of recordings, of which none is given", SOURCE_DEFAULTS)
+        _refuse(arguments, "of recordings, of which none is given", {**SOURCE_DEFAULTS, **PARAMETER_DEFAULTS})
     rules = protocol(arguments.protocol, alignment=arguments.alignment, max_points=arguments.max_points)
     scores: list[Scores] = []
     incomplete = False
@@ -103,10 +109,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run_suite(arguments: argparse.Namespace) -> int:
     """Print a line for each job and the means, and write the joint report; 1 when a job failed."""
-    own = {"protocol": "every", "alignment": None, "max_points": None, "max_gap": 0.01, "reference": None}
-    parameters = ("config", "set")
-    source = {name: default for name, default in SOURCE_DEFAULTS.items() if name not in parameters}
-    _refuse(arguments, "with --suite, whose file says it", {**own, "title": "Evaluation", **source})
     if arguments.items:
         raise ConfigError("a suite names its own recordings", got=", ".join(map(str, arguments.items)))
     extent = extent_of(arguments.suite)
@@ -115,7 +117,6 @@ def _run_suite(arguments: argparse.Namespace) -> int:
 
         print_table(read_config(arguments.config, arguments.set), extent, arguments.output)
         return 0
-    _refuse(arguments, "with a suite of configurations", {name: SOURCE_DEFAULTS[name] for name in parameters})
     suite = Suite.read(arguments.suite, arguments.output)
     suite.make_walks()
     jobs = suite.jobs(arguments.output, arguments.workers)

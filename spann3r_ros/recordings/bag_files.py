@@ -12,10 +12,8 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
 from spann3r_ros.errors import DataError
-from spann3r_ros.files.text import read_text
+from spann3r_ros.files.structured import read_yaml
 from spann3r_ros.recordings.compression import CompressionError, unpack_file
 from spann3r_ros.recordings.mcap_file import McapFile
 from spann3r_ros.recordings.ros1_file import Ros1File
@@ -100,13 +98,13 @@ class _Metadata:
 def _read_metadata(path: Path) -> _Metadata | None:
     """None, with a warning, when it is damaged: the files tell all that is needed."""
     try:
-        content: Any = yaml.safe_load(read_text(path))
+        content: Any = read_yaml(path)
         information = content["rosbag2_bagfile_information"]
         files = [PurePath(str(name)).name for name in information["relative_file_paths"]]
         counts: Counter[str] = Counter()
         for row in information["topics_with_message_count"]:
             counts[str(row["topic_metadata"]["name"])] += int(row["message_count"])
-    except (DataError, yaml.YAMLError, RecursionError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except (DataError, KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         _log.warning("%s is damaged (%s) and not needed: the storage files are read without it", path, reason)
         return None

@@ -6,7 +6,6 @@ Text: ``fx fy cx cy``, with or without ``k1 k2 p1 p2 [k3]`` behind, or the nine 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from spann3r_ros.errors import DataError, GeometryError
+from spann3r_ros.errors import DataError
+from spann3r_ros.files.structured import read_json, read_yaml
 from spann3r_ros.files.text import read_text
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.rectification import rectification
@@ -79,14 +78,13 @@ def read_calibration(path: Path, width: int, height: int) -> FileCalibration:
     Raises:
         DataError: a file of another form, or numbers that describe no camera.
     """
-    text = read_text(path, MOST_BYTES)
     try:
         if path.suffix == ".json":
-            numbers, rest = _from_mapping(json.loads(text))
+            numbers, rest = _from_mapping(read_json(path, MOST_BYTES))
         elif path.suffix in (".yaml", ".yml"):
-            numbers, rest = _from_mapping(yaml.safe_load(text))
+            numbers, rest = _from_mapping(read_yaml(path, MOST_BYTES))
         else:
-            numbers, rest = _from_text(text)
+            numbers, rest = _from_text(read_text(path, MOST_BYTES))
         size = rest.pop("size", None) or (width, height)
         scale = width / size[0]
         if not np.isclose(scale, height / size[1], rtol=0.01):
@@ -95,7 +93,7 @@ def read_calibration(path: Path, width: int, height: int) -> FileCalibration:
         cx, cy = (cx + 0.5) * scale - 0.5, (cy + 0.5) * scale - 0.5
         calibration = FileCalibration(Intrinsics(fx * scale, fy * scale, cx, cy, width, height), **rest)
         rectification(calibration.intrinsics, calibration.model, list(calibration.distortion))
-    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, yaml.YAMLError, GeometryError) as error:
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise DataError(
             f"calibration {path}",
             got=error,

@@ -1,4 +1,4 @@
-"""What a mapper that ran while a bag was recorded left in it: results, which must not be played as if they were input."""
+"""What a mapper that ran while a bag was recorded left in it: results, which are not input of the next run."""
 
 from __future__ import annotations
 

@@ -197,10 +197,14 @@ def invented_stamp(index: int) -> int:
 
 def require(path: Path, layout: str, what: str) -> Path:
     """The path when it exists; raises DataError that tells which file of which layout was expected there."""
-    if not path.exists():
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
         raise DataError(
             f"incomplete {layout} folder",
-            got=f"no {path}",
+            got=f"no {str(path)[:200]}",
             expected=what,
             next_step="Check that the path is the sequence's own folder and that it was unpacked completely",
         )
