@@ -7,11 +7,13 @@ RUN := scripts/run.sh
 ARGS ?=
 DURATION ?= 60
 
-.PHONY: help setup demo test lint check bench soak clean
+SECONDS ?= 60
+
+.PHONY: help setup demo test lint check fuzz bench soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */make \1\t/' | expand -t 14
-	@echo 'PYTHON=python3.11 picks the interpreter; ARGS="..." goes to demo, test, bench and soak.'
+	@echo 'PYTHON=python3.11 picks the interpreter; ARGS="..." goes to demo, test, fuzz, bench and soak.'
 
 setup: ## make .venv with all that is needed; quick when nothing changed
 	@scripts/setup.sh
@@ -31,6 +33,9 @@ lint: setup ## check style, formatting and types
 	@$(RUN) mypy
 
 check: test lint ## test and lint
+
+fuzz: setup ## mutated files into every reader, for SECONDS=60; none may let a foreign exception out
+	@$(RUN) python test/support/reader_fuzz.py --seconds $(SECONDS) $(ARGS)
 
 bench: setup ## measure time and memory of the networks
 	@$(RUN) python -m spann3r_ros bench $(ARGS)

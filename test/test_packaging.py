@@ -21,7 +21,13 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "spann3r_ros"
 INTERFACES = sorted([*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv")])
-DISTRIBUTION_OF_MODULE = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
+DISTRIBUTION_OF_MODULE = {
+    "backports": "backports.zstd",
+    "compression": "backports.zstd",  # in the standard library from Python 3.14 on
+    "cv2": "opencv-python-headless",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+}
 ROS_MODULES_WITHOUT_PACKAGE = {"spann3r_ros"}
 PROFILES = ["fastdds.xml", "fastdds_loopback.xml"]
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters
-from spann3r_ros.errors import ConfigError
+from spann3r_ros.errors import ConfigError, DataError
+from spann3r_ros.files.structured import read_yaml
 from spann3r_ros.models.registry import parameter_groups
 
 
@@ -61,13 +60,13 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 def read_parameter_file(path: Path) -> dict[str, Any]:
     """Dotted names and values of a YAML file; a node's file may also hold the node's own, which are ignored."""
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError("parameter file", got=f"{path}: {error}", expected="a YAML file") from error
+        content = read_yaml(path)
+    except DataError as error:
+        raise ConfigError("parameter file", got=error, expected="a YAML file") from error
     if not isinstance(content, dict):
         raise ConfigError("parameter file", got=f"{path}: {type(content).__name__}", expected="names and values")
     first = next(iter(content.values()), None)
-    if isinstance(first, dict) and "ros__parameters" in first:
+    if isinstance(first, dict) and isinstance(first.get("ros__parameters"), dict):
         node_only = {entry.name for entry in parameters(NodeConfig)} - {entry.name for entry in parameters(Config)}
         values = dict(_flat(first["ros__parameters"]))
         return {name: value for name, value in values.items() if name not in node_only}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from spann3r_ros.cli.run_progress import INCOMPLETE
 from spann3r_ros.cli.source_options import add_source_options, source_options
 from spann3r_ros.recordings.conversion import write_bag
 from spann3r_ros.recordings.source import open_source
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the bag and tell what is in it."""
+    """Write the bag and tell what is in it; 3 when frames are missing."""
     sequence = open_source(source_options(arguments.source, vars(arguments)))
     count = sequence.count()
     every = arguments.every or 1
@@ -40,4 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"{sequence.layout}: {done.images} images, {done.poses} poses, {done.depths} depth images in {arguments.output}"
     )
-    return 0
+    lost = sequence.missing.total()
+    if lost:
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in sequence.missing.items())
+        print(f"incomplete: the source promised {lost} more frames that could not be read: {reasons}")
+    return INCOMPLETE if lost else 0

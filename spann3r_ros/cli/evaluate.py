@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
-from spann3r_ros.cli.run_progress import run_with_progress
+from spann3r_ros.cli.run_progress import INCOMPLETE, run_with_progress
 from spann3r_ros.cli.source_options import add_source_options, positive, source_options
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.evaluation.protocol import ALIGNMENTS, PROTOCOLS, Protocol, protocol
@@ -22,6 +23,25 @@ from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.source_truth import source_truth, trajectory_truth
 
+SOURCE_DEFAULTS: dict[str, object] = {
+    "layout": "auto",
+    "every": None,
+    "limit": 0,
+    "topic": None,
+    "camera_info": None,
+    "pose_topic": None,
+    "depth_topic": None,
+}
+PARAMETER_DEFAULTS: dict[str, object] = {"config": None, "set": []}
+RULES_DEFAULTS: dict[str, object] = {
+    **{"protocol": "every", "alignment": None, "max_points": None, "max_gap": 0.01, "reference": None},
+    "title": "Evaluation",
+}
+"""Options that say how recordings are read, how they are reconstructed, and what is compared, with their defaults."""
+
+TRAJECTORIES = (".txt", ".tum", ".csv", ".kitti", ".traj", ".trajectory")
+"""Suffixes of trajectory files."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -30,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="*",
         metavar="RUN|SOURCE|TRAJECTORY",
-        help="folders written by `reconstruct` or `replay`; recordings, which are reconstructed first; or .txt "
-        "trajectories; several are put side by side",
+        help="folders written by `reconstruct` or `replay`; recordings, which are reconstructed first; or "
+        "trajectory files; several are put side by side",
     )
     parser.add_argument("-o", "--output", type=Path, help="folder for the report (out/evaluation, or out/SUITE)")
     parser.add_argument(
@@ -58,23 +78,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the scores and write the report; 130 when Ctrl-C ended a reconstruction early."""
+    """Print the scores and write the report; 3 when frames are missing, 130 when Ctrl-C ended it early."""
     if arguments.output is None:
         arguments.output = Path("out") / (arguments.suite.stem if arguments.suite is not None else "evaluation")
     if arguments.suite is not None:
+        _refuse(arguments, "with --suite, whose file says it", {**RULES_DEFAULTS, **SOURCE_DEFAULTS})
+        if extent_of(arguments.suite) is None:
+            _refuse(arguments, "with a suite, whose file names the configurations", PARAMETER_DEFAULTS)
         return _run_suite(arguments)
+    _refuse(arguments, "without --suite", {"workers": 1, "ray": None})
     if not arguments.items:
         raise ConfigError("nothing to evaluate", expected="runs, recordings or trajectories")
+    if not any(map(_is_recording, arguments.items)):
+        _refuse(arguments, "of recordings, of which none is given", {**SOURCE_DEFAULTS, **PARAMETER_DEFAULTS})
     rules = protocol(arguments.protocol, alignment=arguments.alignment, max_points=arguments.max_points)
     scores: list[Scores] = []
+    incomplete = False
     for item in arguments.items:
         scores.append(_score(item, rules, arguments))
+        incomplete |= _is_recording(item) and scores[-1].record.missing > 0
         if not scores[-1].quality.finished:
             break
     report = write_report(arguments.output, scores, arguments.title, not arguments.no_plots)
     print(as_text(scores))
     print(f"report: {report}")
-    return 0 if scores[-1].quality.finished else 130
+    if not scores[-1].quality.finished:
+        return 130
+    return INCOMPLETE if incomplete else 0
 
 
 def _run_suite(arguments: argparse.Namespace) -> int:
@@ -109,11 +139,11 @@ def _run_suite(arguments: argparse.Namespace) -> int:
 def _score(item: Path, rules: Protocol, arguments: argparse.Namespace) -> Scores:
     """Scores of one item of the command line."""
     max_gap = round(arguments.max_gap * 1e9)
-    if item.is_file() and item.suffix == ".txt":
+    if _is_trajectory(item):
         if arguments.reference is None:
             raise ConfigError("trajectory file without a truth", got=str(item), next_step="Give --reference FILE")
         return score_files(item, arguments.reference, rules, max_gap)
-    folder = RunFolder(item) if (item / RECORD).exists() else _reconstruct(item, rules, arguments)
+    folder = _reconstruct(item, rules, arguments) if _is_recording(item) else RunFolder(item)
     truth = trajectory_truth(arguments.reference) if arguments.reference else source_truth(folder.record())
     return evaluate_run(folder, truth, rules, max_gap)
 
@@ -132,6 +162,22 @@ def _reconstruct(source: Path, rules: Protocol, arguments: argparse.Namespace) -
     )
     run_with_progress(job)
     return RunFolder(folder)
+
+
+def _is_trajectory(item: Path) -> bool:
+    return item.is_file() and item.suffix.lower() in TRAJECTORIES
+
+
+def _is_recording(item: Path) -> bool:
+    return not _is_trajectory(item) and not (item / RECORD).exists()
+
+
+def _refuse(arguments: argparse.Namespace, where: str, defaults: Mapping[str, object]) -> None:
+    """Raise ConfigError for options that were given and would be ignored."""
+    given = [name for name, default in defaults.items() if getattr(arguments, name) != default]
+    if given:
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ConfigError(f"options {where}", got=names, expected="none of them", next_step="Leave them out")
 
 
 def _describe(rules: Protocol) -> str:

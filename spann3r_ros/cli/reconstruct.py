@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
-from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, summary
+from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, status, summary
 from spann3r_ros.cli.source_options import add_source_options, source_options
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.source import open_source
@@ -30,14 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transforms", action="store_true", help="write Nerfstudio's transforms.json")
     parser.add_argument("--bag", action="store_true", help="write poses, depth and TF as a rosbag2")
     parser.add_argument(
-        "--intrinsics", type=intrinsics, metavar="FX,FY,CX,CY", help="of images that bring none, pixels"
+        "--intrinsics",
+        type=intrinsics,
+        metavar="FX,FY,CX,CY",
+        help="of the images (rectified, where the recording's calibration does that), pixels; they count more than it",
     )
     add_source_options(parser)
     add_parameter_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit status 0, or 130 when Ctrl-C ended it early; what was finished is on disk either way."""
+    """Exit status 0, 3 when frames are missing, or 130 when Ctrl-C ended it early.
+
+    What was finished is on disk either way.
+    """
     config = read_config(arguments.config, arguments.set)
     sequence = open_source(source_options(arguments.source, vars(arguments)))
     files = OptionalFiles(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag)
@@ -57,10 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
             "demo weights: the model that ships knows one synthetic apartment; of anything else this map is wrong. "
             "Real weights: python -m spann3r_ros models list"
         )
-    return 0 if record.finished else 130
+    return status(record)
 
 
 def intrinsics(text: str) -> tuple[float, float, float, float]:
     """Four numbers separated by commas."""
     fx, fy, cx, cy = (float(part) for part in text.split(","))
+    if not (0 < fx < math.inf and 0 < fy < math.inf and math.isfinite(cx) and math.isfinite(cy)):
+        raise argparse.ArgumentTypeError(f"'{text}' describes no camera: focal lengths are positive")
     return fx, fy, cx, cy

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from spann3r_ros.cli.run_progress import interruptible, summary
+from spann3r_ros.cli.run_progress import interruptible, status, summary
 from spann3r_ros.cli.source_options import positive
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.recordings.bag_sequence import load
@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit status 0, or 130 when Ctrl-C ended it early; what came until then is on disk either way."""
+    """Exit status 0, 3 when frames are missing, or 130 when Ctrl-C ended it early.
+
+    What came until then is on disk either way.
+    """
     try:
         import spann3r_ros.msg  # noqa: F401
         from spann3r_ros.ros.replay.background_node import background_node
@@ -69,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         with tqdm(total=job.expected, unit="image", dynamic_ncols=True) as bar:
             record = job.run(lambda: bar.update() and None, lambda: bool(interrupted))
     print(summary(record, arguments.output))
-    return 0 if record.finished else 130
+    return status(record)
 
 
 def remapping(text: str) -> tuple[str, str]:

@@ -32,6 +32,10 @@ def run_unordered_with_progress(job: UnorderedRun) -> RunRecord:
         return job.run(stop=lambda: bool(interrupted), decoded=lambda: bar.update() and None)
 
 
+INCOMPLETE = 3
+"""Exit status when frames were promised and not delivered."""
+
+
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
     """A list that gets an entry at Ctrl-C instead of an exception in the middle of a frame; a second one raises."""
@@ -49,6 +53,13 @@ def interruptible() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
+def status(record: RunRecord) -> int:
+    """Exit status of a run: 0, 3 when the source did not deliver all frames that it promised, 130 after Ctrl-C."""
+    if not record.finished:
+        return 130
+    return INCOMPLETE if record.missing else 0
+
+
 def summary(record: RunRecord, folder: Path) -> str:
     """What was done, in a few lines."""
     frames, rate = record.frames, record.rate()
@@ -58,6 +69,8 @@ def summary(record: RunRecord, folder: Path) -> str:
         + ("" if record.finished else " (ended early)")
     ]
     lines += [f"left out: {count} x {reason}" for reason, count in record.skipped.items()]
+    if record.missing:
+        lines.append(f"incomplete: the source promised {record.missing} more frames that could not be read")
     if record.owed:
         lines.append(f"left out: {record.owed} x without a result (the node owes the last image's)")
     if record.order:

@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     cloud = read_ply(arguments.map)
     cameras = []
     if arguments.trajectory is not None:
-        cameras = [pose.target_from_camera for pose in read_trajectory(arguments.trajectory)]
+        cameras = [pose.target_from_camera for pose in read_trajectory(arguments.trajectory, gaps=True)]
     out = arguments.out or arguments.map.with_suffix(".html")
     count = write_viewer(out, cloud, cameras, arguments.title or arguments.map.stem, arguments.max_points)
     print(f"{out}: {count} points, {len(cameras)} poses, {out.stat().st_size / 1e6:.1f} MB; open it in a browser")

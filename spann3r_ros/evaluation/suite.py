@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from spann3r_ros.config import Config, from_mapping, to_mapping
 from spann3r_ros.errors import ConfigError, DataError, Spann3rError
 from spann3r_ros.evaluation.protocol import PROTOCOLS, protocol
 from spann3r_ros.evaluation.scores import Scores, evaluate_run
 from spann3r_ros.evaluation.table import Row, Section
+from spann3r_ros.files import structured
 from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.recordings.source import SourceOptions, open_source
 from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
@@ -314,9 +314,9 @@ def _changed(config: Config) -> dict[str, Any]:
 def read_yaml(path: Path) -> Any:
     """What a suite file holds; raises DataError for one that cannot be read."""
     try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError("suite file", got=f"{path}: {error}", expected="a YAML file") from error
+        return structured.read_yaml(path)
+    except DataError as error:
+        raise DataError("suite file", got=error, expected="a YAML file") from error
 
 
 def extent_of(path: Path) -> Extent | None:

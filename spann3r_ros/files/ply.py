@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,10 @@ TYPES = {
 BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 MAX_HEADER_LINES = 1000
 GRAY = 128
+COLOR_NAMES = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
+CONFIDENCE_NAMES = ("confidence", "scalar_confidence", "scalar_Confidence")
+
+_log = logging.getLogger(__name__)
 
 
 def write_ply(path: Path, cloud: PointCloud, comments: Sequence[str] = ()) -> None:
@@ -63,18 +68,20 @@ def write_ply(path: Path, cloud: PointCloud, comments: Sequence[str] = ()) -> No
 def read_ply(path: Path) -> PointCloud:
     """Read a cloud: what ``write_ply`` wrote, bit for bit, or any PLY whose vertices have x, y, z.
 
-    Without red, green, blue (uchar) the points are gray; without a confidence they have confidence 1. Other
-    properties and other elements are passed over.
+    Colors may be called red, green, blue, r, g, b or diffuse_red ..., as bytes, 16-bit numbers or floats from 0 to 1;
+    without them the points are gray. Confidences may be called confidence or scalar_confidence; without them, or where
+    one is beyond 0 .. 1 and hence of another measure, all are 1. Points that are not finite are left out. What of that
+    acted is logged. Other properties and other elements are passed over.
 
     Raises:
-        DataError: no such file, no PLY, damaged, without x y z, or with points that are not finite.
+        DataError: no such file, no PLY, damaged, without x y z, or without any finite point.
     """
     try:
         with path.open("rb") as file:
             header = _read_header(file, path)
             rows = header.read_ascii(file, path) if header.ascii else header.read_binary(file, path)
-    except OSError as error:
-        raise DataError(f"point cloud {path} cannot be read ({error.strerror})") from error
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"point cloud {path} cannot be read ({error})") from error
     return _cloud(rows, path)
 
 
@@ -133,7 +140,7 @@ def _read_header(file: IO[bytes], path: Path) -> _Header:
             if words[:1] == ["format"]:
                 order = BYTE_ORDERS[words[1]]
             elif words[:1] == ["element"]:
-                elements.append((words[1], int(words[2]), []))
+                elements.append((words[1], _count(words[2]), []))
             elif words[:1] == ["property"]:
                 kind = "list" if words[1] == "list" else TYPES[words[1]]
                 elements[-1][2].append((words[-1], kind))
@@ -142,6 +149,13 @@ def _read_header(file: IO[bytes], path: Path) -> _Header:
         except (KeyError, IndexError, ValueError) as error:
             raise DataError(f"header of {path} ({error})", got=repr(line[:80]), expected="a PLY 1.0 header") from error
     raise DataError(f"header of {path}", got=f"more than {MAX_HEADER_LINES} lines", expected="'end_header'")
+
+
+def _count(word: str) -> int:
+    """Number of elements; raises ValueError for one that no file can hold."""
+    if not (word.isascii() and word.isdigit() and len(word) <= 15):
+        raise ValueError(f"{word[:20]} elements")
+    return int(word)
 
 
 def _vertex_layout(order: str, elements: list[tuple[str, int, list[tuple[str, str]]]]) -> _Header:
@@ -155,8 +169,6 @@ def _vertex_layout(order: str, elements: list[tuple[str, int, list[tuple[str, st
             raise ValueError(f"a list in element '{name}' before the vertices")
         if name == "vertex" and has_list:
             raise ValueError("a list among the properties of a vertex")
-        if number < 0:
-            raise ValueError(f"{number} elements '{name}'")
         row = np.dtype([(label, order + kind) for label, kind in properties if kind != "list"])
         if name == "vertex":
             missing = [axis for axis in "xyz" if axis not in (row.names or ())]
@@ -169,21 +181,54 @@ def _vertex_layout(order: str, elements: list[tuple[str, int, list[tuple[str, st
 
 
 def _cloud(rows: NDArray[np.void], path: Path) -> PointCloud:
-    names = rows.dtype.names or ()
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         points = np.stack([rows[axis] for axis in "xyz"], axis=1).astype(np.float32)
-    wrong = int((~np.isfinite(points).all(axis=1)).sum())
-    if wrong:
-        raise DataError(f"points of {path} that are not finite", got=wrong, expected="0", next_step="Remove them first")
-    colors = np.full((len(rows), 3), GRAY, np.uint8)
-    for channel, name in enumerate(("red", "green", "blue")):
-        if name in names and rows.dtype[name] == np.uint8:
-            colors[:, channel] = rows[name]
-    confidence = np.ones(len(rows), np.float32)
-    if "confidence" in names:
-        confidence = rows["confidence"].astype(np.float32)
-        if not ((confidence >= 0) & (confidence <= 1)).all():
-            raise DataError(
-                f"confidence in {path}", got=(float(confidence.min()), float(confidence.max())), expected="0 .. 1"
-            )
-    return PointCloud(points, colors, confidence)
+    known = np.asarray(np.isfinite(points).all(axis=1))
+    if not known.all():
+        if not known.any():
+            raise DataError(f"points of {path} that are not finite", got=len(points), expected="at least one that is")
+        _log.warning("%s: %d of %d points are not finite and are left out", path, (~known).sum(), len(rows))
+        points, rows = points[known], rows[known]
+    return PointCloud(points, _colors(rows, path), _confidence(rows, path))
+
+
+def _colors(rows: NDArray[np.void], path: Path) -> NDArray[np.uint8]:
+    """(N, 3) RGB, gray where the file has none."""
+    names = {name.lower(): name for name in rows.dtype.names or ()}
+    for triple in COLOR_NAMES:
+        if not all(name in names for name in triple):
+            continue
+        values = np.stack([rows[names[name]].astype(np.float64) for name in triple], axis=1)
+        kinds = {rows.dtype[names[name]].newbyteorder("=") for name in triple}
+        if kinds == {np.dtype(np.uint16)} and len(values) and values.max() > 255:
+            values /= 257.0
+        elif all(kind.kind == "f" for kind in kinds):
+            values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+            if len(values) and values.max() <= 1.0:
+                values *= 255.0
+        return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    _log.info("%s has no colors: its points are gray", path)
+    return np.full((len(rows), 3), GRAY, np.uint8)
+
+
+def _confidence(rows: NDArray[np.void], path: Path) -> NDArray[np.float32]:
+    """(N,) in 0 .. 1, 1 where the file has none or another measure."""
+    names = rows.dtype.names or ()
+    name = next((name for name in CONFIDENCE_NAMES if name in names), None)
+    if name is None:
+        return np.ones(len(rows), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        confidence: NDArray[np.float32] = rows[name].astype(np.float32)
+    unknown = np.isnan(confidence)
+    if unknown.any():
+        _log.warning("%s: %d of %d confidences are NaN and count as 0", path, unknown.sum(), len(unknown))
+        confidence = np.where(unknown, np.float32(0), confidence)
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        _log.warning(
+            "%s: confidences from %g to %g are of another measure than 0 .. 1: all count as 1",
+            path,
+            confidence.min(),
+            confidence.max(),
+        )
+        return np.ones(len(rows), np.float32)
+    return confidence

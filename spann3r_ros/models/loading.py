@@ -108,7 +108,11 @@ def shipped_model() -> Traversable:
 def _checkpoint_path(checkpoint: str) -> Iterator[Path]:
     """The file of the parameter ``checkpoint``; for an empty one that which ships in the package."""
     if checkpoint:
-        yield Path(checkpoint).expanduser()
+        try:
+            path = Path(checkpoint).expanduser()
+        except RuntimeError as error:  # ~ of somebody unknown
+            raise CheckpointError("path of the checkpoint", got=checkpoint, expected="a file") from error
+        yield path
         return
     shipped = shipped_model()
     if not shipped.is_file():

@@ -1,7 +1,8 @@
-"""Reading rosbag2 (sqlite3 and mcap; compressed, split; Humble to Lyrical) without ROS."""
+"""Reading bags (sqlite3 and mcap of Humble to Lyrical, compressed, split, cut off; ROS 1) without ROS."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import struct
 from collections import Counter
@@ -14,8 +15,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from spann3r_ros.complaints import Complaints, through
@@ -24,7 +23,9 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera_info import calibration, camera_info_topic, is_rectified
 from spann3r_ros.geometry.image import decode_compressed, decode_image
 from spann3r_ros.geometry.rectification import Rectification
-from spann3r_ros.recordings.recorded_order import keep_recorded_order
+from spann3r_ros.recordings.bag_files import open_bag
+from spann3r_ros.recordings.compression import ZSTD_MAGIC, unpack
+from spann3r_ros.recordings.storage_file import CDR, ROS1, Channel, StorageFile
 from spann3r_ros.stamp_order import StampOrder
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -33,6 +34,8 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 HEADER, ARRIVAL = STAMPS = ("header", "arrival")
 NOT_LATER = "stamp not later than the one before"
+UNUSABLE = "image cannot be used"
+"""Reason of images that cannot be decoded."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class Topic:
     name: str
     type: str
     count: int
+    encoding: str = CDR
 
 
 @dataclass(frozen=True)
@@ -68,35 +72,38 @@ class BagReader:
     """A bag to read from; use it as a context manager, or ``close`` it.
 
     Args:
-        path: folder with ``metadata.yaml``, one storage file (.mcap, .db3), or a folder of such files whose
-            ``metadata.yaml`` is missing.
+        path: folder with ``metadata.yaml``, one storage file (.mcap, .db3, .bag of ROS 1, each also as .zstd), or a
+            folder of such files whose ``metadata.yaml`` is missing.
 
     Attributes:
         topics: by name.
         skipped: how many messages ``frames`` ignored, by reason.
+        missing: how many images were promised and not delivered by ``frames``, by reason; complete when it has ended.
 
     Raises:
-        DataError: no bag there, a damaged or an empty one.
+        DataError: no bag there, an empty one, or one of which nothing can be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.skipped: Counter[str] = Counter()
+        self.missing: Counter[str] = Counter()
         self._types = get_typestore(Stores.LATEST)
         self._stack = ExitStack()
-        self._readers: list[Reader] = []
-        for file in _storage(path):
-            try:
-                self._readers.append(self._stack.enter_context(Reader(file)))
-                if keep_recorded_order(self._readers[-1]):
-                    _log.warning("%s: the clock was set back meanwhile: read in the order of recording", file)
-            except Exception as error:  # damaged files end in any of the library's, zlib's or sqlite's errors
-                self._stack.close()
-                raise _damaged(file, error) from error
-        self.topics = self._list_topics()
-        if not any(topic.count for topic in self.topics.values()):
+        self._broken: dict[str, str] = {}
+        try:
+            self._bag = open_bag(path, self._stack)
+            self.topics = self._list_topics()
+            if not any(topic.count for topic in self.topics.values()):
+                damages = [file.damage for _, file in self._bag.files if file.damage]
+                raise DataError(
+                    "bag without messages",
+                    got=f"{path}" + "".join(f" ({damage})" for damage in damages[:1]),
+                    next_step="Nothing was recorded; record it again" if not damages else "Nothing of it is whole",
+                )
+        except BaseException:
             self._stack.close()
-            raise DataError("bag without messages", got=str(path), next_step="Nothing was recorded; record it again")
+            raise
 
     def __enter__(self) -> BagReader:
         return self
@@ -113,16 +120,24 @@ class BagReader:
     @property
     def duration(self) -> int:
         """Nanoseconds from the first message to the last."""
-        recorded = [reader for reader in self._readers if reader.message_count]
-        return max(reader.end_time for reader in recorded) - min(reader.start_time for reader in recorded) - 1
+        recorded = [file for _, file in self._bag.files if file.counts]
+        return max(file.end for file in recorded) - min(file.start for file in recorded)
 
     def topic(self, name: str, *types: str) -> Topic:
-        """A topic by name; raises DataError that lists those that exist, or when it is of none of ``types``."""
+        """A topic by name.
+
+        Raises:
+            DataError: no such topic (the error lists those that exist), one of none of ``types``, or of messages that
+                are not ROS's.
+        """
         found = self.topics.get(name)
         if found is None or found.count == 0:
             raise DataError("no such topic in the bag", got=name, expected=f"one of\n{self.describe()}\n")
-        if types and found.type not in types:
-            raise DataError(f"type of topic {name}", got=found.type, expected=" | ".join(types))
+        if found.encoding not in (CDR, ROS1) or (types and found.type not in types):
+            got = found.type + (f" ({found.encoding})" if found.encoding not in (CDR, ROS1) else "")
+            raise DataError(
+                f"type of topic {name}", got=got, expected=" | ".join(types) or "ROS messages", next_step=advice(found)
+            )
         return found
 
     def describe(self) -> str:
@@ -131,28 +146,33 @@ class BagReader:
         return "\n".join(f"  {topic.name} [{topic.type}] {topic.count}" for topic in rows)
 
     def raw(self, topics: Collection[str], start: int | None = None, stop: int | None = None) -> Iterator[RawMessage]:
-        """Messages of some topics as recorded, in the order of recording.
+        """Messages of some topics as recorded, in the order of recording; what cannot be read is left out.
+
+        Messages of ROS 1 become those of ROS 2.
 
         Args:
             topics: names; of all topics when empty.
             start, stop: only those recorded in [start, stop), nanoseconds.
-
-        Raises:
-            DataError: a part of the bag that cannot be read; what came before was given out.
         """
-        for reader in self._readers:
-            wanted = [c for c in reader.connections if not topics or c.topic in topics]
+        for _, file in self._bag.files:
+            wanted = {n for n, channel in file.channels.items() if not topics or channel.topic in topics}
+            wanted = {n for n in wanted if file.channels[n].encoding in (CDR, ROS1)}
             if not wanted:
                 continue
-            messages = reader.messages(wanted, start, stop)
-            while True:
+            for number, time, data in file.messages(wanted, start, stop):
+                channel = file.channels[number]
                 try:
-                    connection, time, data = next(messages)
-                except StopIteration:
-                    break
-                except Exception as error:  # as above
-                    raise _damaged(self.path, error) from error
-                yield RawMessage(self.topics[connection.topic], time, data)
+                    content = self._as_cdr(channel, data)
+                except Exception as error:  # whatever the damage hits in the library
+                    self._broken.setdefault(channel.topic, f"message that cannot be unpacked: {error!r}")
+                    continue
+                yield RawMessage(self.topics[channel.topic], time, content)
+
+    def _as_cdr(self, channel: Channel, data: bytes) -> bytes:
+        """A message as ROS 2 serializes it, whether it was compressed by itself or is of ROS 1."""
+        if channel.encoding == ROS1:
+            return bytes(self._types.ros1_to_cdr(data, channel.type))
+        return unpack("zstd", data) if data.startswith(ZSTD_MAGIC) else data
 
     def decode(self, message: RawMessage) -> Any:
         """The message with its fields as attributes; raises DataError for an unknown type or damaged bytes."""
@@ -164,6 +184,10 @@ class BagReader:
                 got=repr(error),
                 expected=f"CDR bytes of {message.topic.type}",
             ) from error
+
+    def encode(self, kind: str, **fields: Any) -> bytes:
+        """CDR bytes of a message of a type with these fields."""
+        return bytes(self._types.serialize_cdr(self._types.types[kind](**fields), kind))
 
     def frames(
         self, topic: str, every: int = 1, camera_info: str | None = None, stamp: str = HEADER
@@ -184,6 +208,7 @@ class BagReader:
         """
         found = self.topic(topic, IMAGE, COMPRESSED_IMAGE)
         self.skipped.clear()
+        self.missing.clear()
         info_topic = camera_info or camera_info_topic(topic)
         first = self._first_info(topic, camera_info)
         intrinsics, maps = (None, None) if first is None else self._calibration(first, topic)
@@ -200,7 +225,11 @@ class BagReader:
             number += 1
             if number % every:
                 continue
-            in_header = None if stamp == ARRIVAL else stamp_in_header(message)
+            try:
+                in_header = None if stamp == ARRIVAL else stamp_in_header(message)
+            except DataError as error:
+                self._cannot_use(message, error)
+                continue
             observed = order.observe(topic, in_header, message.time, (message, intrinsics, maps))
             if observed.jumped_to is not None:
                 text = "%s: stamps jumped back to %.3f s: the order of recording counts"
@@ -217,13 +246,56 @@ class BagReader:
             if frame is not None:
                 yield frame
                 index += 1
+        self._count_missing(topic, number + 1)
         if index == 0:
             raise DataError(
                 f"no usable image in {topic} of {self.path}",
-                got=", ".join(f"{count} x {reason}" for reason, count in self.skipped.items()),
+                got=", ".join(f"{n} x {reason}" for reason, n in {**self.skipped, **self.missing}.items()),
                 expected=f"{found.count} images",
                 next_step="Run again with -v to see each reason",
             )
+
+    def _count_missing(self, topic: str, read: int) -> None:
+        """Count images that were recorded and cannot be read any more."""
+        files = self._bag.files
+        promised = self._promised(topic)
+        damaged = {name: file.damage for name, file in files if file.damage and self._may_hold(file, topic)}
+        reasons = {**self._bag.lost, **damaged}
+        if promised is None and not reasons:
+            return
+        lost = (promised or 0) - read
+        if lost <= 0 and (promised is not None or not reasons):
+            return
+        # Without an index nobody knows how many there were: at least one in each file that is not whole.
+        lost = max(lost, 0 if promised is not None else len(reasons))
+        reason = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+        reason = reason or self._broken.get(topic, "fewer images than the bag promises")
+        self.missing[reason] += lost
+        _log.warning("%s: at least %d images of %s are lost (%s)", self.path, lost, topic, reason)
+
+    def _promised(self, topic: str) -> int | None:
+        """Images that were recorded, as metadata.yaml or else the files' own indices say; None when unknown."""
+        if self._bag.promised is not None and topic in self._bag.promised:
+            return self._bag.promised[topic]
+        if self._bag.lost:
+            return None
+        total = 0
+        for _, file in self._bag.files:
+            numbers = [number for number, channel in file.channels.items() if channel.topic == topic]
+            if file.damage and not file.promised and self._may_hold(file, topic):
+                return None
+            counts = file.promised or file.counts
+            total += sum(counts[number] for number in numbers)
+        return total
+
+    def _may_hold(self, file: StorageFile, topic: str) -> bool:
+        """Whether messages of a topic may have been in a file: it has the topic, or not even its topics are known."""
+        return not file.counts or any(channel.topic == topic for channel in file.channels.values())
+
+    def is_unstamped(self, topic: str) -> bool:
+        """Whether a driver sets no stamps: the first two are zero. A clock that starts at zero goes on."""
+        first = itertools.islice((m for m in self.raw([topic]) if len(m.data) >= 12), 2)
+        return all(header_stamp(message, unstamped=False) == 0 for message in first)
 
     def calibration(
         self, image_topic: str, camera_info: str | None = None
@@ -254,7 +326,7 @@ class BagReader:
 
     def stamps(self, topic: str) -> NDArray[np.int64]:
         """(N,) int64 header stamps in nanoseconds of a topic whose messages begin with a header."""
-        return np.array([header_stamp(message) for message in self.raw([topic])], dtype=np.int64)
+        return np.array([header_stamp(m, self.is_unstamped(topic)) for m in self.raw([topic])], dtype=np.int64)
 
     def _frame(self, index: int, stamp: int, image: _Calibrated) -> Frame | None:
         """An image as a frame, or None and a count when it cannot be used."""
@@ -264,9 +336,13 @@ class BagReader:
             if maps is not None:
                 pixels = maps.apply(pixels)
         except (FrameError, GeometryError, DataError) as error:
-            self._skip("image cannot be used", message, str(error))
+            self._cannot_use(message, error)
             return None
         return Frame(index, stamp, camera, pixels, self._fitting(intrinsics, pixels, message))
+
+    def _cannot_use(self, message: RawMessage, error: Exception) -> None:
+        self._skip(UNUSABLE, message, str(error))
+        self.missing[UNUSABLE] += 1
 
     def _image(self, message: RawMessage) -> tuple[NDArray[np.uint8], str]:
         """RGB pixels and the camera's frame."""
@@ -299,19 +375,22 @@ class BagReader:
         _log.log(level, "%s at %.3f s skipped: %s (%s)", message.topic.name, message.time / 1e9, reason, detail)
 
     def _list_topics(self) -> dict[str, Topic]:
-        """Topics of all files; the counts of a topic that several connections or files share are added."""
-        counts: Counter[str] = Counter()
-        types: dict[str, str] = {}
-        connections: list[Connection] = [c for reader in self._readers for c in reader.connections]
-        for connection in connections:
-            counts[connection.topic] += connection.msgcount
-            types[connection.topic] = connection.msgtype
-        return {name: Topic(name, types[name], counts[name]) for name in counts}
+        """Topics of all files; the counts of a topic that several channels or files share are added."""
+        found: dict[str, Topic] = {}
+        for _, file in self._bag.files:
+            for number, channel in file.channels.items():
+                if channel.encoding == ROS1 and channel.type not in self._types.fielddefs:
+                    encoding = "ROS 1, a type that is not known"
+                else:
+                    encoding = channel.encoding
+                count = file.counts[number] + (found[channel.topic].count if channel.topic in found else 0)
+                found[channel.topic] = Topic(channel.topic, channel.type, count, encoding)
+        return found
 
 
-def header_stamp(message: RawMessage) -> int:
-    """As ``stamp_in_header``; the time of recording where that is 0, because the driver set none."""
-    return stamp_in_header(message) or message.time
+def header_stamp(message: RawMessage, unstamped: bool = True) -> int:
+    """As ``stamp_in_header``; the time of recording where that is 0 and ``unstamped`` says that drivers set none."""
+    return stamp_in_header(message) or (message.time if unstamped else 0)
 
 
 def stamp_in_header(message: RawMessage) -> int:
@@ -322,36 +401,27 @@ def stamp_in_header(message: RawMessage) -> int:
     return max(0, int(seconds) * 1_000_000_000 + int(nanoseconds))
 
 
-def is_bag(path: Path) -> bool:
-    """Whether the names at a path look like a bag."""
-    if path.is_file():
-        return path.suffix in (".mcap", ".db3")
-    return (path / "metadata.yaml").exists() or any(path.glob("*.mcap")) or any(path.glob("*.db3"))
-
-
-def _storage(path: Path) -> list[Path]:
-    """What to open: the folder or file itself, or the storage files of a folder that lost its metadata.yaml."""
-    if not path.exists():
-        raise DataError("no such bag", got=str(path))
-    if path.is_file() or (path / "metadata.yaml").exists():
-        return [path]
-    files = sorted([*path.glob("*.mcap"), *path.glob("*.db3")])
-    if not files:
-        raise DataError(
-            "not a bag",
-            got=str(path),
-            expected="a folder with metadata.yaml and .mcap or .db3 files",
-            next_step="`ros2 bag reindex` rebuilds a lost metadata.yaml of compressed files",
+def advice(topic: Topic) -> str:
+    """How to convert messages that hold pictures in another form than ROS's images."""
+    kind = topic.type.lower()
+    if topic.encoding not in (CDR, ROS1):
+        return (
+            f"{topic.name} is serialized as {topic.encoding}, not by ROS: save its pictures as files or as a "
+            f"video (`pip install mcap-{topic.encoding}-support` decodes them) and give that folder or file"
         )
-    _log.warning("%s has no metadata.yaml: its %d storage files are read in the order of names", path, len(files))
-    return files
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    """What a reader's error means to a user."""
-    return DataError(
-        f"bag {path} cannot be read",
-        got=f"{type(error).__name__}: {error}",
-        expected="a complete rosbag2 (a recorder that was killed leaves an unfinished file)",
-        next_step="`mcap recover` saves what is in an unfinished .mcap",
-    )
+    if "compressedimage" in kind or "rawimage" in kind:
+        fields = "header=std_msgs.msg.Header(stamp=m.timestamp, frame_id=m.frame_id), format=m.format, data=m.data"
+        return (
+            f"Play the bag and convert: ros2 run topic_tools transform {topic.name} /camera/image_raw/compressed "
+            f"sensor_msgs/msg/CompressedImage 'sensor_msgs.msg.CompressedImage({fields})' "
+            "--import sensor_msgs std_msgs; record the new topic"
+        )
+    transport = next((name for name in ("ffmpeg", "theora") if name in kind), "")
+    if "video" in kind or "packet" in kind or transport:
+        transport = transport or "ffmpeg"
+        return (
+            f"{topic.name} holds packets of a video. Play the bag and unpack them: ros2 run image_transport "
+            f"republish {transport} raw --ros-args -r in/{transport}:={topic.name} -r out:=/camera/image_raw; "
+            "record the new topic"
+        )
+    return ""

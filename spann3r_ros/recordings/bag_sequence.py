@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Frame
-from spann3r_ros.recordings.bag_reader import COMPRESSED_IMAGE, HEADER, IMAGE, BagReader, is_bag
-from spann3r_ros.recordings.bag_truth import read_truth
+from spann3r_ros.recordings.bag_files import is_bag
+from spann3r_ros.recordings.bag_reader import COMPRESSED_IMAGE, HEADER, IMAGE, BagReader, advice
+from spann3r_ros.recordings.bag_truth import holds_depth, named_depth, read_truth
 from spann3r_ros.recordings.sequence import GroundTruth
+from spann3r_ros.recordings.storage_file import CDR, ROS1
 
 LAYOUT = "bag"
-EXPECTED = "BAG/{metadata.yaml,*.mcap|*.db3} or one such file"
+EXPECTED = "BAG/{metadata.yaml,*.mcap|*.db3} or one such file, or FILE.bag of ROS 1"
 
 
 @dataclass
@@ -50,6 +53,16 @@ class BagSequence:
         """See ``BagReader.frames``."""
         return self.reader.frames(self.topic, every, self.camera_info, self.stamp or HEADER)
 
+    @property
+    def skipped(self) -> Counter[str]:
+        """See ``BagReader``."""
+        return self.reader.skipped
+
+    @property
+    def missing(self) -> Counter[str]:
+        """See ``BagReader``."""
+        return self.reader.missing
+
     def ground_truth(self) -> GroundTruth | None:
         """See ``read_truth``."""
         first = next(self.reader.raw([self.topic]))
@@ -77,19 +90,28 @@ def load(
     """
     reader = BagReader(path)
     if topic is None:
-        kinds = (IMAGE, COMPRESSED_IMAGE)
-        images = sorted(t.name for t in reader.topics.values() if t.type in kinds and t.count)
-        pictures = [name for name in images if "depth" not in name.lower()]
-        raw = {name for name in pictures if reader.topics[name].type == IMAGE}
-        # A camera that was recorded both ways is one camera.
-        pictures = [name for name in pictures if name.removesuffix("/compressed") not in raw or name in raw]
-        if len(pictures) != 1:
-            raise DataError(
-                f"image topic of {path} is ambiguous",
-                got=f"{len(pictures)} candidates",
-                expected=f"one of\n{reader.describe()}\n",
-                next_step="Choose with --topic",
-            )
-        topic = pictures[0]
+        topic = _image_topic(reader)
     reader.topic(topic, IMAGE, COMPRESSED_IMAGE)
     return BagSequence(reader, topic, camera_info, pose_topic, depth_topic, stamp)
+
+
+def _image_topic(reader: BagReader) -> str:
+    """The only topic of pictures; raises DataError when there is none or more than one."""
+    kinds = (IMAGE, COMPRESSED_IMAGE)
+    images = sorted(t.name for t in reader.topics.values() if t.type in kinds and t.encoding in (CDR, ROS1) and t.count)
+    pictures = [name for name in images if not holds_depth(reader, name)]
+    raw = {name for name in pictures if reader.topics[name].type == IMAGE}
+    # A camera that was recorded both ways is one camera.
+    pictures = [name for name in pictures if name.removesuffix("/compressed") not in raw or name in raw]
+    if len(pictures) > 1:  # depth that was colored for people is no second camera
+        pictures = [name for name in pictures if not named_depth(name)] or pictures
+    if len(pictures) == 1:
+        return pictures[0]
+    hints = [hint for topic in reader.topics.values() if topic.type not in kinds or topic.encoding not in (CDR, ROS1)
+             if (hint := advice(topic)) and topic.count]  # fmt: skip
+    raise DataError(
+        f"image topic of {reader.path} is ambiguous" if pictures else f"no images in {reader.path}",
+        got=f"{len(pictures)} candidates",
+        expected=f"one of\n{reader.describe()}\n" if pictures else f"{' or '.join(kinds)} among\n{reader.describe()}\n",
+        next_step="Choose with --topic" if pictures else next(iter(hints), "Record a camera's topic, too"),
+    )

@@ -24,8 +24,11 @@ POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
 ODOMETRY = "nav_msgs/msg/Odometry"
 TRANSFORM_STAMPED = "geometry_msgs/msg/TransformStamped"
 TF_TOPICS = ("/tf", "/tf_static")
+DEPTH_ENCODINGS = ("16UC1", "32FC1", "64FC1")
 FOREVER = 2**62
 """Nanoseconds of history that the transform tree keeps: all of any bag."""
+ESTIMATED_FRAMES = ("map", "odom")
+"""Roots of TF that are estimates of mappers and odometry, by REP 105: never the truth unless it is asked for."""
 TRUE_NAMES = ("ground_truth", "groundtruth", "/gt", "vicon", "vrpn", "mocap", "optitrack")
 """What a pose topic that carries the truth is called; other odometry is an estimate."""
 
@@ -62,7 +65,8 @@ def read_truth(
         reader: of the bag.
         image_topic, camera: topic of the images and their frame id.
         pose_topic: topic of the true poses, or ``/tf``. None: a pose topic that is named like ground truth, else
-            ``/tf`` when it leads from a moving frame to the camera.
+            ``/tf`` when it leads from a moving frame to the camera and nothing moves below a frame of
+            ``ESTIMATED_FRAMES``.
         depth_topic: 32FC1 or 16UC1 images seen by the same camera. None: the image topic with "depth" in its name
             that resembles the image topic most, if there is one.
 
@@ -80,7 +84,7 @@ def read_truth(
     if poses is not None and poses not in TF_TOPICS:
         trajectory, origin = _from_poses(content, camera), poses
     elif any(topic in reader.topics for topic in TF_TOPICS):
-        trajectory, origin = _from_tree(content, camera)
+        trajectory, origin = _from_tree(content, camera, named=pose_topic is not None)
     for reason, count in content.skipped.items():
         _log.warning("ground truth: %d x %s", count, reason)
     if pose_topic and trajectory is None:
@@ -123,10 +127,31 @@ def _find_pose_topic(reader: BagReader) -> str | None:
     return None
 
 
+def holds_depth(reader: BagReader, name: str) -> bool:
+    """Whether images of a topic are depth: their encoding tells; of a 16-bit gray image, which a thermal camera also
+    sends, the name."""
+    first = next(reader.raw([name]), None)
+    if first is None:
+        return named_depth(name)
+    try:
+        image = reader.decode(first)
+    except DataError:
+        return named_depth(name)
+    if first.topic.type == IMAGE:
+        return image.encoding in DEPTH_ENCODINGS or (image.encoding == "mono16" and named_depth(name))
+    return "compressedDepth" in image.format or image.format.partition(";")[0].strip() in DEPTH_ENCODINGS
+
+
+def named_depth(topic: str) -> bool:
+    """Whether the last two parts of a topic's name, in front of which the camera's namespace stands, say depth."""
+    parts = topic.lower().removesuffix("/compressed").split("/")
+    return any("depth" in part for part in parts[-2:] if part != parts[1]) or "depth" in parts[-1]
+
+
 def _find_depth_topic(reader: BagReader, image_topic: str) -> str | None:
     """The depth topic whose name shares the longest beginning with the image topic's."""
-    named = [topic.name for topic in reader.topics.values() if topic.type == IMAGE and topic.count]
-    named = sorted(name for name in named if "depth" in name.lower() and name != image_topic)
+    images = [topic.name for topic in reader.topics.values() if topic.type == IMAGE and topic.count]
+    named = sorted(name for name in images if name != image_topic and holds_depth(reader, name))
     return max(named, key=lambda name: len(commonpath([name, image_topic])), default=None)
 
 
@@ -142,11 +167,25 @@ def _scan(reader: BagReader, image_topic: str, pose_topic: str | None, depth_top
             content.depth_stamps.append(header_stamp(message))
             content.depth_times.append(message.time)
         elif name in TF_TOPICS:
-            for transform in reader.decode(message).transforms:
+            for transform in _decoded(reader, message, content, "transforms", ()):
                 _insert(content, transform, static=name == "/tf_static")
         else:
-            _add_pose(content, reader.decode(message), message)
+            decoded = _decoded(reader, message, content)
+            if decoded is not None:
+                _add_pose(content, decoded, message)
     return content
+
+
+def _decoded(
+    reader: BagReader, message: RawMessage, content: _Content, attribute: str = "", default: Any = None
+) -> Any:
+    """The message, or one attribute of it; the default, counted, when it is damaged."""
+    try:
+        decoded = reader.decode(message)
+    except DataError:
+        content.skipped[f"message of {message.topic.name} that cannot be decoded"] += 1
+        return default
+    return getattr(decoded, attribute, default) if attribute else decoded
 
 
 def _insert(content: _Content, transform: Any, static: bool) -> None:
@@ -197,13 +236,25 @@ def _from_poses(content: _Content, camera: str) -> CameraPath | None:
     return _trajectory(found)
 
 
-def _from_tree(content: _Content, camera: str) -> tuple[CameraPath | None, str]:
-    """Camera poses in the root frame at the stamps of the images, and the way; None when nothing in it moves."""
+def _from_tree(content: _Content, camera: str, named: bool) -> tuple[CameraPath | None, str]:
+    """Camera poses in the root frame at the stamps of the images, and the way; None when nothing in it moves.
+
+    What a mapper or odometry estimated is not taken either, unless it was ``named``.
+    """
     camera = frame_name(camera)
     chain = [camera]
     while (parent := content.tree.parent(chain[-1])) is not None and parent not in chain:
         chain.append(parent)
     if not content.moving.intersection(chain):
+        return None, ""
+    # A fixed step below the root is a person's word that the robot's estimate may be taken for exact.
+    if not named and _local_name(chain[-1]) in ESTIMATED_FRAMES and chain[-2] in content.moving:
+        _log.warning(
+            "TF '%s' -> '%s' is an estimate (REP 105), of a mapper or of odometry, and not taken as the truth; "
+            "--pose-topic /tf takes it",
+            chain[-1],
+            camera,
+        )
         return None, ""
     found: dict[int, Sim3] = {}
     for stamp in content.image_stamps:
@@ -212,6 +263,11 @@ def _from_tree(content: _Content, camera: str) -> tuple[CameraPath | None, str]:
         except GeometryError:
             content.skipped["image outside the time that TF covers"] += 1
     return _trajectory(found), f"tf {chain[-1]} -> {camera}"
+
+
+def _local_name(frame: str) -> str:
+    """A frame's name without the robot's prefix: of ``robot1/map``, ``map``."""
+    return frame.rpartition("/")[2]
 
 
 def _trajectory(poses: dict[int, Sim3]) -> CameraPath | None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.files.text import read_text
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
     FileSequence,
@@ -60,7 +61,7 @@ def read_camera(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     Raises:
         DataError: the words or the numbers of the format are missing.
     """
-    words = path.read_text().split()
+    words = read_text(path).split()
     try:
         pose, k = words.index("extrinsic") + 1, words.index("intrinsic") + 1
         camera_from_world = np.array(words[pose : pose + 16], dtype=np.float64).reshape(4, 4)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.files.structured import read_yaml
+from spann3r_ros.files.text import read_text
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.axes import rotation_from_quaternion
 from spann3r_ros.geometry.rectification import rectification
@@ -38,7 +40,7 @@ def load(path: Path) -> FileSequence:
         model = DISTORTIONS[sensor["distortion_model"]]
         maps = rectification(Intrinsics(fx, fy, cx, cy, width, height), model, sensor["distortion_coefficients"])
         body_from_camera = Sim3.from_matrix(np.array(sensor["T_BS"]["data"], dtype=np.float64).reshape(4, 4))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise DataError(
             f"camera description {root / 'cam0' / 'sensor.yaml'}",
             got=repr(error),
@@ -64,10 +66,7 @@ def _root(path: Path) -> Path:
 
 def _read_sensor(path: Path) -> dict[str, Any]:
     """The camera's YAML description."""
-    try:
-        sensor = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise DataError(f"camera description {path}", got=error, expected="YAML") from error
+    sensor = read_yaml(path)
     if not isinstance(sensor, dict):
         raise DataError(f"camera description {path}", got=type(sensor).__name__, expected="a YAML mapping")
     return sensor
@@ -75,9 +74,11 @@ def _read_sensor(path: Path) -> dict[str, Any]:
 
 def _read_rows(path: Path, columns: int) -> list[list[str]]:
     """Rows of a CSV file without comments, of at least ``columns`` entries, by stamp."""
-    with path.open(newline="") as file:
-        rows = [row for row in csv.reader(file) if row and not row[0].startswith("#")]
-    wrong = next((row for row in rows if len(row) < columns or not row[0].strip().isdigit()), None)
+    try:
+        rows = [row for row in csv.reader(read_text(path).split("\n")) if row and not row[0].startswith("#")]
+    except csv.Error as error:
+        raise DataError(f"rows of {path}", got=error, expected=f"{columns} columns") from error
+    wrong = next((row for row in rows if len(row) < columns or not re.fullmatch(r"\s*[0-9]{1,18}\d?\s*", row[0])), None)
     if wrong is not None or not rows:
         raise DataError(f"rows of {path}", got=wrong, expected=f"a stamp in ns and {columns - 1} more columns")
     return sorted(rows, key=lambda row: int(row[0]))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.recordings.sequence import Sequence
+from spann3r_ros.recordings.sequence import IMAGE_SUFFIXES, Sequence
 
 
 class Layout(Protocol):
@@ -43,6 +43,19 @@ MODULES = (
     "images",
 )
 
+STORAGES = (".mcap", ".db3", ".bag", ".zstd", ".mp4", ".avi", ".mov", ".mkv")
+HINTS = {
+    (".bag.active", ".mcap.active"): "The recorder was killed: give the file its suffix back without '.active'",
+    (*IMAGE_SUFFIXES, ".heic"): "One image is no recording: give the folder",
+    (".zip", ".tar", ".gz", ".tgz", ".xz", ".7z", ".rar", ".bz2"): "Unpack the archive first",
+    (".svo", ".svo2"): "ZED's recordings: export images or a video with the ZED SDK's ZED_Media_Converter",
+    (".klg", ".oni", ".mkv3"): "Export the color images to files first",
+    (".ply", ".pcd", ".las"): "A cloud, not images: `spann3r_ros view` shows a PLY",
+    (".txt", ".tum", ".csv"): "A trajectory, not images: `spann3r_ros evaluate` compares it",
+    (".yaml", ".yml"): "Give the folder of the bag, not its metadata.yaml",
+}
+"""What to do about files of other kinds, by the end of their names."""
+
 
 def layouts() -> dict[str, Layout]:
     """Every layout by its name."""
@@ -60,8 +73,7 @@ def open_sequence(path: Path, layout: str = "auto") -> Sequence:
     Raises:
         DataError: no such path, no layout that matches, or an incomplete one.
     """
-    if not path.exists():
-        raise DataError("no such file or folder", got=str(path))
+    path = existing(path)
     known = layouts()
     if layout != "auto":
         if layout not in known:
@@ -76,4 +88,35 @@ def open_sequence(path: Path, layout: str = "auto") -> Sequence:
         if path.is_dir()
         else f"a file '{path.suffix}'",
         expected="; ".join(f"{name}: {module.EXPECTED}" for name, module in known.items()),
+        next_step=_hint(path, known),
     )
+
+
+def existing(path: Path) -> Path:
+    """The path, ``~`` and ``~user`` expanded; raises DataError when nothing that can be read is there."""
+    try:
+        path = path.expanduser()
+        if path.is_dir():
+            next(path.iterdir(), None)
+        found = path.is_dir() or path.is_file()
+        if not found and path.exists():
+            raise DataError("neither a file nor a folder", got=str(path), expected="a recording")
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"path {str(path)!r} cannot be read", got=error, expected="a file or a folder") from error
+    if not found:
+        raise DataError("no such file or folder", got=str(path))
+    return path
+
+
+def _hint(path: Path, known: dict[str, Layout]) -> str:
+    """What to do about the most likely cause."""
+    if path.is_dir():
+        inside = [entry for entry in sorted(path.iterdir()) if entry.is_dir() or entry.suffix in STORAGES]
+        found = [entry.name for entry in inside if any(module.matches(entry) for module in known.values())]
+        return f"Recordings lie in it; choose one: {', '.join(found[:8])}" if found else ""
+    for suffixes, hint in HINTS.items():
+        if path.name.lower().endswith(suffixes):
+            return hint
+    return ""

@@ -6,13 +6,14 @@ Otherwise the k-th image (numbers count by value) belongs to the k-th pose.
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.files.structured import read_json
 from spann3r_ros.files.tum import read_camera_path, stamp_from_text
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
@@ -61,9 +62,9 @@ def load(path: Path) -> FileSequence:
 def _stamps(images: list[Path]) -> list[int] | None:
     """Nanoseconds by the files' names, or None when they are no stamps."""
     stems = [image.stem for image in images]
-    if all(stem.isdigit() and len(stem) >= 16 for stem in stems):
+    if all(re.fullmatch("[0-9]{16,19}", stem) for stem in stems):
         return [int(stem) for stem in stems]
-    if all("." in stem and stem.replace(".", "", 1).isdigit() for stem in stems):
+    if all(re.fullmatch(r"[0-9]{1,10}\.[0-9]*", stem) for stem in stems):
         return [stamp_from_text(stem) for stem in stems]
     return None
 
@@ -71,10 +72,10 @@ def _stamps(images: list[Path]) -> list[int] | None:
 def _read_intrinsics(path: Path) -> Intrinsics:
     """Intrinsics by their names."""
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path)
         fx, fy, cx, cy = (float(values[name]) for name in ("fx", "fy", "cx", "cy"))
         return Intrinsics(fx, fy, cx, cy, int(values["width"]), int(values["height"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise DataError(f"intrinsics {path}", got=repr(error), expected="JSON: fx fy cx cy width height") from error
 
 

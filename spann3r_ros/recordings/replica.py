@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.files.structured import read_json
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
     FileSequence,
@@ -63,10 +63,10 @@ def load(path: Path) -> FileSequence:
 def _read_camera(path: Path) -> tuple[Intrinsics, float]:
     """Intrinsics and depth values per meter of ``{"camera": {...}}``."""
     try:
-        camera = json.loads(path.read_text())["camera"]
+        camera = read_json(path)["camera"]
         fx, fy, cx, cy, per_meter = (float(camera[name]) for name in ("fx", "fy", "cx", "cy", "scale"))
         return Intrinsics(fx, fy, cx, cy, int(camera["w"]), int(camera["h"])), per_meter
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise DataError(
             f"camera parameters {path}", got=repr(error), expected="JSON camera: w h fx fy cx cy scale"
         ) from error

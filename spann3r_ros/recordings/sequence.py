@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from spann3r_ros.errors import DataError
+from spann3r_ros.errors import DataError, FrameError, GeometryError
+from spann3r_ros.files.text import read_text
 from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.geometry.image import decode_compressed
 from spann3r_ros.geometry.rectification import Rectification
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import CameraPath
@@ -28,7 +32,9 @@ FIRST_STAMP = 1_000_000_000
 METERS = {"m": 1.0, "mm": 1e-3}
 """Meters of each unit that a sequence can have."""
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +82,24 @@ class Sequence(Protocol):
         layout: name of the format it was read from.
         path: the file or folder.
         unit: unit of its true lengths.
+        skipped: what ``frames`` left out because it is no frame or must not be one, by reason.
+        missing: frames that were promised and that ``frames`` could not deliver, by reason; complete when it has ended.
     """
 
     name: str
     layout: str
     path: Path
     unit: str
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """See above."""
+        ...
+
+    @property
+    def missing(self) -> Counter[str]:
+        """See above."""
+        ...
 
     def count(self) -> int | None:
         """Number of frames, or None when it is not known beforehand."""
@@ -117,6 +135,9 @@ class FileSequence:
         read_depth: reads the depth of one view, in ``unit``, NaN where unknown; None when there is no depth.
         rectification: applied to every image, or None.
         camera: name of the camera's optical frame.
+        skipped, left_out: files that are no frames, and frames that cannot be read as their form is not known, by
+            reason.
+        missing: see ``Sequence``.
     """
 
     name: str
@@ -128,19 +149,32 @@ class FileSequence:
     rectification: Rectification | None = None
     unit: str = "m"
     camera: str = "camera_optical_frame"
+    skipped: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
 
     def count(self) -> int:
         """Number of images."""
         return len(self.views)
 
     def frames(self, every: int = 1) -> Iterator[Frame]:
-        """Every N-th image (N = ``every``); raises DataError for one that cannot be decoded."""
-        for index, view in enumerate(self.views[::every]):
-            image = read_image(view.image)
-            intrinsics = view.intrinsics
-            if self.rectification is not None:
-                image, intrinsics = self.rectification.apply(image), self.rectification.intrinsics
-            yield Frame(index, view.stamp, self.camera, image, intrinsics)
+        """Every N-th image (N = ``every``); those that cannot be used are counted in ``missing`` and logged."""
+        self.missing.clear()
+        self.missing.update(self.left_out)
+        index = 0
+        for view in self.views[::every]:
+            try:
+                image, intrinsics = read_image(view.image), view.intrinsics
+                if self.rectification is not None:
+                    image, intrinsics = self.rectification.apply(image), self.rectification.intrinsics
+                frame = Frame(index, view.stamp, self.camera, image, intrinsics)
+            except (DataError, FrameError, GeometryError) as error:
+                level = logging.INFO if self.missing[error.problem] else logging.WARNING
+                _log.log(level, "%s is left out: %s", view.image, error)
+                self.missing[error.problem] += 1
+                continue
+            yield frame
+            index += 1
 
     def ground_truth(self) -> GroundTruth | None:
         """Poses and depth of the dataset; None when it has neither."""
@@ -163,10 +197,14 @@ def invented_stamp(index: int) -> int:
 
 def require(path: Path, layout: str, what: str) -> Path:
     """The path when it exists; raises DataError that tells which file of which layout was expected there."""
-    if not path.exists():
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
         raise DataError(
             f"incomplete {layout} folder",
-            got=f"no {path}",
+            got=f"no {str(path)[:200]}",
             expected=what,
             next_step="Check that the path is the sequence's own folder and that it was unpacked completely",
         )
@@ -175,10 +213,10 @@ def require(path: Path, layout: str, what: str) -> Path:
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB, turned as its EXIF tag says; raises DataError for a missing or damaged file."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError("image cannot be read", got=str(path), expected="an image file that cv2 can decode")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    try:
+        return decode_compressed(path.read_bytes() if path.is_file() else b"")
+    except (OSError, FrameError, cv2.error) as error:
+        raise DataError("image cannot be read", got=f"{path} ({error})", expected="a whole image file") from error
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -186,7 +224,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return int(image.width), int(image.height)
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError("image cannot be read", got=str(path), expected="an image file") from error
 
 
@@ -201,7 +239,10 @@ def read_png_depth(path: Path, per_unit: float, largest: float = np.inf) -> NDAr
     Returns:
         (H, W) float32, NaN where unknown; raises DataError for a file that is no 16-bit image.
     """
-    raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    try:
+        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:  # more pixels than OpenCV takes
+        raise DataError(f"depth image {path}", got=error.err, expected="a 16-bit gray PNG") from error
     if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
         got = "unreadable" if raw is None else f"{raw.dtype} {raw.shape}"
         raise DataError(f"depth image {path}", got=got, expected="a 16-bit gray PNG")
@@ -213,7 +254,9 @@ def read_png_depth(path: Path, per_unit: float, largest: float = np.inf) -> NDAr
 def read_matrix(path: Path, rows: int, columns: int) -> NDArray[np.float64]:
     """Numbers of a text file as (rows, columns); raises DataError for another amount of numbers or other text."""
     try:
-        numbers = np.array(path.read_text().split(), dtype=np.float64)
+        numbers = np.array(read_text(path).split(), dtype=np.float64)
+    except DataError:
+        raise
     except ValueError as error:
         raise DataError(f"text in {path}", got=error, expected=f"{rows} x {columns} numbers") from error
     if rows < 0 and len(numbers) and len(numbers) % columns == 0:
@@ -237,5 +280,5 @@ def _rigid(matrix: NDArray[np.float64]) -> Sim3:
 
 def natural_order(path: Path) -> tuple[object, ...]:
     """Sorting key of file names in which numbers count by value: 2 before 10."""
-    parts = re.split(r"(\d+)", path.name)
-    return tuple(int(part) if part.isdigit() else part for part in parts)
+    parts = re.split(r"([0-9]+)", path.name)
+    return tuple(int(part) if place % 2 else part for place, part in enumerate(parts))

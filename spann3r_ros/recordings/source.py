@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.recordings import bag_sequence
-from spann3r_ros.recordings.layouts import open_sequence
+from spann3r_ros.recordings.layouts import existing, open_sequence
 from spann3r_ros.recordings.sequence import Sequence
 
 
@@ -43,4 +43,8 @@ def open_source(options: SourceOptions) -> Sequence:
         raise DataError(
             f"options of a bag with layout {options.layout}", got=", ".join(chosen), expected="none of them"
         )
-    return bag_sequence.load(options.path, **chosen)
+    path = existing(options.path)
+    if options.layout == "auto" and not bag_sequence.matches(path):
+        found = open_sequence(path)
+        raise DataError(f"options of a bag for a recording of layout {found.layout}", got=", ".join(chosen))
+    return bag_sequence.load(path, **chosen)

@@ -12,7 +12,7 @@ results/                (optional) a rosbag2: poses, depth and TF on the topics 
 
 from __future__ import annotations
 
-import zipfile
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.files.arrays import DAMAGE, open_arrays
 from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import depth_from_pointmap
@@ -154,12 +155,13 @@ class RunFolder:
         Raises:
             DataError: a damaged file.
         """
-        files = {int(file.stem): file for file in sorted((self.path / POINTMAPS).glob("*.npz"))}
+        named = sorted((self.path / POINTMAPS).glob("*.npz"))
+        files = {int(file.stem): file for file in named if re.fullmatch("[0-9]{1,9}", file.stem)}
         order = self.record().order if (self.path / RECORD).exists() else None
         for file in [files[index] for index in order or files if index in files]:
             try:
                 yield _read_pointmap(file)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except DAMAGE as error:
                 raise DataError(
                     f"pointmap {file} cannot be read",
                     got=error,
@@ -199,8 +201,14 @@ def _write_messages(bag: BagWriter, prediction: WorldPrediction, world_from_came
 
 def _read_pointmap(file: Path) -> StoredPointmap:
     """What ``add_pointmap`` wrote."""
-    with np.load(file) as content:
+    with open_arrays(file) as content:
         width, height = map(int, content["size"])
+        points, confidence, colors = (content[name] for name in ("points", "confidence", "colors"))
+        grid = confidence.shape
+        if len(grid) != 2 or points.shape != (*grid, 3) or colors.shape != (*grid, 3):
+            raise ValueError(f"points {points.shape}, confidence {grid}, colors {colors.shape}")
+        if (points.dtype, confidence.dtype, colors.dtype) != (np.float32, np.float32, np.uint8):
+            raise ValueError(f"points {points.dtype}, confidence {confidence.dtype}, colors {colors.dtype}")
         intrinsics = None
         if len(content["intrinsics"]):
             fx, fy, cx, cy = map(float, content["intrinsics"])
@@ -208,9 +216,9 @@ def _read_pointmap(file: Path) -> StoredPointmap:
         return StoredPointmap(
             int(file.stem),
             int(content["stamp"]),
-            content["points"],
-            content["confidence"],
-            content["colors"],
+            points,
+            confidence,
+            colors,
             (width, height),
             intrinsics,
         )

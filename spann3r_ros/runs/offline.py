@@ -41,7 +41,7 @@ class OfflineRun:
         name: for reports.
         every: only every N-th frame.
         limit: most frames; 0: all.
-        intrinsics: (fx, fy, cx, cy) in pixels for images without calibration, or None.
+        intrinsics: (fx, fy, cx, cy) in pixels of the images, instead of what the recording says, or None.
 
     Attributes:
         record: grows with every frame.
@@ -148,16 +148,16 @@ class OfflineRun:
             self.record.frames.posed[place] = prediction.world_from_camera is not None
 
     def _calibrated(self, frame: Frame) -> Frame:
-        """The frame with the caller's intrinsics when it has none."""
-        if frame.intrinsics is not None or self._intrinsics is None:
+        """The frame with the caller's intrinsics, where there are any: they know better than the recording."""
+        if self._intrinsics is None:
             return frame
         height, width = frame.image.shape[:2]
         return dataclasses.replace(frame, intrinsics=Intrinsics(*self._intrinsics, width=width, height=height))
 
     def _close_record(self) -> None:
         """What is only known at the end."""
-        skipped = getattr(getattr(self.sequence, "reader", None), "skipped", {})
-        self.record.skipped = {**skipped, **self._refused}
+        self.record.skipped = {**self.sequence.skipped, **self.sequence.missing, **self._refused}
+        self.record.missing = self.sequence.missing.total()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak = peak if sys.platform == "darwin" else peak * 1024  # macOS counts in bytes, Linux in KiB
         sizes = [size for size in self.record.frames.memory_bytes if size is not None]

@@ -14,6 +14,7 @@ from typing import Any
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.files.atomic import replacing_file
+from spann3r_ros.files.structured import read_json
 
 FORMAT = 1
 
@@ -85,6 +86,7 @@ class RunRecord:
         frames: log of each frame.
         offered: frames that the source gave.
         skipped: frames that the source ignored or the model refused, by reason.
+        missing: how many of ``skipped`` are frames that the source promised and could not deliver.
         dropped: frames that the node's queue dropped (replay).
         owed: frames whose result would have come with a further frame: with refined output the last one (replay).
         resets: how often a new world was begun.
@@ -110,6 +112,7 @@ class RunRecord:
     frames: FrameLog = field(default_factory=FrameLog)
     offered: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    missing: int = 0
     dropped: int = 0
     owed: int = 0
     resets: int = 0
@@ -141,15 +144,43 @@ class RunRecord:
     def read(cls, path: Path) -> RunRecord:
         """Raises DataError for a missing or damaged file, or one of another format."""
         try:
-            content = json.loads(path.read_text())
+            content = read_json(path)
             if content.pop("format") != FORMAT:
                 raise ValueError("another format")
             record = cls(**{**content, "frames": FrameLog(**content["frames"])})
+            _check_types(record)
             return _renewed(record) if record.mode == REPLAY else record
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(
                 "run record cannot be read", got=f"{path}: {error}", expected=f"run.json, format {FORMAT}"
             ) from error
+
+
+def _check_types(record: RunRecord) -> None:
+    """Raise TypeError or ValueError for values that no run writes."""
+    empty = RunRecord("", OFFLINE, {}, 1, {}, {}, False, versions={}, machine={})
+    for entry in dataclasses.fields(RunRecord):
+        value, default = getattr(record, entry.name), getattr(empty, entry.name)
+        kinds = (int, float) if isinstance(default, float) else (type(default),)
+        if default is not None and type(value) not in kinds:
+            raise TypeError(f"'{entry.name}' is {type(value).__name__}")
+    if not all(type(count) is int for count in record.skipped.values()):
+        raise TypeError("'skipped' holds something else than counts")
+    for value in (record.peak_memory_bytes, record.peak_gpu_bytes):
+        if value is not None and type(value) is not int:
+            raise TypeError("a peak of memory is no number")
+    columns = dataclasses.asdict(record.frames)
+    if not all(isinstance(column, list) for column in columns.values()):
+        raise TypeError("'frames' holds something else than lists")
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("the lists of 'frames' are not equally long")
+    numbers = [value for column in columns.values() for value in column]
+    if not all(value is None or isinstance(value, int | float) for value in numbers):
+        raise TypeError("'frames' holds something else than numbers")
+    if any(type(stamp) is not int or abs(stamp) >= 2**63 for stamp in record.frames.stamp):
+        raise ValueError("a stamp of 'frames' is none")
+    if record.order is not None and not all(type(number) is int for number in record.order):
+        raise TypeError("'order' holds something else than numbers")
 
 
 def _renewed(record: RunRecord) -> RunRecord:

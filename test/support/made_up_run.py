@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,8 @@ class MadeUpSequence:
     layout: str = "folder"
     path: Path = Path("made")
     unit: str = "m"
+    skipped: Counter[str] = dataclasses.field(default_factory=Counter)
+    missing: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def count(self) -> int | None:
         return FRAMES

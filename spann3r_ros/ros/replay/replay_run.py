@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,10 +14,13 @@ from rclpy.node import Node
 from spann3r_ros.errors import ConfigError, DataError
 from spann3r_ros.recordings.bag_reader import NOT_LATER, RawMessage, header_stamp
 from spann3r_ros.recordings.bag_sequence import BagSequence
+from spann3r_ros.recordings.mapper_results import MapperResults
 from spann3r_ros.ros.replay.bag_player import BagPlayer
 from spann3r_ros.ros.replay.result_recorder import ResultRecorder, wait_for
 from spann3r_ros.runs.folder import RunFolder, StoredPointmap
 from spann3r_ros.runs.record import NOT_TRUSTED, REPLAY, WITHOUT_RESULT, RunRecord
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,12 @@ class ReplayRun:
     def __init__(self, sequence: BagSequence, node: Node, folder: RunFolder, options: ReplayOptions) -> None:
         self._sequence, self._folder, self._options = sequence, folder, options
         self._recorder = ResultRecorder(node, options.node, clouds=options.pointmaps)
-        topics = [(topic.name, topic.type) for topic in sequence.reader.topics.values() if topic.name != "/clock"]
+        self._results = MapperResults(sequence.reader, options.node, (), options.remap)
+        topics = [
+            (topic.name, topic.type)
+            for topic in sequence.reader.topics.values()
+            if topic.name != "/clock" and not self._results.is_result(topic.name)
+        ]
         self._player = BagPlayer(node, topics, options.remap, clock=options.clock)
         self.expected = min(options.limit or sequence.count(), sequence.count())
         self._sent: dict[int, float] = {}
@@ -86,7 +95,11 @@ class ReplayRun:
             DataError: no such node, nobody who listens, or a node that gives no results.
         """
         self._recorder.synchronize(self._options.patience)
+        world = str(self._recorder.parameters(self._options.patience).get("world_frame", "map"))
+        self._results = MapperResults(self._sequence.reader, self._options.node, [world], self._options.remap)
         self._play(progress, stop)
+        for topic, count in self._results.left_out.items():
+            _log.warning("%d results of a mapper in the bag are not played (%s)", count, topic)
         record = self._record()
         if self._options.pointmaps:
             self._store_pointmaps()
@@ -127,6 +140,7 @@ class ReplayRun:
             "unit": sequence.unit,
             "topic": sequence.topic,
             "rate": "as the node takes them" if self._options.wait else self._options.rate,
+            "not_played": dict(self._results.left_out),
         }
         record = RunRecord(
             name=f"{sequence.name} replayed",
@@ -196,7 +210,9 @@ class ReplayRun:
         """One message of the bag."""
         if is_image:
             self._sent[header_stamp(message)] = time.monotonic()
-        self._player.publish(message.topic.name, message.time, message.data)
+        data = self._results.input_of(message)
+        if data is not None:
+            self._player.publish(message.topic.name, message.time, data)
 
     def _sleep_until(self, due: float, recorded: int, first: int) -> None:
         """Keep the pace; recorded time goes on on /clock while we sleep."""

@@ -1,0 +1,380 @@
+"""Mutated files into every reader: only errors of ``spann3r_ros.errors`` may come out.
+
+``python test/support/reader_fuzz.py --seconds 60`` mutates at random until the time is over and prints what it found;
+the last line is ``fuzz: inputs=N readers=N foreign_exceptions=N``. The tests take the same readers and mutations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rosbags.rosbag1 import Writer as Ros1Writer
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from safetensors.numpy import save_file
+
+from spann3r_ros.cli.configuration import read_config
+from spann3r_ros.config import MapConfig
+from spann3r_ros.errors import Spann3rError
+from spann3r_ros.files.checksum import sha256
+from spann3r_ros.files.ply import read_ply, write_ply
+from spann3r_ros.files.tum import read_camera_path, read_trajectory
+from spann3r_ros.frame import Frame
+from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.storage import read_map, write_map
+from spann3r_ros.models.checkpoint.reading import read_checkpoint
+from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.prediction import Prediction
+from spann3r_ros.recordings.bag_reader import IMAGE
+from spann3r_ros.recordings.calibration_file import read_calibration
+from spann3r_ros.recordings.layouts import open_sequence
+from spann3r_ros.runs.folder import RunFolder, StoredPointmap
+from spann3r_ros.runs.record import OFFLINE, RunRecord
+from spann3r_ros.sim3 import Sim3
+
+SECOND = 1_000_000_000
+ASCII_PLY = (
+    b"ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\nproperty float z\n"
+    b"property uchar red\nproperty uchar green\nproperty uchar blue\nend_header\n1 2 3 4 5 6\n1 2 nan 4 5 6\n"
+)
+TUM = b"# stamp tx ty tz qx qy qz qw\n1.5 1 2 3 0 0 0 1\n1.6 1 2 3 0 0 0.7 0.7\n1.7 nan 0 0 0 0 0 0\n"
+TOKENS = [
+    *(b"nan", b"inf", b"-1", b"0", b"1e999999999", b"1099511627776", b"9" * 4000, b"9" * 5000, b"1e-999999999", b"~x"),
+    *(b"\xff\xfe", b"\x00", b"\xb2\xb2", b"[" * 3000, b"{", b"&a [*a, *a]", b"!!python/object:os.system {}", b"null"),
+    *(
+        b"-",
+        b",",
+        b"\n",
+        b'"',
+        b"18446744073709551615",
+        b"true",
+        b"[]",
+        b"\xd9\xa3",
+        b"1_000",
+        b"0x10",
+        b"/",
+        b"..",
+        b"",
+    ),
+]
+"""What numbers and other words are replaced by."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader with a file that it can read.
+
+    Attributes:
+        name: for reports.
+        file: which file is mutated, below a folder.
+        prepare: writes the valid files into a folder.
+        read: reads everything of it.
+    """
+
+    name: str
+    file: str
+    prepare: Callable[[Path], None]
+    read: Callable[[Path], object]
+
+
+def _text(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(content) and None
+
+
+def _frames(path: Path) -> None:
+    """All that a run takes from a recording."""
+    sequence = open_sequence(path)
+    for _ in sequence.frames():
+        pass
+    truth = sequence.ground_truth()
+    if truth is not None and len(truth.depth_stamps):
+        truth.read_depth(0)
+
+
+def _message(store: Stores, stamp: int) -> tuple[object, object]:
+    """A type store and an image of four pixels."""
+    types = get_typestore(store)
+    header = {} if store != Stores.ROS1_NOETIC else {"seq": 1}
+    time_type = types.types["builtin_interfaces/msg/Time"]
+    head = types.types["std_msgs/msg/Header"](
+        **header, stamp=time_type(sec=stamp // SECOND, nanosec=stamp % SECOND), frame_id="camera"
+    )
+    image = types.types[IMAGE](
+        header=head,
+        height=2,
+        width=2,
+        encoding="rgb8",
+        is_bigendian=0,
+        step=6,
+        data=np.arange(12, dtype=np.uint8),
+    )
+    return types, image
+
+
+def _bag(plugin: StoragePlugin) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        with Writer(folder / "bag", version=9, storage_plugin=plugin) as writer:
+            for number in range(4):
+                types, image = _message(Stores.LATEST, 5 * SECOND + number)
+                if number == 0:
+                    connection = writer.add_connection("/camera/image_raw", IMAGE, typestore=types)
+                writer.write(connection, 5 * SECOND + number, types.serialize_cdr(image, IMAGE))
+
+    return prepare
+
+
+def _ros1(folder: Path) -> None:
+    with Ros1Writer(folder / "a.bag") as writer:
+        for number in range(4):
+            types, image = _message(Stores.ROS1_NOETIC, 5 * SECOND + number)
+            if number == 0:
+                connection = writer.add_connection("/camera/image_raw", IMAGE, typestore=types)
+            writer.write(connection, 5 * SECOND + number, types.serialize_ros1(image, IMAGE))
+
+
+def _saved_map(folder: Path) -> None:
+    world, size = Map(MapConfig(voxel_size=0.1, min_confidence=0.1)), (4, 6)
+    points = np.random.default_rng(0).uniform(0, 1, (*size, 3)).astype(np.float32)
+    frame = Frame(0, SECOND, "camera", np.zeros((*size, 3), np.uint8))
+    world.insert(Prediction(frame, points, np.ones(size, np.float32), frame.image, Sim3()))
+    write_map(folder / "map", world, notes={"model": "none"})
+
+
+def _read_arrays_of_map(folder: Path) -> None:
+    """The state, with a manifest that says that it is right."""
+    manifest = json.loads((folder / "map" / "manifest.json").read_text())
+    state = folder / "map" / "state.npz"
+    manifest["files"]["state.npz"] = {"bytes": state.stat().st_size, "sha256": sha256(state)}
+    (folder / "map" / "manifest.json").write_text(json.dumps(manifest))
+    read_map(folder / "map", MapConfig())
+
+
+def _cloud(folder: Path) -> None:
+    points = np.arange(12, dtype=np.float32).reshape(4, 3)
+    write_ply(folder / "a.ply", PointCloud(points, np.zeros((4, 3), np.uint8), np.ones(4, np.float32)))
+
+
+def _record(folder: Path) -> None:
+    record = RunRecord("run", OFFLINE, {"path": "x"}, 1, {}, {}, False)
+    record.frames.add(1, 0.5, 0, 1, 2)
+    record.write(folder / "run.json")
+
+
+def _pointmap(folder: Path) -> None:
+    grid = (2, 3)
+    pointmap = StoredPointmap(
+        0, 1, np.zeros((*grid, 3), np.float32), np.ones(grid, np.float32), np.zeros((*grid, 3), np.uint8), (3, 2), None
+    )
+    RunFolder(folder).add_pointmap(pointmap)
+
+
+def _checkpoint(folder: Path) -> None:
+    save_file({"a.weight": np.zeros((2, 2), np.float32)}, folder / "a.safetensors", {"architecture": '{"kind": "x"}'})
+
+
+def _tum_folder(folder: Path) -> None:
+    (folder / "rgb").mkdir()
+    for number in range(2):
+        cv2.imwrite(str(folder / "rgb" / f"{number}.png"), np.full((4, 6, 3), 90, np.uint8))
+    (folder / "rgb.txt").write_text("# list\n1.0 rgb/0.png\n2.0 rgb/1.png\n")
+    (folder / "groundtruth.txt").write_bytes(TUM)
+    (folder / "calibration.txt").write_text("5 5 3 2\n")
+
+
+def _euroc(folder: Path) -> None:
+    camera = folder / "mav0" / "cam0"
+    (camera / "data").mkdir(parents=True)
+    cv2.imwrite(str(camera / "data" / "1.png"), np.full((4, 6), 90, np.uint8))
+    (camera / "data.csv").write_text("#timestamp [ns],filename\n1000000000,1.png\n")
+    (camera / "sensor.yaml").write_text(
+        "intrinsics: [5.0, 5.0, 3.0, 2.0]\nresolution: [6, 4]\ndistortion_model: radial-tangential\n"
+        "distortion_coefficients: [0.0, 0.0, 0.0, 0.0]\nT_BS: {data: [1,0,0,0,0,1,0,0,0,0,1,0,0,0,0,1]}\n"
+    )
+    truth = folder / "mav0" / "state_groundtruth_estimate0"
+    truth.mkdir()
+    (truth / "data.csv").write_text("#t,x,y,z,w,x,y,z\n1000000000,1,2,3,1,0,0,0\n")
+
+
+def _video(folder: Path) -> None:
+    writer = cv2.VideoWriter(str(folder / "a.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (32, 24))
+    for number in range(3):
+        writer.write(np.full((24, 32, 3), 40 * number, np.uint8))
+    writer.release()
+
+
+def _photo(folder: Path) -> None:
+    for number in range(2):
+        cv2.imwrite(str(folder / f"{number}.jpg"), np.full((8, 8, 3), 90, np.uint8))
+
+
+def _json(names: str) -> bytes:
+    return json.dumps(dict(zip(names.split(), (5, 5, 3, 2, 6, 4), strict=True))).encode()
+
+
+ROS_YAML = (
+    b"image_width: 6\nimage_height: 4\ncamera_matrix: {rows: 3, cols: 3, data: [5, 0, 3, 0, 5, 2, 0, 0, 1]}\n"
+    b"distortion_model: plumb_bob\ndistortion_coefficients: {data: [0.01, 0, 0, 0, 0]}\n"
+)
+KITTI = b"1 0 0 1 0 1 0 2 0 0 1 3\n1 0 0 1 0 1 0 2 0 0 1 4\n"
+EUROC_CSV = b"#timestamp [ns],p_x,p_y,p_z,q_w,q_x,q_y,q_z\n1000000000,1,2,3,1,0,0,0\n1100000000,1,2,3,1,0,0,0\n"
+
+
+def _kitti(folder: Path) -> None:
+    (folder / "a.txt").write_bytes(KITTI)
+    (folder / "times.txt").write_text("0.0\n0.1\n")
+
+
+def _calibration(name: str) -> Callable[[Path], object]:
+    return lambda folder: read_calibration(folder / name, 6, 4)
+
+
+READERS = [
+    Reader("trajectory of TUM", "a.txt", _text("a.txt", TUM), lambda folder: read_camera_path(folder / "a.txt")),
+    Reader("trajectory of a saved map", "a.txt", _text("a.txt", TUM), lambda folder: read_trajectory(folder / "a.txt")),
+    Reader("trajectory of KITTI", "a.txt", _kitti, lambda folder: read_camera_path(folder / "a.txt")),
+    Reader("stamps of KITTI", "times.txt", _kitti, lambda folder: read_camera_path(folder / "a.txt")),
+    Reader("trajectory of EuRoC", "a.csv", _text("a.csv", EUROC_CSV), lambda folder: read_camera_path(folder / "a.csv")),
+    Reader("PLY, text", "a.ply", _text("a.ply", ASCII_PLY), lambda folder: read_ply(folder / "a.ply")),
+    Reader("PLY, binary", "a.ply", _cloud, lambda folder: read_ply(folder / "a.ply")),
+    Reader("bag metadata", "bag/metadata.yaml", _bag(StoragePlugin.MCAP), lambda folder: _frames(folder / "bag")),
+    Reader("bag, mcap", "bag/bag.mcap", _bag(StoragePlugin.MCAP), lambda folder: _frames(folder / "bag")),
+    Reader("bag, sqlite3", "bag/bag.db3", _bag(StoragePlugin.SQLITE3), lambda folder: _frames(folder / "bag")),
+    Reader("bag of ROS 1", "a.bag", _ros1, lambda folder: _frames(folder / "a.bag")),
+    Reader("calibration, text", "calib.txt", _text("calib.txt", b"5 5 3 2 0.1 0 0 0\n"), _calibration("calib.txt")),
+    Reader("calibration, JSON", "calib.json", _text("calib.json", _json("fx fy cx cy w h")), _calibration("calib.json")),
+    Reader("calibration, YAML", "calib.yaml", _text("calib.yaml", ROS_YAML), _calibration("calib.yaml")),
+    Reader("parameters", "p.yaml", _text("p.yaml", b"device: cpu\nmap: {voxel_size: 0.5}\noutput: refined\n"),
+           lambda folder: read_config(folder / "p.yaml", [])),
+    Reader("manifest of a saved map", "map/manifest.json", _saved_map, lambda folder: read_map(folder / "map", MapConfig())),
+    Reader("arrays of a saved map", "map/state.npz", _saved_map, _read_arrays_of_map),
+    Reader("header of a checkpoint", "a.safetensors", _checkpoint, lambda folder: read_checkpoint(folder / "a.safetensors")),
+    Reader("run.json", "run.json", _record, lambda folder: RunFolder(folder).record()),
+    Reader("pointmap", "pointmaps/000000.npz", _pointmap, lambda folder: list(RunFolder(folder).pointmaps())),
+    Reader("TUM's list", "rgb.txt", _tum_folder, _frames),
+    Reader("EuRoC's camera", "mav0/cam0/sensor.yaml", _euroc, _frames),
+    Reader("EuRoC's truth", "mav0/state_groundtruth_estimate0/data.csv", _euroc, _frames),
+    Reader("photograph", "1.jpg", _photo, _frames),
+    Reader("video", "a.avi", _video, lambda folder: _frames(folder / "a.avi")),
+]  # fmt: skip
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """One to four changes of bytes, words, blocks or lines."""
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        place = rng.randrange(len(data) + 1)
+        end = min(len(data), place + rng.choice((1, 2, 8, 64, 512)))
+        kind = rng.randrange(7)
+        if kind == 0 and place < len(data):
+            data[place] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            data = data[:place]
+        elif kind == 2:
+            del data[place:end]
+        elif kind == 3:
+            data[place:end] = bytes(rng.randrange(256) for _ in range(end - place))
+        elif kind == 4:
+            data[place:place] = data[rng.randrange(len(data) + 1) :][: end - place]
+        else:
+            words = [span for span in _words(data)]
+            begin, stop = rng.choice(words) if words else (place, place)
+            data[begin:stop] = rng.choice(TOKENS)
+    return bytes(data)
+
+
+def _words(data: bytearray) -> list[tuple[int, int]]:
+    """Where the words of a text lie, in the first kilobytes."""
+    spans, begin = [], None
+    for place, byte in enumerate(data[:4096]):
+        is_word = chr(byte).isalnum() or byte in b".+-_"
+        if is_word and begin is None:
+            begin = place
+        elif not is_word and begin is not None:
+            spans.append((begin, place))
+            begin = None
+    return spans
+
+
+class Bench:
+    """The valid files of all readers, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._valid: dict[str, Path] = {}
+        for number, reader in enumerate(READERS):
+            self._valid[reader.name] = folder / f"valid{number}"
+            self._valid[reader.name].mkdir()
+            reader.prepare(self._valid[reader.name])
+
+    def content(self, reader: Reader) -> bytes:
+        """The valid file."""
+        return (self._valid[reader.name] / reader.file).read_bytes()
+
+    def read(self, reader: Reader, content: bytes) -> BaseException | None:
+        """What a reader makes of a file: None when it reads it, an error of ours, or a foreign exception."""
+        work = self._folder / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(self._valid[reader.name], work)
+        (work / reader.file).write_bytes(content)
+        try:
+            reader.read(work)
+        except Exception as error:
+            return error
+        return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Mutated files into every reader.")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="folder for the files that foreign exceptions came from")
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    rng, end = random.Random(arguments.seed), time.monotonic() + arguments.seconds
+    inputs, foreign = 0, 0
+    slow: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        if not arguments.keep:  # decoders of images and videos write straight to the terminal
+            stderr = os.dup(2)
+            stack.callback(os.dup2, stderr, 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        bench = Bench(Path(folder))
+        while time.monotonic() < end:
+            reader = READERS[inputs % len(READERS)]
+            content = mutated(bench.content(reader), rng)
+            begin = time.process_time()  # which other programs do not lengthen
+            error = bench.read(reader, content)
+            slow[reader.name] = max(slow.get(reader.name, 0.0), time.process_time() - begin)
+            if arguments.keep and time.process_time() - begin > 1.0:
+                arguments.keep.mkdir(parents=True, exist_ok=True)
+                (arguments.keep / f"slow_{reader.name.replace(' ', '_')}").write_bytes(content)
+            inputs += 1
+            if error is not None and not isinstance(error, Spann3rError):
+                foreign += 1
+                print(f"{reader.name}: {''.join(traceback.format_exception(error)[-3:])}")
+                if arguments.keep:
+                    arguments.keep.mkdir(parents=True, exist_ok=True)
+                    (arguments.keep / f"{reader.name.replace(' ', '_')}_{inputs}").write_bytes(content)
+    worst = max(slow, key=lambda name: slow[name])
+    print(f"slowest: {worst}, {slow[worst]:.2f} s")
+    print(f"fuzz: inputs={inputs} readers={len(READERS)} foreign_exceptions={foreign}")
+    return 1 if foreign else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
