@@ -22,7 +22,12 @@ class Spann3rError(Exception):
             message += f"; expected {expected}"
         if next_step:
             message += f". {next_step}"
-        super().__init__(message)
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what is no Unicode, such as the bytes of a file's name in another encoding."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class FrameError(Spann3rError, ValueError):
