@@ -25,6 +25,7 @@ from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import DataError, GeometryError
 from spann3r_ros.files.atomic import replacing_folder, require_own, restore_folder
 from spann3r_ros.files.checksum import sha256
+from spann3r_ros.files.location import kind_of
 from spann3r_ros.files.ply import read_ply, write_ply
 from spann3r_ros.files.tum import read_trajectory, write_trajectory
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
@@ -242,6 +243,9 @@ def _voxels(entries: Mapping[str, NDArray[Any]]) -> Voxels:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     """The manifest, its keys checked; raises DataError."""
+    what = kind_of(path / MANIFEST)
+    if what not in ("a file", "nothing"):
+        raise DataError(f"{path / MANIFEST} is {what}", expected="the file that was written with the map")
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError, RecursionError) as error:

@@ -87,6 +87,8 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
     assert clouds[0].header.frame_id == "world"
     assert robot.change_state(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     assert state(robot) == "finalized"
+    refused = robot.call(Trigger, "/spann3r/reset")
+    assert "shut down" in refused.message and "start it anew" in refused.message and "configure" not in refused.message
     assert node.interrupt() == 0
 
 
