@@ -9,7 +9,6 @@ manifest.json        versions, sizes and checksums
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
 import zipfile
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spann3r_ros import __version__
 from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import DataError, GeometryError
 from spann3r_ros.files.atomic import replacing_folder, require_own, restore_folder
@@ -108,7 +108,7 @@ def write_map(
         manifest = {
             "format": FORMAT,
             "version": VERSION,
-            "package": _package_version(),
+            "package": __version__,
             "numpy": np.__version__,
             "world": WORLD_AXES,
             "points": len(world),
@@ -322,10 +322,3 @@ def _saved(path: Path, manifest: Mapping[str, Any]) -> SavedMap:
     files = [path / name for name in manifest["files"]] + [path / MANIFEST]
     memory = path / MEMORY if MEMORY in manifest["files"] else None
     return SavedMap(path, files, manifest["points"], manifest["poses"], memory, manifest.get("notes", {}))
-
-
-def _package_version() -> str:
-    try:
-        return importlib.metadata.version("spann3r_ros")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

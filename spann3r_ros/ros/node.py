@@ -20,7 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
 from spann3r_ros.complaints import Severity, reason
-from spann3r_ros.errors import Spann3rError
+from spann3r_ros.errors import Spann3rError, missing_module
 from spann3r_ros.reconstruction import parameter_groups
 from spann3r_ros.ros.clock import on_backward_jump
 from spann3r_ros.ros.diagnostics import diagnostics_message
@@ -36,6 +36,9 @@ from spann3r_ros.ros.watchdog import Watchdog
 SWITCH_INTERVAL = 2e-4
 """Seconds after which a waiting thread gets the interpreter. Every operation of the network asks for it; with Python's
 5 ms, a busy executor (a clock or transforms at 100 Hz) would slow the network down tenfold."""
+
+READY = "active, images are awaited on "
+"""How the line begins that says that images are mapped from now on; spann3r.launch.py waits for it to play a bag."""
 
 THREADS = 6
 """Of the executor: cameras, timers, quick and slow services and transitions never wait for each other."""
@@ -89,8 +92,9 @@ class Spann3rNode(GuardedNode):
     def _refuse(self, error: Exception) -> TransitionCallbackReturn:
         self._node_parameters.locked = False
         name = self.get_fully_qualified_name()
+        why = missing_module(error) if isinstance(error, ImportError) else reason(error)
         text = (
-            f"cannot start: {reason(error)}. The node waits: correct the parameter (ros2 param set {name} ...), then "
+            f"cannot start: {why}. The node waits: correct the parameter (ros2 param set {name} ...), then "
             f"ros2 lifecycle set {name} configure, and activate"
         )
         self._complaints.about("start").report("refused", text, Severity.ERROR, error)
@@ -110,6 +114,8 @@ class Spann3rNode(GuardedNode):
             self._refuse(error)
             return TransitionCallbackReturn.ERROR
         self._watchdog = Watchdog(self, self._config, session.cameras, lambda: not session.paused)
+        # A logger of its own: launch files wait for this line, whatever else is logged.
+        self.get_logger().get_child("ready").info(f"{READY}{', '.join(self._config.image_topics)}")
         return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
