@@ -7,12 +7,12 @@ ros2 launch spann3r_ros spann3r.launch.py bag:=/data/walk rviz:=true
 from pathlib import Path
 
 import yaml
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, RegisterEventHandler
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, OpaqueFunction, RegisterEventHandler
+from launch.event_handlers import OnProcessIO
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
-from launch_ros.event_handlers import OnStateTransition
 
 SHARE = Path(get_package_share_directory("spann3r_ros"))
 BOOLEANS = ["true", "false"]
@@ -27,13 +27,19 @@ OVERRIDES = (
     "world_frame",
     "odom_frame",
     "base_frame",
+    "publish_tf",
 )
+
+READY = b"active, images are awaited on"
+"""What the node says when images are mapped from now on, in a logger of its own: at every log level."""
 
 
 def start(context: LaunchContext) -> list:
     value = {name: LaunchConfiguration(name).perform(context) for name in context.launch_configurations}
     simulated = {"auto": bool(value["bag"]), "true": True, "false": False}[value["use_sim_time"]]
     overrides = {name: value[name] for name in OVERRIDES if value[name]}
+    if value["publish_tf"]:
+        overrides["publish_tf"] = value["publish_tf"] == "true"
     if value["image_topic"] and value["image_topics"]:
         raise RuntimeError("give image_topic for one camera, or image_topics for several, not both")
     if value["image_topic"]:
@@ -49,28 +55,87 @@ def start(context: LaunchContext) -> list:
         name="spann3r",
         namespace=value["namespace"],
         parameters=[value["params_file"], overrides, {"use_sim_time": simulated}],
-        arguments=["--ros-args", "--log-level", value["log_level"]],
+        arguments=["--ros-args", "--log-level", value["log_level"], "--log-level", f"{logger(value)}.ready:=info"],
         output="screen",
     )
     actions = [node]
-    if value["rviz"] == "true":
-        results = f"/{value['namespace'].strip('/')}/spann3r".replace("//", "/")
-        topics = ("map", "cloud", "path", "pose", "depth", "confidence")
-        actions.append(
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", str(SHARE / "config" / "spann3r.rviz")],
-                remappings=[(f"/spann3r/{topic}", f"{results}/{topic}") for topic in topics],
-                parameters=[{"use_sim_time": simulated}],
-            )
-        )
+    if value["rviz"] == "true" and not is_installed("rviz2"):
+        actions.append(LogInfo(msg="rviz:=true: RViz is not installed (package rviz2); the node runs without it"))
+    elif value["rviz"] == "true":
+        actions.append(rviz(value, overrides, simulated))
     if value["bag"]:
+        if not is_installed("ros2bag"):
+            raise RuntimeError(f"bag:={value['bag']}: ros2 bag is not installed (package ros2bag)")
         # The publishers come first and the images two seconds later: the node has subscribed by then.
         play = ExecuteProcess(cmd=["ros2", "bag", "play", value["bag"], "--clock", "--delay", "2"], output="screen")
-        ready = OnStateTransition(target_lifecycle_node=node, goal_state="active", entities=[play])
-        actions.insert(0, RegisterEventHandler(ready))
+        # Not on the transition's event: the node may be active before launch listens.
+        hear = once_heard(READY, [play])
+        actions.insert(0, RegisterEventHandler(OnProcessIO(target_action=node, on_stdout=hear, on_stderr=hear)))
     return actions
+
+
+def is_installed(package: str) -> bool:
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def logger(value: dict) -> str:
+    """Name of the node's logger."""
+    return ".".join([*filter(None, value["namespace"].split("/")), "spann3r"])
+
+
+def once_heard(words: bytes, entities: list):
+    """A handler of a process's output that gives the entities when the words come for the first time, never again."""
+    waiting, tail = list(entities), b""
+
+    def hear(event: object) -> list:
+        nonlocal tail
+        tail = (tail + event.text)[-10_000:]  # the words may come in two pieces
+        if words not in tail:
+            return []
+        found, waiting[:] = list(waiting), []
+        return found
+
+    return hear
+
+
+def rviz(value: dict, overrides: dict, simulated: bool) -> Node:
+    """RViz with the topics and the frame that the node has."""
+
+    def of(name: str) -> object:
+        """A parameter as the node gets it; nothing when it keeps its default."""
+        return overrides.get(name) or in_file(value["params_file"]).get(name)
+
+    namespace = "/" + value["namespace"].strip("/")
+    results = f"{namespace}/spann3r".replace("//", "/")
+    remaps = [
+        (f"/spann3r/{topic}", f"{results}/{topic}") for topic in ("map", "cloud", "path", "pose", "depth", "confidence")
+    ]
+    image = str((of("image_topics") or ["camera/image_raw"])[0])
+    remaps.append(("/camera/image_raw", image if image.startswith("/") else f"{namespace}/{image}".replace("//", "/")))
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", str(SHARE / "config" / "spann3r.rviz"), "-f", str(of("world_frame") or "map")],
+        remappings=remaps,
+        parameters=[{"use_sim_time": simulated}],
+    )
+
+
+def in_file(path: str) -> dict:
+    """The parameters that a file gives to the node; none when it cannot be read, which the node will say."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    found: dict = {}
+    for node, entry in (content if isinstance(content, dict) else {}).items():
+        if node.strip("/*").split("/")[-1] in ("", "spann3r") and isinstance(entry, dict):
+            found.update(entry.get("ros__parameters") or {})
+    return found
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -120,6 +185,12 @@ def generate_launch_description() -> LaunchDescription:
                 description="With base_frame: world -> odom is published instead of world -> camera." + as_in_file,
             ),
             DeclareLaunchArgument("base_frame", default_value="", description="The robot's base." + as_in_file),
+            DeclareLaunchArgument(
+                "publish_tf",
+                default_value="",
+                choices=["", *BOOLEANS],
+                description="Whether the camera's (or the odometry's) place is broadcast." + as_in_file,
+            ),
             DeclareLaunchArgument(
                 "use_sim_time",
                 default_value="auto",

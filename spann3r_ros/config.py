@@ -111,6 +111,12 @@ class ModelConfig:
 
     model: str = parameter("spann3r", "Family of the network; `python -m spann3r_ros models list` shows them.")
     checkpoint: str = parameter("", "File with the weights (.pth or .safetensors). Empty: the small model that ships.")
+    checkpoint_mapping: bool = parameter(
+        False,
+        "false: the weights are copied into memory (2.6 GB for Spann3R in fp32; on CUDA none of the CPU's). "
+        "true: in fp32 on the CPU they stay mapped from their file, and the system may drop and re-read them; but "
+        "overwriting the file changes them, and truncating it kills the process.",
+    )
     device: str = parameter(
         "auto", "Where the network runs; auto takes CUDA when there is one.", choices=("auto", "cpu", "cuda")
     )

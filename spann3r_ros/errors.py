@@ -22,7 +22,46 @@ class Spann3rError(Exception):
             message += f"; expected {expected}"
         if next_step:
             message += f". {next_step}"
-        super().__init__(message)
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what is no Unicode, such as the bytes of a file's name in another encoding."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+INSTALL = {
+    "cv2": ("opencv-python-headless", "python3-opencv"),
+    "numpy": ("numpy", "python3-numpy"),
+    "PIL": ("pillow", "python3-pil"),
+    "rosbags": ("rosbags", ""),
+    "safetensors": ("safetensors", ""),
+    "scipy": ("scipy", "python3-scipy"),
+    "torch": ("torch", ""),
+    "tqdm": ("tqdm", "python3-tqdm"),
+    "yaml": ("pyyaml", "python3-yaml"),
+}
+"""What gives a module: the name for pip, and for apt where it has one."""
+
+
+def missing_module(error: ImportError) -> str:
+    """Which module is missing, and the line that installs it; for one of ROS or of this package, what to source."""
+    name = (error.name or "").partition(".")[0]
+    if name in INSTALL:
+        pip, apt = INSTALL[name]
+        lines = f"`pip install {pip}`" + (f" or `sudo apt install {apt}`" if apt else "")
+        return f"the Python package {name} cannot be imported ({error}). Install it: {lines}"
+    if name == "spann3r_ros":
+        what = "the messages of this package"
+    elif name == "rclpy":
+        what = "ROS 2"
+    else:
+        package = f"ros-$ROS_DISTRO-{name.replace('_', '-')}" if name else "what is missing"
+        return f"a module cannot be imported ({error}). Install it: `sudo apt install {package}` when it is of ROS"
+    return (
+        f"{what} cannot be imported ({error}). Source your workspace (`source install/setup.bash`), or run `make "
+        "setup` in a checkout and then `scripts/run.sh spann3r`. Without ROS: `spann3r_ros reconstruct`"
+    )
 
 
 class FrameError(Spann3rError, ValueError):

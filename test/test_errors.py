@@ -14,6 +14,28 @@ def test_a_message_says_what_was_wrong_what_is_allowed_and_what_to_do() -> None:
     assert str(errors.DataError("no bag", got=0, expected=0)) == "no bag: got 0; expected 0"
 
 
+@pytest.mark.fault("ROS tools")
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("torch", "`pip install torch`"),
+        ("cv2", "`pip install opencv-python-headless` or `sudo apt install python3-opencv`"),
+        ("rclpy.node", "ROS 2 cannot be imported (broken). Source your workspace"),
+        ("spann3r_ros.msg", "messages of this package cannot be imported (broken). Source your workspace"),
+        ("sensor_msgs.msg", "`sudo apt install ros-$ROS_DISTRO-sensor-msgs`"),
+        (None, "broken"),
+    ],
+)
+def test_a_module_that_is_missing_is_named_with_the_line_that_installs_it(module: str | None, words: str) -> None:
+    text = errors.missing_module(ImportError("broken", name=module))
+    assert words in text
+    assert ("your workspace" in text) == ((module or "").startswith(("rclpy", "spann3r_ros")))
+
+
+def test_what_is_no_text_is_escaped() -> None:
+    assert str(errors.DataError("caf\udce9", got="\udcff")) == r"caf\udce9: got \udcff"
+
+
 @pytest.mark.parametrize(
     "kind", [k for k in vars(errors).values() if inspect.isclass(k) and k.__module__ == errors.__name__]
 )

@@ -18,6 +18,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import spann3r_ros
+from spann3r_ros.errors import INSTALL
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "spann3r_ros"
 INTERFACES = sorted([*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv")])
@@ -62,6 +65,10 @@ def test_setup_cfg_and_package_xml_agree() -> None:
     metadata, manifest = setup_cfg()["metadata"], package_xml()
     for field in ("name", "version", "license"):
         assert metadata[field] == manifest.findtext(field)
+    assert metadata["version"] == spann3r_ros.__version__
+    for requirement in lines(setup_cfg()["options"]["install_requires"]):
+        name = Requirement(requirement).name
+        assert name in {pip for pip, _ in INSTALL.values()}, f"say in errors.py how {name} is installed"
 
 
 def test_changelog_begins_with_this_version() -> None:

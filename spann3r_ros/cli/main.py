@@ -11,7 +11,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from spann3r_ros.errors import Spann3rError
+from spann3r_ros import __version__
+from spann3r_ros.errors import INSTALL, Spann3rError, missing_module
 
 SUBCOMMANDS = {
     "demo": "run the node on a walk through the apartment that ships, evaluate and draw the result",
@@ -35,14 +36,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; errors that the user can act on are one line on stderr and exit status 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="spann3r_ros", description="Dense 3D maps from camera images.")
+    parser.add_argument("--version", action="version", version=f"spann3r_ros {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what happens")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((word for word in argv if not word.startswith("-")), None)
+    place = next((place for place, word in enumerate(argv) if not word.startswith("-")), None)
+    chosen = None
+    if place is not None:
+        chosen = argv[place] = argv[place].replace("-", "_")  # make-bag is make_bag
     module = None
     for name, summary in SUBCOMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
         if name == chosen:
-            module = importlib.import_module(f"spann3r_ros.cli.{name}")
+            try:
+                module = importlib.import_module(f"spann3r_ros.cli.{name}")
+            except ImportError as error:
+                if (error.name or "").partition(".")[0] not in INSTALL:
+                    raise
+                print(f"spann3r_ros {name}: {missing_module(error)}", file=sys.stderr)
+                return 2
             module.add_arguments(command)
     arguments = parser.parse_args(argv)
     logging.basicConfig(

@@ -10,7 +10,6 @@ manifest.json        versions, sizes and checksums
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import logging
 import zipfile
@@ -22,10 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spann3r_ros import __version__
 from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import DataError, GeometryError
 from spann3r_ros.files.atomic import replacing_folder, require_own, restore_folder
 from spann3r_ros.files.checksum import sha256
+from spann3r_ros.files.location import kind_of
 from spann3r_ros.files.ply import read_ply, write_ply
 from spann3r_ros.files.tum import read_trajectory, write_trajectory
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
@@ -115,7 +116,7 @@ def write_map(
         manifest = {
             "format": FORMAT,
             "version": VERSION,
-            "package": _package_version(),
+            "package": __version__,
             "numpy": np.__version__,
             "world": WORLD_AXES,
             "points": len(world),
@@ -269,6 +270,9 @@ def _voxels(entries: Mapping[str, NDArray[Any]]) -> Voxels:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     """The manifest, its keys checked; raises DataError."""
+    what = kind_of(path / MANIFEST)
+    if what not in ("a file", "nothing"):
+        raise DataError(f"{path / MANIFEST} is {what}", expected="the file that was written with the map")
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError, RecursionError) as error:
@@ -345,10 +349,3 @@ def _saved(path: Path, manifest: Mapping[str, Any]) -> SavedMap:
     files = [path / name for name in manifest["files"]] + [path / MANIFEST]
     memory = path / MEMORY if MEMORY in manifest["files"] else None
     return SavedMap(path, files, manifest["points"], manifest["poses"], memory, manifest.get("notes", {}))
-
-
-def _package_version() -> str:
-    try:
-        return importlib.metadata.version("spann3r_ros")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

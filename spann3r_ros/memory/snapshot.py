@@ -36,7 +36,8 @@ def read_snapshot(path: Path, owner: str) -> tuple[dict[str, Tensor], dict[str, 
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            # A copy each: what lies in the file's own pages would go or change with the file.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
         raise MemoryMismatchError(
             f"memory file {path} cannot be read", got=error, expected="what save() wrote"

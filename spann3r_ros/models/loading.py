@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from spann3r_ros.config import DEMO_WEIGHTS, Config
-from spann3r_ros.errors import CheckpointError, ConfigError
+from spann3r_ros.errors import CheckpointError, ConfigError, DataError
+from spann3r_ros.files.location import location
 from spann3r_ros.models.base import AnyModel
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture
@@ -32,8 +33,8 @@ def load_model(config: Config) -> AnyModel:
     """The model that a configuration asks for, its weights loaded, on its device, in its precision.
 
     Args:
-        config: ``model``, ``checkpoint`` (empty: the model that ships), ``device`` and ``precision`` are used here; the
-            rest is the model's own.
+        config: ``model``, ``checkpoint`` (empty: the model that ships), ``checkpoint_mapping``, ``device`` and
+            ``precision`` are used here; the rest is the model's own.
 
     Raises:
         ConfigError: an unknown family, or a device that this machine does not have.
@@ -50,21 +51,38 @@ def load_model(config: Config) -> AnyModel:
                 expected=row.name,
                 next_step=f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}",
             )
-        network = load_network(checkpoint, device, config.precision)
+        network = load_network(checkpoint, device, config.precision, config.checkpoint_mapping)
     return row.model(network, config, config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})")
 
 
-def load_network(checkpoint: Checkpoint, device: torch.device, precision: str = "fp32") -> nn.Module:
+def load_network(
+    checkpoint: Checkpoint, device: torch.device, precision: str = "fp32", mapping: bool = False
+) -> nn.Module:
     """The network of a checkpoint in evaluation mode, without gradients.
 
-    In fp32 on the CPU the weights stay mapped from the file: they cost memory once, and the system may drop and re-read
-    their pages. The pointmap heads are fp32 in every precision.
+    The pointmap heads are fp32 in every precision.
+
+    Args:
+        checkpoint: the weights, mapped from their file.
+        device: where they go.
+        precision: a key of ``PRECISIONS``.
+        mapping: whether fp32 weights on the CPU may stay mapped. The system may then drop and re-read their pages; but
+            who truncates the file ends the process (SIGBUS), and who overwrites it changes them.
+
+    Raises:
+        CheckpointError: as ``load_into``, or the file was changed meanwhile.
     """
     network: Any = empty_network(checkpoint.architecture)
     load_into(network, checkpoint)
     network.requires_grad_(False)
     network.set_precision(PRECISIONS[precision])
     ready: nn.Module = network.to(device).eval()
+    if not mapping:
+        mapped = {tensor.data_ptr() for tensor in checkpoint.state.values()}
+        for tensor in (*ready.parameters(), *ready.buffers()):
+            if tensor.data_ptr() in mapped:
+                tensor.data = tensor.data.clone()
+    checkpoint.require_unchanged()
     return ready
 
 
@@ -109,9 +127,9 @@ def _checkpoint_path(checkpoint: str) -> Iterator[Path]:
     """The file of the parameter ``checkpoint``; for an empty one that which ships in the package."""
     if checkpoint:
         try:
-            path = Path(checkpoint).expanduser()
-        except RuntimeError as error:  # ~ of somebody unknown
-            raise CheckpointError("path of the checkpoint", got=checkpoint, expected="a file") from error
+            path = location(checkpoint)
+        except DataError as error:
+            raise CheckpointError(f"parameter 'checkpoint': {error}") from error
         yield path
         return
     shipped = shipped_model()

@@ -86,7 +86,8 @@ def explain_silence(node: Node, topic: str, transport: str, subscribed: ImageTop
         return (
             f"published: {seen}. Best effort silently loses images larger than the transport's shared memory "
             "(512 KB by default): let the driver publish reliable, use its compressed topic, or give Fast DDS more "
-            "memory with FASTDDS_DEFAULT_PROFILES_FILE=<this package>/config/fastdds.xml on both sides"
+            "memory: set FASTDDS_DEFAULT_PROFILES_FILE (Humble and Jazzy: FASTRTPS_DEFAULT_PROFILES_FILE) "
+            "to <this package>/config/fastdds.xml on both sides"
         )
     return (
         f"published: {seen}; types and QoS match. Is the camera or the bag paused, or can its data not reach this "

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rclpy.node import Node
 
+from spann3r_ros.files.location import location
 from spann3r_ros.mapping.storage import OWN, SavedMap
 
 NAME = re.compile(r"\d{8}_\d{6}_\d{6}")
@@ -35,8 +36,8 @@ class KeptMaps:
 
 def logs_folder() -> Path:
     """Where ROS writes its logs."""
-    home = Path(os.environ.get("ROS_HOME") or "~/.ros").expanduser()
-    return Path(os.environ.get("ROS_LOG_DIR") or home / "log").expanduser()
+    home = location(os.environ.get("ROS_HOME") or "~/.ros")
+    return location(os.environ.get("ROS_LOG_DIR") or home / "log")
 
 
 def _is_folder(path: Path) -> bool:

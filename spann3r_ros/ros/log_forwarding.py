@@ -7,10 +7,12 @@ import logging
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from spann3r_ros.complaints import EVENT, Complaints, Severity
+from spann3r_ros.errors import printable
 
 
 def log(logger: RcutilsLogger, severity: Severity, text: str) -> None:
     """Write one line to a ROS logger."""
+    text = printable(text)
     # rclpy wants one severity per line of code.
     if severity is Severity.ERROR:
         logger.error(text)

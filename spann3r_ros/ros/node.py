@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import signal
 import sys
@@ -15,19 +14,18 @@ import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.exceptions import InvalidHandle
-from rclpy.executors import MultiThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
-from spann3r_ros.complaints import EVENT, Complaints, Severity, reason
-from spann3r_ros.errors import Spann3rError
+from spann3r_ros.complaints import Severity, reason
+from spann3r_ros.errors import Spann3rError, missing_module
 from spann3r_ros.reconstruction import parameter_groups
 from spann3r_ros.ros.clock import on_backward_jump
 from spann3r_ros.ros.diagnostics import diagnostics_message
-from spann3r_ros.ros.log_forwarding import LogForwarding, log
+from spann3r_ros.ros.guard import GuardedExecutor, GuardedNode
+from spann3r_ros.ros.log_forwarding import LogForwarding
 from spann3r_ros.ros.outputs import DIAGNOSTICS, STATUS, listened
 from spann3r_ros.ros.parameters import NodeParameters
 from spann3r_ros.ros.services import MapServices
@@ -39,11 +37,14 @@ SWITCH_INTERVAL = 2e-4
 """Seconds after which a waiting thread gets the interpreter. Every operation of the network asks for it; with Python's
 5 ms, a busy executor (a clock or transforms at 100 Hz) would slow the network down tenfold."""
 
+READY = "active, images are awaited on "
+"""How the line begins that says that images are mapped from now on; spann3r.launch.py waits for it to play a bag."""
+
 THREADS = 6
 """Of the executor: cameras, timers, quick and slow services and transitions never wait for each other."""
 
 
-class Spann3rNode(LifecycleNode):
+class Spann3rNode(GuardedNode):
     """Watches cameras and publishes a dense colored map; docs/topics.md lists its interface.
 
     configure checks the parameters and loads the weights, activate subscribes, deactivate unsubscribes and keeps the
@@ -54,7 +55,6 @@ class Spann3rNode(LifecycleNode):
         super().__init__("spann3r", **options)
         self._session: Session | None = None
         self._watchdog: Watchdog | None = None
-        self._complaints = Complaints(lambda severity, text: log(self.get_logger(), severity, text))
         self._log = LogForwarding(self.get_logger(), self._complaints.about("library"))
         self._node_parameters = NodeParameters(self, parameter_groups(), self._complaints, self._on_live_change)
         self._config = self._node_parameters.config
@@ -92,8 +92,9 @@ class Spann3rNode(LifecycleNode):
     def _refuse(self, error: Exception) -> TransitionCallbackReturn:
         self._node_parameters.locked = False
         name = self.get_fully_qualified_name()
+        why = missing_module(error) if isinstance(error, ImportError) else reason(error)
         text = (
-            f"cannot start: {reason(error)}. The node waits: correct the parameter (ros2 param set {name} ...), then "
+            f"cannot start: {why}. The node waits: correct the parameter (ros2 param set {name} ...), then "
             f"ros2 lifecycle set {name} configure, and activate"
         )
         self._complaints.about("start").report("refused", text, Severity.ERROR, error)
@@ -113,6 +114,8 @@ class Spann3rNode(LifecycleNode):
             self._refuse(error)
             return TransitionCallbackReturn.ERROR
         self._watchdog = Watchdog(self, self._config, session.cameras, lambda: not session.paused)
+        # A logger of its own: launch files wait for this line, whatever else is logged.
+        self.get_logger().get_child("ready").info(f"{READY}{', '.join(self._config.image_topics)}")
         return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -130,6 +133,7 @@ class Spann3rNode(LifecycleNode):
 
     def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything."""
+        self._map_services.ended = True
         self._close_session()
         return TransitionCallbackReturn.SUCCESS
 
@@ -140,12 +144,11 @@ class Spann3rNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def set_parameters_atomically(self, parameter_list: list[Parameter[Any]]) -> SetParametersResult:
-        """As of rclpy, whose own refusal of an unknown name does not say which."""
-        for parameter in parameter_list:
-            if not self.has_parameter(parameter.name):
-                hint = self._node_parameters.hint(parameter.name)
-                return SetParametersResult(successful=False, reason=f"unknown parameter '{parameter.name}': {hint}")
-        return super().set_parameters_atomically(parameter_list)
+        """As of rclpy, whose own refusals name neither the parameter nor what it is for."""
+        refusal = self._node_parameters.refusal(parameter_list)
+        if refusal:
+            return SetParametersResult(successful=False, reason=refusal)
+        return super().set_parameters_atomically([self._node_parameters.fitting(entry) for entry in parameter_list])
 
     def close(self) -> None:
         """Stop the worker and release everything; the node itself is still there to be destroyed."""
@@ -167,14 +170,7 @@ class Spann3rNode(LifecycleNode):
             self.trigger_activate()
 
     def _every(self, period: float, callback: Callable[[], None]) -> Timer:
-        def guarded() -> None:
-            try:
-                callback()
-            except Exception as error:  # nothing that a timer does may end the node
-                text = f"timer {callback.__name__.strip('_')} failed: {reason(error)}"
-                self._complaints.report(callback.__name__, text, Severity.ERROR, error, lasts=EVENT)
-
-        return self.create_timer(period, guarded, callback_group=self._timers_group, clock=self._steady)
+        return self.create_timer(period, callback, callback_group=self._timers_group, clock=self._steady)
 
     def _on_live_change(self, names: set[str]) -> None:
         if "map_rate" in names:
@@ -232,14 +228,10 @@ def main(args: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     node = Spann3rNode()
-    executor = MultiThreadedExecutor(THREADS)
+    executor = GuardedExecutor(THREADS, node.report_error)
     executor.add_node(node)
     try:
-        while not stopping.is_set() and rclpy.ok():
-            # A subscription that ends in another thread may be caught half-way into the wait set; the next round
-            # makes the set anew.
-            with contextlib.suppress(InvalidHandle):
-                executor.spin_once(timeout_sec=0.5)
+        executor.spin_until(stopping)
     finally:
         # The session first: a service that waits for the worker then gets its answer, and its thread ends.
         node.close()

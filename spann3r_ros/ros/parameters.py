@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.exceptions import (
     InvalidParameterTypeException,
     InvalidParameterValueException,
@@ -16,7 +18,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.validate_topic_name import validate_topic_name
 
-from spann3r_ros.complaints import Complaints, Severity
+from spann3r_ros.complaints import Complaints, Severity, reason
 from spann3r_ros.config import NodeConfig, Parameter, assign, from_mapping, parameters
 from spann3r_ros.errors import ConfigError
 
@@ -38,8 +40,6 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
     elif parameter.range_text():
         notes.insert(0, "one of " + parameter.range_text() if parameter.choices else parameter.range_text())
     described.additional_constraints = "; ".join(notes)
-    # A whole number is a fine value for a float, as it is everywhere in Python: we check the type ourselves.
-    described.dynamic_typing = parameter.kind is float
     return described
 
 
@@ -72,23 +72,80 @@ class NodeParameters:
             self._declare(parameter)
         self._declared = True
         self._report_unknown()
+        for service in node.services:
+            if service.srv_type is SetParameters:
+                service.callback = self._answer_set
+            elif service.srv_type is SetParametersAtomically:
+                service.callback = self._answer_set_atomically
 
     def _declare(self, parameter: Parameter) -> None:
         # rclpy takes an empty list for one of bytes: an empty string stands for "no names".
         default = (parameter.default or [""]) if parameter.kind is list else parameter.default
+        described = descriptor(parameter)
+        # An override may be a whole number for a float, and rclpy knows no way to correct it before it is declared.
+        described.dynamic_typing = parameter.kind is float
         try:
-            self._node.declare_parameter(parameter.name, default, descriptor(parameter))
+            self._node.declare_parameter(parameter.name, default, described)
         except (InvalidParameterValueException, InvalidParameterTypeException) as error:
-            self._node.declare_parameter(parameter.name, default, descriptor(parameter), ignore_override=True)
+            self._node.declare_parameter(parameter.name, default, described, ignore_override=True)
             # rclpy's ranges speak first and name neither unit nor meaning; ours does.
             override = self._overrides()[parameter.name].value
-            reason = str(error)
+            why = str(error)
             try:
                 parameter.check(_plain(override))
             except ConfigError as refusal:
-                reason = str(refusal)
-            self._refused[parameter.name] = reason
-            self._complaints.report(parameter.name, reason, Severity.ERROR)
+                why = str(refusal)
+            self._refused[parameter.name] = why
+            self._complaints.report(parameter.name, why, Severity.ERROR)
+        if described.dynamic_typing:
+            fixed, value = descriptor(parameter), self.fitting(self._node.get_parameter(parameter.name))
+            fixed.type = value.type_.value
+            self._node.set_descriptor(parameter.name, fixed, value.get_parameter_value())
+
+    def fitting(self, change: RosParameter[Any]) -> RosParameter[Any]:
+        """The parameter as it is kept: a whole number given for a float becomes one, so that its type never changes."""
+        known = self._known.get(change.name)
+        if known is not None and known.kind is float and change.type_ == RosParameter.Type.INTEGER:
+            return RosParameter(change.name, RosParameter.Type.DOUBLE, float(change.value))
+        return change
+
+    def refusal(self, changes: Sequence[RosParameter[Any]]) -> str:
+        """Why these parameters cannot be set, in words that name the parameter; empty when they can."""
+        for change in changes:
+            if not self._node.has_parameter(change.name):
+                return f"unknown parameter '{change.name}': {self.hint(change.name)}"
+            if change.name in self._known:
+                try:
+                    self._known[change.name].check(_plain(change.value))
+                except ConfigError as error:
+                    return str(error)
+        return ""
+
+    def _answer_set(self, request: SetParameters.Request, response: SetParameters.Response) -> SetParameters.Response:
+        """As rclpy does, each parameter by itself, but with an answer for values that are of no type at all."""
+        response.results = [self._set([entry]) for entry in request.parameters]
+        return response
+
+    def _answer_set_atomically(
+        self, request: SetParametersAtomically.Request, response: SetParametersAtomically.Response
+    ) -> SetParametersAtomically.Response:
+        response.result = self._set(request.parameters)
+        return response
+
+    def _set(self, entries: Sequence[ParameterMessage]) -> SetParametersResult:
+        changes = []
+        for entry in entries:
+            try:
+                changes.append(RosParameter.from_parameter_msg(entry))
+            except ValueError:
+                text = (
+                    f"parameter '{entry.name}': got a value of type {entry.value.type}; expected 1 (bool) to 9 (texts)"
+                )
+                return SetParametersResult(successful=False, reason=text)
+        try:
+            return self._node.set_parameters_atomically(changes)
+        except Exception as error:  # whatever rclpy makes of it, the request is answered
+            return SetParametersResult(successful=False, reason=reason(error))
 
     def _overrides(self) -> dict[str, RosParameter[Any]]:
         # No public way tells overrides of parameters that were never declared.
@@ -139,8 +196,8 @@ class NodeParameters:
             try:
                 validate_topic_name(topic)
             except InvalidTopicNameException as error:
-                reason = " ".join(str(error).split())
-                raise ConfigError("name of a topic", got=repr(topic), expected="a ROS name", next_step=reason) from None
+                why = " ".join(str(error).split())
+                raise ConfigError("name of a topic", got=repr(topic), expected="a ROS name", next_step=why) from None
 
 
 def _plain(value: Any) -> Any:

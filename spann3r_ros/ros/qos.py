@@ -24,6 +24,11 @@ def latched(depth: int = 1) -> QoSProfile:
     return profile
 
 
+def requests() -> QoSProfile:
+    """Services. A request beyond the depth is lost without a word: deep enough for whatever a robot's tools ask."""
+    return live(1000)
+
+
 TF_DEPTH = 100
 """Of /tf (live) and /tf_static (latched), as tf2 has it."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from std_srvs.srv import Trigger
 
 from spann3r_ros.complaints import reason, with_trace
 from spann3r_ros.config import NodeConfig
-from spann3r_ros.errors import Spann3rError
+from spann3r_ros.errors import Spann3rError, printable
+from spann3r_ros.files.location import location
 from spann3r_ros.mapping.storage import SavedMap
+from spann3r_ros.ros import qos
 from spann3r_ros.ros.kept_maps import logs_folder
 from spann3r_ros.ros.session import Session
 from spann3r_ros.srv import LoadMap, SaveMap
@@ -55,10 +56,14 @@ class MapServices:
         node: where they are advertised.
         config: ``service_timeout``.
         session: gives the present session, or None while the node is not configured.
+
+    Attributes:
+        ended: whether the node was shut down for good.
     """
 
     def __init__(self, node: Node, config: NodeConfig, session: Callable[[], Session | None]) -> None:
         self._node, self._config, self._session = node, config, session
+        self.ended = False
         # Two groups: a reset never queues behind a map that is being written.
         quick, slow = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         handlers: dict[Service, tuple[Callable[[Any, Any], Any], MutuallyExclusiveCallbackGroup]] = {
@@ -70,7 +75,7 @@ class MapServices:
         }
         for row in SERVICES:
             handler, group = handlers[row]
-            node.create_service(row.type, row.name, handler, callback_group=group)
+            node.create_service(row.type, row.name, handler, qos_profile=qos.requests(), callback_group=group)
 
     def _reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer(response, lambda session: session.reset(), "memory, map and trajectory begin anew")
@@ -93,46 +98,58 @@ class MapServices:
         return response
 
     def _save(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
-        path = _absolute(request.path) if request.path else self._default_path()
-        saved = self._wait(lambda session: session.save(path), f"writing {path}", response)
+        saved = self._wait("writing", request.path or str(self._default_path()), Session.save, response)
         if saved is not None:
             response.files = [str(file) for file in saved.files]
-            response.message = f"wrote {saved.points} points and {saved.frames} poses to {path}"
+            response.message = f"wrote {saved.points} points and {saved.frames} poses to {saved.path}"
         return response
 
     def _load(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         if not request.path:
             response.message = "path is empty: give the folder that ~/save_map wrote"
             return response
-        path = _absolute(request.path)
-        loaded = self._wait(lambda session: session.load(path), f"reading {path}", response)
+        loaded = self._wait("reading", request.path, Session.load, response)
         if loaded is not None:
-            response.message = f"read {loaded.points} points and {loaded.frames} poses from {path}; the map continues"
+            contents = f"{loaded.points} points and {loaded.frames} poses"
+            response.message = f"read {contents} from {loaded.path}; the map continues"
         return response
 
     def _wait(
-        self, begin: Callable[[Session], Future[SavedMap]], doing: str, response: SaveMap.Response | LoadMap.Response
+        self,
+        doing: str,
+        text: str,
+        begin: Callable[[Session, Path], Future[SavedMap]],
+        response: SaveMap.Response | LoadMap.Response,
     ) -> SavedMap | None:
         """The outcome within ``service_timeout``; on failure the response tells why, and None is returned."""
-        timeout = self._config.service_timeout
         try:
-            future = begin(self._require())
-            outcome = future.result(timeout)
-        except FutureTimeoutError:
-            if future.cancel():
-                response.message = f"{doing}: not begun within {timeout:g} s, the network is busy. Nothing was changed"
-            else:
-                response.message = f"{doing}: still at it after {timeout:g} s; the log will tell when it is done"
-                future.add_done_callback(lambda late: self._log_late(doing, late))
-            return None
+            path = location(text)
+            doing = printable(f"{doing} {path}")
+            session = self._require()
+            _require_responsive(session)
+            future = begin(session, path)
+            if not wait([future], self._config.service_timeout).done:
+                response.message = self._give_up(session, future, doing)
+                return None
+            outcome = future.result()
         except Exception as error:  # whatever a damaged file or a full disk does, the node goes on
-            text = f"{doing}: {reason(error)}"
-            response.message = with_trace(text, None if isinstance(error, OSError) else error)
-            self._node.get_logger().error(response.message)
+            response.message = f"{doing}: {reason(error)}"
+            trace = None if isinstance(error, OSError) else error
+            self._node.get_logger().error(with_trace(printable(response.message), trace))
             return None
         response.success, response.points, response.frames = True, outcome.points, outcome.frames
         self._node.get_logger().info(f"{doing}: {outcome.points} points, {outcome.frames} poses")
         return outcome
+
+    def _give_up(self, session: Session, future: Future[SavedMap], doing: str) -> str:
+        """End the wait for a network that is busy; what to answer. Requests that wait behind are refused at once."""
+        timeout = self._config.service_timeout
+        if future.cancel():
+            session.unanswered = session.worker.submit(lambda: None)
+            return f"{doing}: not begun within {timeout:g} s, the network is busy. Nothing was changed"
+        session.unanswered = future
+        future.add_done_callback(lambda late: self._log_late(doing, late))
+        return f"{doing}: still at it after {timeout:g} s; the log will tell when it is done"
 
     def _log_late(self, doing: str, late: Future[SavedMap]) -> None:
         error = late.exception()
@@ -143,11 +160,15 @@ class MapServices:
 
     def _require(self, active: bool = False) -> Session:
         session = self._session()
-        if session is None or (active and not session.active):
+        name = self._node.get_fully_qualified_name()
+        if self.ended:
+            raise Spann3rError("the node was shut down", next_step="It does nothing any more: start it anew")
+        if session is None:
             raise Spann3rError(
-                "the node is not " + ("active" if active else "configured"),
-                next_step=f"ros2 lifecycle set {self._node.get_fully_qualified_name()} configure, then activate",
+                "the node is not configured", next_step=f"ros2 lifecycle set {name} configure, then activate"
             )
+        if active and not session.active:
+            raise Spann3rError("the node is not active", next_step=f"ros2 lifecycle set {name} activate")
         return session
 
     def _default_path(self) -> Path:
@@ -155,5 +176,10 @@ class MapServices:
         return logs_folder() / f"{self._node.get_name()}_map_{time.strftime('%Y%m%d_%H%M%S')}"
 
 
-def _absolute(path: str) -> Path:
-    return Path(path).expanduser().absolute()
+def _require_responsive(session: Session) -> None:
+    """Raise Spann3rError while the network has not come to what an earlier request asked of it."""
+    if session.unanswered is not None and not session.unanswered.done():
+        raise Spann3rError(
+            "the network has been busy for longer than service_timeout, and nothing was changed",
+            next_step="Ask again when ~/status shows that images are processed",
+        )

@@ -9,6 +9,7 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rclpy.lifecycle import LifecycleNode
@@ -89,6 +90,7 @@ class Session:
         self._with_priors = WithPriors(self._reconstruction, self.transforms, config.odom_frame)
         self.worker = Worker(self._with_priors, self._deliver, self._fail, config.queue_policy, config.queue_size)
         self.snapshot = self._snapshot()
+        self.unanswered: Future[Any] | None = None  # what the network has not come to within a request's time
         self.worker.pause()
         self.worker.start()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Protocol
 
+from geometry_msgs.msg import TransformStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.time import Time
@@ -110,31 +111,49 @@ class TopicTransforms:
 
 
 class Tf2Transforms:
-    """The buffer of tf2_ros."""
+    """The buffer of tf2_ros. It notes parents itself: tf2 tells them only with the whole tree, as YAML."""
 
     subscriptions_to_tf = 1
 
     def __init__(self, node: Node, tf2_ros: Any) -> None:
         self._error = tf2_ros.TransformException
-        self._buffer = tf2_ros.Buffer(node=node)
-        self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+        # Without the node, which would keep a service (tf2_frames) and with it the buffer for ever.
+        self._buffer = tf2_ros.Buffer()
+        self._parents: dict[str, tuple[str, bool]] = {}  # of each frame; whether it is for ever
+        self._listener = tf2_ros.TransformListener(self, node, spin_thread=False)
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        """Called by the listener."""
+        self._note(transform, False)
+        self._buffer.set_transform(transform, authority)
+
+    def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
+        """Called by the listener."""
+        self._note(transform, True)
+        self._buffer.set_transform_static(transform, authority)
+
+    def _note(self, transform: TransformStamped, static: bool) -> None:
+        parent, child = frame_name(transform.header.frame_id), frame_name(transform.child_frame_id)
+        if parent and child and parent != child:
+            self._parents[child] = (parent, static)
 
     def lookup(self, target: str, source: str, stamp: int) -> Sim3:  # noqa: D102
         try:
             # Without a timeout, which makes it wait.
             found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp))
-        except self._error as error:
+        except (self._error, ValueError, OverflowError) as error:  # the latter two: no time of ROS
             raise GeometryError(str(error)) from error
         return transform_from_message(found.transform)
 
     def parent(self, frame: str) -> str | None:  # noqa: D102
-        import yaml
-
-        entry = (yaml.safe_load(self._buffer.all_frames_as_yaml()) or {}).get(frame)
-        return None if entry is None else str(entry["parent"])
+        return self._parents.get(frame, (None, False))[0]
 
     def clear(self) -> None:  # noqa: D102
-        pass  # the buffer watches the clock itself
+        self._buffer.clear()  # keeps what is static
+        self._parents = {child: entry for child, entry in self._parents.items() if entry[1]}
 
     def close(self) -> None:  # noqa: D102
         self._listener.unregister()
+        jumps = getattr(self._buffer, "jump_handle", None)
+        if jumps is not None:  # the clock would keep the buffer
+            jumps.unregister()

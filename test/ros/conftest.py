@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import itertools
 import os
@@ -28,12 +27,11 @@ pytest.importorskip("spann3r_ros.msg", reason="the messages are not built: run `
 
 import rclpy  # noqa: E402
 from node_process import NodeProcess  # noqa: E402
-from rclpy.exceptions import InvalidHandle  # noqa: E402
-from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from robot import Robot  # noqa: E402
 from wall_network import write_wall_checkpoint  # noqa: E402
 
+from spann3r_ros.ros.guard import GuardedExecutor  # noqa: E402
 from spann3r_ros.ros.node import THREADS, Spann3rNode  # noqa: E402
 
 DEFAULTS = {"queue_policy": "all", "device": "cpu", "tracking__enabled": False}
@@ -102,16 +100,10 @@ def start_inside(domain: int, checkpoint: Path) -> Iterator[Callable[..., Spann3
     """Like ``start``, but the node runs in the test's own process, for tests that reach into it. It is active."""
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=domain)
-    executor = MultiThreadedExecutor(THREADS, context=context)
-    stopping = threading.Event()
     nodes: list[Spann3rNode] = []
-
-    def spin() -> None:
-        while not stopping.is_set():
-            with contextlib.suppress(InvalidHandle):
-                executor.spin_once(timeout_sec=0.1)
-
-    thread = threading.Thread(target=spin, daemon=True)
+    executor = GuardedExecutor(THREADS, lambda what, error: nodes[0].report_error(what, error), context=context)
+    stopping = threading.Event()
+    thread = threading.Thread(target=executor.spin_until, args=(stopping,), daemon=True)
 
     def start_node(**parameters: Any) -> Spann3rNode:
         parameters = {**DEFAULTS, "checkpoint": str(checkpoint), **parameters}

@@ -20,6 +20,8 @@ from spann3r_ros.msg import ReconstructionStatus
 from spann3r_ros.srv import LoadMap
 from std_srvs.srv import Trigger
 
+from spann3r_ros.ros.node import READY
+
 Start = Callable[..., NodeProcess]
 
 
@@ -37,7 +39,8 @@ def set_text(robot: Robot, name: str, value: str) -> SetParametersResult:
 def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
     frames = walk(8)
     _, expected = reconstruct(checkpoint, frames)
-    node = start(autostart=False, status_rate=30.0)
+    # Launch files wait for the line that says so, whatever else shall be logged.
+    node = start(["--log-level", "error", "--log-level", "spann3r.ready:=info"], autostart=False, status_rate=30.0)
     clouds = robot.collect(PointCloud2, "/spann3r/cloud")
     statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
     robot.synchronize()
@@ -56,6 +59,7 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
     assert robot.node.count_subscribers("/camera/image_raw") == 0
 
     assert robot.change_state(Transition.TRANSITION_ACTIVATE)
+    node.wait_for_log(f"[spann3r.ready]: {READY}camera/image_raw")
     camera = robot.publisher(Image, "/camera/image_raw")
     for frame in frames[:4]:
         camera.publish(image_message(frame))
@@ -87,6 +91,8 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
     assert clouds[0].header.frame_id == "world"
     assert robot.change_state(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     assert state(robot) == "finalized"
+    refused = robot.call(Trigger, "/spann3r/reset")
+    assert "shut down" in refused.message and "start it anew" in refused.message and "configure" not in refused.message
     assert node.interrupt() == 0
 
 

@@ -76,7 +76,12 @@ def test_ranges_are_in_the_descriptor() -> None:
 
 
 def test_overrides_are_taken_and_whole_numbers_are_fine_for_floats(node: Callable[..., Node]) -> None:
-    declared = declare(node(max_rate=5, map__voxel_size=0.1, image_topics=["/a", "/b"], camera_names=[""]))
+    made = node(max_rate=5, map__voxel_size=0.1, image_topics=["/a", "/b"], camera_names=[""])
+    declared = declare(made)
+    assert (
+        made.get_parameter("max_rate").type_ == made.get_parameter("map.voxel_size").type_ == RosParameter.Type.DOUBLE
+    )
+    assert not made.describe_parameter("max_rate").dynamic_typing, "and no later value changes the type"
     assert (declared.config.max_rate, type(declared.config.max_rate)) == (5.0, float)
     assert declared.config.map.voxel_size == 0.1
     assert (declared.config.image_topics, declared.config.camera_names) == (["/a", "/b"], [])

@@ -161,6 +161,7 @@ def test_requests_that_cannot_be_met_say_why_and_change_nothing(start: Start, ro
     assert node.alive
 
 
+@pytest.mark.fault("services under load")
 @pytest.mark.fault("words")
 def test_nothing_waits_for_a_busy_network_and_a_stale_answer_is_discarded(
     start: Start, robot: Robot, tmp_path: Path
@@ -182,6 +183,11 @@ def test_nothing_waits_for_a_busy_network_and_a_stale_answer_is_discarded(
 
     refused = robot.call(SaveMap, "/spann3r/save_map", SaveMap.Request(path=str(tmp_path / "never")))
     assert not refused.success and "not begun within 0.1 s, the network is busy" in refused.message
+    client = robot.node.create_client(SaveMap, "/spann3r/save_map")
+    assert client.wait_for_service(30.0)
+    many = [client.call_async(SaveMap.Request(path=str(tmp_path / "never"))) for _ in range(50)]
+    robot.wait(lambda: all(answer.done() for answer in many), "fifty refusals")
+    assert all("the network has been busy" in answer.result().message for answer in many)
     parameter = robot.call(GetParameters, "/spann3r/get_parameters", GetParameters.Request(names=["map.voxel_size"]))
     assert parameter.values[0].double_value == 0.02
     assert robot.call(Trigger, "/spann3r/reset").success

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,7 @@ class Checkpoint:
         state: tensors by published name, each shared one once, without those that inference does not use.
         unused: names of the tensors in the file that were left out of ``state``.
         metadata: text entries of the file.
+        opened: what the file was when it was opened.
     """
 
     path: Path
@@ -41,6 +43,21 @@ class Checkpoint:
     state: dict[str, torch.Tensor]
     unused: tuple[str, ...]
     metadata: dict[str, str]
+    opened: os.stat_result
+
+    def require_unchanged(self) -> None:
+        """Raise CheckpointError when the mapped file was written to since it was opened; another may take its place."""
+        try:
+            now = self.path.stat()
+        except OSError:
+            return  # a file without a name stays whole
+        if now.st_ino == self.opened.st_ino and _version(now) != _version(self.opened):
+            raise CheckpointError(
+                f"{self.path} was changed while it was read",
+                got=f"{now.st_size:,} bytes",
+                expected=f"{self.opened.st_size:,} bytes, untouched",
+                next_step="Wait until whatever writes it is done, and load it again",
+            )
 
     @cached_property
     def sha256(self) -> str:
@@ -66,6 +83,7 @@ def read_checkpoint(path: Path | str, architecture: Architecture | None = None) 
     """
     path = Path(path)
     file = tensor_file.read_tensor_file(path)
+    opened = path.stat()
     row = recognized(file.tensors, str(path))
     state, unused = row.published(file)
     if architecture is not None:
@@ -85,7 +103,11 @@ def read_checkpoint(path: Path | str, architecture: Architecture | None = None) 
             got=type(architecture).__name__,
             expected=row.name,
         )
-    return Checkpoint(path, row.name, architecture, origin, state, unused, file.metadata)
+    return Checkpoint(path, row.name, architecture, origin, state, unused, file.metadata, opened)
+
+
+def _version(file: os.stat_result) -> tuple[int, int]:
+    return file.st_size, file.st_mtime_ns
 
 
 def differences(expected: Shapes, found: Shapes, limit: int = 5) -> str:

@@ -1,6 +1,7 @@
 """Files of tensors: PyTorch's .pth and .safetensors, opened without running anything that is in them.
 
-Tensors are mapped, not read: a file costs memory only as far as its tensors are looked at.
+Tensors are mapped, not read: a file costs memory only as far as its tensors are looked at. They change and go with the
+file: whoever keeps them takes copies.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.files.atomic import replacing_file
+from spann3r_ros.files.location import kind_of
 
 FETCH = "Fetch it again: `python -m spann3r_ros models fetch NAME` (`models list` shows the names)"
 
@@ -78,15 +80,18 @@ def read_tensor_file(path: Path) -> TensorFile:
 
 
 def _first_bytes(path: Path) -> bytes:
-    if not path.exists():
+    what = kind_of(path)
+    if what == "nothing":
         raise CheckpointError(
             f"there is no file {path}",
             next_step="Check the parameter `checkpoint`, or fetch weights: `python -m spann3r_ros models fetch NAME`",
         )
-    if path.is_dir():
+    if what == "a folder":
         names = sorted(entry.name for entry in path.iterdir() if entry.suffix in (".pth", ".safetensors"))
         holds = f"It holds {', '.join(names)}" if names else "It holds no such file"
         raise CheckpointError(f"{path} is a folder", expected="a .pth or .safetensors file", next_step=holds)
+    if what != "a file":  # nor is it opened: a pipe waits for a writer, and a device may never end
+        raise CheckpointError(f"{path} is {what}", expected="a .pth or .safetensors file")
     try:
         with path.open("rb") as file:
             head = file.read(64)
