@@ -21,11 +21,11 @@ AHEAD, AHEAD_OF_THE_FIRST = SECOND, 10 * SECOND
 """Nanoseconds: a longer step that nothing explains looks like a jump of time; so little is known after one image."""
 
 CONFIRMED = 3
-"""Images in succession that prove a jump. Each doubt asks for two more, up to ``MOST_HELD``."""
+"""Images in succession that prove a jump. Each doubt after the first asks for two more, up to ``MOST_HELD``."""
 
 MOST_HELD = 15
 
-FORGIVEN = 100
+FORGIVEN = 30
 """Images in order after which doubts are forgotten."""
 
 CONSTANT = 5
@@ -183,6 +183,8 @@ class StampOrder(Generic[T]):
             found: list[tuple[int, T]] = []
             for state in self._cameras.values():
                 held, state.held = state.held, []
+                if state.latest is None:  # one image, without a stamp
+                    held = [dataclasses.replace(image, stamp=image.arrival) for image in held]
                 if len(held) > 1 or any(state.latest is None or image.stamp > state.latest for image in held):
                     found += state.go_on(held)
             return found
@@ -217,7 +219,7 @@ class StampOrder(Generic[T]):
                 return Observed(late=1)  # out of order in the new time
             late = _drop_held(state)
         state.held.append(image)
-        if len(state.held) < min(CONFIRMED + 2 * state.doubts, MOST_HELD):
+        if len(state.held) < min(CONFIRMED + 2 * max(0, state.doubts - 1), MOST_HELD):
             return Observed(late=late)
         return dataclasses.replace(self._jump(state), late=late)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from spann3r_ros.complaints import Complaints, Severity
-from spann3r_ros.stamp_order import FORGIVEN, FROM_ZERO, MOST_HELD, SECOND, StampOrder
+from spann3r_ros.stamp_order import CONFIRMED, FORGIVEN, FROM_ZERO, MOST_HELD, SECOND, StampOrder
 
 NOW = 1_700_000_000 * SECOND
 STEP = SECOND // 10
@@ -139,9 +139,12 @@ def test_stamps_at_random_are_dropped_and_told() -> None:
 
 def test_doubts_are_forgotten_after_many_images_in_order() -> None:
     camera = Camera()
-    camera.see([NOW, NOW + STEP, NOW - HOUR, *steps(FORGIVEN, NOW + 2 * STEP)])
-    assert camera.late == 1
-    camera.see(steps(3, NOW - HOUR))
+    strays = [stamp for number in range(4) for stamp in (NOW + number * STEP, NOW - HOUR)]
+    camera.see([*strays, NOW + 4 * STEP])
+    assert camera.see(steps(CONFIRMED, NOW - HOUR)) == [], "after several strays more images are asked for"
+    camera.see(steps(FORGIVEN, NOW + 5 * STEP))
+    assert camera.late == 4 + CONFIRMED and camera.jumps == []
+    camera.see(steps(CONFIRMED, NOW - HOUR))
     assert camera.jumps == [NOW - HOUR]
 
 
@@ -224,6 +227,8 @@ def test_the_end_of_a_recording_confirms_what_agrees() -> None:
     assert [number for _, number in camera.order.rest()] == [6, 7]
     camera.see([NOW - HOUR])
     assert camera.order.rest() == [], "one that is alone in another time is a stray"
+    camera.see([0], [NOW], camera="left")
+    assert camera.order.rest() == [(NOW, 9)], "and one without a stamp came when it came"
 
 
 def test_after_clear_any_time_is_welcome() -> None:

@@ -26,7 +26,7 @@ from spann3r_ros.ros.calibration import Calibration
 from spann3r_ros.ros.conversions import nanoseconds
 from spann3r_ros.ros.image_bridge import rgb_from_compressed, rgb_from_image
 from spann3r_ros.ros.image_sink import CameraImage, ImageMessage, ImageSink, ReceivedImage
-from spann3r_ros.ros.image_topic import ImageTopic, describe, find, publishers
+from spann3r_ros.ros.image_topic import ImageTopic, describe_all, find, publishers
 
 CALIBRATION_PATIENCE = 2.0
 """Seconds that first images wait for a CameraInfo whose publisher is on the graph."""
@@ -108,7 +108,7 @@ class CameraInput:
         elif self._crowd > 1:
             text = (
                 f"'{topic.name}' has {len(found)} publishers, whose images are mixed: "
-                f"{'; '.join(sorted(describe(publisher) for publisher in found))}. "
+                f"{describe_all(found)}. "
                 "Stop all but one, or give each a topic of its own in image_topics"
             )
             self.complaints.report("several publishers", text, once=True)

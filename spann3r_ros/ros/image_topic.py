@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rclpy.node import Node
@@ -100,6 +101,11 @@ def describe(publisher: TopicEndpointInfo) -> str:
     namespace = publisher.node_namespace.rstrip("/")
     reliability = publisher.qos_profile.reliability.name.lower()
     return f"{namespace}/{publisher.node_name} ({publisher.topic_type}, {reliability})"
+
+
+def describe_all(publishers: Iterable[TopicEndpointInfo]) -> str:
+    """Each of them, in one order whatever the graph gives."""
+    return "; ".join(sorted(describe(publisher) for publisher in publishers))
 
 
 def _suggestion(node: Node, names: list[str]) -> str:

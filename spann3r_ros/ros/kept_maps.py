@@ -11,6 +11,8 @@ from pathlib import Path
 
 from rclpy.node import Node
 
+from spann3r_ros.errors import DataError
+from spann3r_ros.files.atomic import require_own
 from spann3r_ros.files.location import location
 from spann3r_ros.mapping.storage import OWN, SavedMap
 
@@ -27,9 +29,9 @@ class KeptMaps:
     def keep(self, save: Callable[[Path], SavedMap], most: int) -> SavedMap:
         """Save one more map, then delete the oldest of those beyond ``most``; raises what ``save`` raises."""
         saved = save(self.folder / datetime.now().strftime("%Y%m%d_%H%M%S_%f"))
-        with contextlib.suppress(OSError):  # what cannot be deleted is tried again next time
-            kept = sorted(entry for entry in self.folder.iterdir() if NAME.fullmatch(entry.name) and _is_folder(entry))
-            for old in kept[:-most]:
+        kept = sorted(entry for entry in self.folder.iterdir() if NAME.fullmatch(entry.name))
+        for old in kept[:-most]:
+            with contextlib.suppress(OSError, DataError):  # what cannot be deleted is tried again next time
                 _delete(old)
         return saved
 
@@ -40,12 +42,9 @@ def logs_folder() -> Path:
     return location(os.environ.get("ROS_LOG_DIR") or home / "log")
 
 
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
 def _delete(saved: Path) -> None:
-    """A saved map, and nothing that somebody put beside it."""
+    """A saved map; raises DataError when somebody put something into it, and leaves it then."""
+    require_own(saved, OWN)
     for name in OWN:
         (saved / name).unlink(missing_ok=True)
     saved.rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import time
@@ -16,7 +17,7 @@ from rclpy.lifecycle import LifecycleNode
 
 from spann3r_ros.complaints import EVENT, GOOD_IMAGES, Complaints, Severity, reason
 from spann3r_ros.config import NodeConfig
-from spann3r_ros.errors import UnusableImageError
+from spann3r_ros.errors import Spann3rError, UnusableImageError
 from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory_status import MemoryStatus
@@ -25,6 +26,7 @@ from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.ros.camera_input import RECENT, CameraInput
 from spann3r_ros.ros.clock import uses_simulated_time
 from spann3r_ros.ros.image_sink import CameraImage, ReceivedImage
+from spann3r_ros.ros.image_topic import describe_all
 from spann3r_ros.ros.kept_maps import KeptMaps
 from spann3r_ros.ros.outputs import MAP, PATH, Output, Publishers
 from spann3r_ros.ros.priors import WithPriors
@@ -174,7 +176,11 @@ class Session:
     def clock_jumped_back(self, now: int) -> None:
         """Forget the robot's transforms when simulated time jumps back to ``now`` (ns); images decide on the map."""
         if self.active:
-            self._node.get_logger().warning(f"the ROS clock jumped back to {now / 1e9:.3f} s")
+            text = f"the ROS clock jumped back to {now / 1e9:.3f} s"
+            found = self._node.get_publishers_info_by_topic("/clock")
+            if len(found) > 1:
+                text += f"; /clock has {len(found)} publishers: {describe_all(found)}. Stop all but one"
+            self._complaints.report("clock", text, lasts=EVENT)
             self.world.clear()
             self.transforms.clear()
 
@@ -239,10 +245,12 @@ class Session:
             self._node.get_logger().warning(f"{reason}: a new map begins (parameter clock_jump)")
             for camera in self.cameras:
                 camera.restart()
-            self.worker.submit(self._replace_map, after_frames=True)
+            then = self._replace_map
         else:
             self._node.get_logger().warning(f"{reason}: the map continues (parameter clock_jump)")
-            self.worker.submit(self.world.clear, after_frames=True)
+            then = self.world.clear
+        with contextlib.suppress(Spann3rError):  # the worker was stopped meanwhile
+            self.worker.submit(then, after_frames=True)
 
     def accept(self, image: CameraImage) -> None:  # noqa: D102
         prior = self._with_priors.prior(image.frame_id, image.stamp)
