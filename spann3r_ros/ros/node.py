@@ -159,7 +159,12 @@ class Spann3rNode(GuardedNode):
         session, self._session, self._watchdog = self._session, None, None
         self._complaints.settle("weights")
         if session is not None:
-            session.close()
+            try:
+                session.close()
+            except (
+                Exception
+            ) as error:  # rclpy would swallow it; what is left of the session goes with its last reference
+                self.report_error("releasing the session", error)
             del session
             gc.collect()
 
