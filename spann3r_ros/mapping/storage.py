@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.config import MapConfig
-from spann3r_ros.errors import DataError, GeometryError
+from spann3r_ros.errors import DataError
+from spann3r_ros.files.arrays import DAMAGE, open_arrays
 from spann3r_ros.files.atomic import replacing_folder, require_own, restore_folder
 from spann3r_ros.files.checksum import sha256
 from spann3r_ros.files.ply import read_ply, write_ply
@@ -133,9 +133,9 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
     for name, expected in manifest["files"].items():
         _check(path / name, expected)
     try:
-        with np.load(path / STATE, allow_pickle=False) as state:
+        with open_arrays(path / STATE) as state:
             world = _map_from_state(state, config, manifest["version"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, GeometryError) as error:
+    except DAMAGE as error:
         raise DataError(f"state of the map {path} ({error})", expected="a state.npz of this package") from error
     return world, _saved(path, manifest)
 
