@@ -14,7 +14,7 @@ from spann3r_ros.files.text import read_text
 
 MOST_BYTES = 4 << 20
 MOST_DEPTH = 50
-MOST_VALUES = 1_000_000
+MOST_VALUES = 200_000
 """Values, each counted as often as aliases repeat it."""
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -261,7 +261,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         )
     files, known = manifest.get("files"), {CLOUD, TRAJECTORY, STATE, MEMORY}
     counts = (manifest.get("points"), manifest.get("poses"))
-    if not isinstance(files, dict) or not {STATE} <= set(files) <= known or not all(type(n) is int for n in counts):
+    if (
+        not isinstance(files, dict)
+        or not {STATE} <= set(files) <= known
+        or not all(type(n) is int and 0 <= n < 2**40 for n in counts)
+    ):
         raise DataError(f"{path / MANIFEST} is incomplete", expected="files, points and poses")
     notes = manifest.get("notes", {})
     if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):

@@ -53,6 +53,7 @@ ASCII_PLY = (
     b"property uchar red\nproperty uchar green\nproperty uchar blue\nend_header\n1 2 3 4 5 6\n1 2 nan 4 5 6\n"
 )
 TUM = b"# stamp tx ty tz qx qy qz qw\n1.5 1 2 3 0 0 0 1\n1.6 1 2 3 0 0 0.7 0.7\n1.7 nan 0 0 0 0 0 0\n"
+OWN = b"# stamp tx ty tz qx qy qz qw\n1.500000000 1 2 3 0 0 0 1\n1.600000000 1 2 3 0 0 0.6 0.8\n"
 TOKENS = [
     *(b"nan", b"inf", b"-1", b"0", b"1e999999999", b"1099511627776", b"9" * 4000, b"9" * 5000, b"1e-999999999", b"~x"),
     *(b"\xff\xfe", b"\x00", b"\xb2\xb2", b"[" * 3000, b"{", b"&a [*a, *a]", b"!!python/object:os.system {}", b"null"),
@@ -255,7 +256,7 @@ def _calibration(name: str) -> Callable[[Path], object]:
 
 READERS = [
     Reader("trajectory of TUM", "a.txt", _text("a.txt", TUM), _on("a.txt", read_camera_path)),
-    Reader("trajectory of a saved map", "a.txt", _text("a.txt", TUM), _on("a.txt", read_trajectory)),
+    Reader("trajectory of a saved map", "a.txt", _text("a.txt", OWN), _on("a.txt", read_trajectory)),
     Reader("trajectory of KITTI", "a.txt", _kitti, _on("a.txt", read_camera_path)),
     Reader("stamps of KITTI", "times.txt", _kitti, _on("a.txt", read_camera_path)),
     Reader("trajectory of EuRoC", "a.csv", _text("a.csv", EUROC_CSV), _on("a.csv", read_camera_path)),
@@ -280,6 +281,28 @@ READERS = [
     Reader("photograph", "1.jpg", _photo, _frames),
     Reader("video", "a.avi", _video, _on("a.avi", _frames)),
 ]
+
+
+FOUND: dict[str, list[tuple[bytes, bytes]]] = {
+    "trajectory of TUM": [(b"1.5", b"1e999999999"), (b"1.5", b"9" * 4000), (b"1.6", b"\xff"), (b"stamp", b"\xff\xfe")],
+    "PLY, text": [(b"vertex 2", b"vertex 1099511627776"), (b"vertex 2", b"vertex " + b"9" * 5000)],
+    "PLY, binary": [(b"element vertex 4", b"element other 1e9\nelement vertex 4")],
+    "calibration, YAML": [(b"[5,", b"[" * 3000 + b"5,"), (b"[5,", b"&a [*a,")],
+    "calibration, JSON": [(b'"fx": 5', b'"fx": ' + b"9" * 5000), (b'"w": 6', b'"w": 1e999')],
+    "parameters": [
+        (b"0.5", b"[" * 3000),
+        (b"0.5", b"9" * 4000),
+        (b"cpu", b"\xff"),
+        (b"{voxel_size: 0.5}", b"&a {b: *a}"),
+    ],
+    "manifest of a saved map": [(b'"points": ', b'"points": ' + b"9" * 4000), (b'"files"', b'"files\xff"')],
+    "arrays of a saved map": [(b"PK\x01\x02-\x03-", b"PK\x01\x02-\x03\xc0"), (b"PK\x05\x06", b"PK\x05\x07")],
+    "run.json": [(b'"skipped": {}', b'"skipped": 3'), (b'"format": 1', b'"format": ' + b"[" * 9000), (b"{", b"\xff")],
+    "pointmap": [(b"PK\x05\x06", b"PK\x05\x07"), (b"points.npy", b"pointz.npy")],
+    "TUM's list": [(b"rgb/0.png", b"9" * 4000), (b"rgb/0.png", b"\0")],
+    "EuRoC's camera": [(b"[6, 4]", b"[1e400, 4]"), (b"[5.0,", b"[" * 3000)],
+}
+"""What to replace by what in the valid files to get those that once let a foreign exception out, or took for ever."""
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
