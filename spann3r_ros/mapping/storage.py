@@ -261,16 +261,16 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         )
     files, known = manifest.get("files"), {CLOUD, TRAJECTORY, STATE, MEMORY}
     counts = (manifest.get("points"), manifest.get("poses"))
-    if (
-        not isinstance(files, dict)
-        or not {STATE} <= set(files) <= known
-        or not all(type(n) is int and 0 <= n < 2**40 for n in counts)
-    ):
+    if not isinstance(files, dict) or not {STATE} <= set(files) <= known or not all(map(_is_count, counts)):
         raise DataError(f"{path / MANIFEST} is incomplete", expected="files, points and poses")
     notes = manifest.get("notes", {})
     if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
         raise DataError(f"notes in {path / MANIFEST}", got=notes, expected="texts by name")
     return manifest
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 2**40
 
 
 def _check(file: Path, expected: Any) -> None:
