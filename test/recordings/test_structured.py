@@ -3,7 +3,7 @@
 import pytest
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.files.structured import read_json, read_yaml
+from spann3r_ros.recordings.structured import read_json, read_yaml
 
 DEEP = [f"{chr(98 + level)}: &{chr(98 + level)} [{', '.join([f'*{chr(97 + level)}'] * 8)}]" for level in range(20)]
 
