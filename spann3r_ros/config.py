@@ -64,7 +64,7 @@ class Parameter:
         """The value, converted losslessly to ``kind``; raises ConfigError for another type or a value out of range."""
         expected = " ".join(filter(None, [self.kind.__name__, self.range_text(), self.unit]))
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            value = float(value) if abs(value) < 1 << 1023 else math.inf
         if isinstance(value, str) and (self.name, value) in RENAMED_VALUES:
             raise ConfigError(
                 f"parameter '{self.name}'",

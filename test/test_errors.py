@@ -1,10 +1,21 @@
 from __future__ import annotations
 
 import inspect
+import random
+import zipfile
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reader_fuzz import FOUND, READERS, Bench, Reader, mutated
 
 from spann3r_ros import errors
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("readers"))
 
 
 def test_a_message_says_what_was_wrong_what_is_allowed_and_what_to_do() -> None:
@@ -43,3 +54,44 @@ def test_every_error_is_caught_by_the_base(kind: type[errors.Spann3rError]) -> N
     # What a caller handed in is a ValueError; what a network made of sound input is an ArithmeticError.
     builtin = ArithmeticError if kind is errors.AnswerError else ValueError
     assert issubclass(kind, errors.Spann3rError) and (kind is errors.Spann3rError or issubclass(kind, builtin))
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+def test_every_reader_reads_its_valid_file(bench: Bench, reader: Reader) -> None:
+    error = bench.read(reader, bench.content(reader))
+    assert error is None or (reader.name == "header of a checkpoint" and isinstance(error, errors.CheckpointError))
+
+
+@pytest.mark.fault("hostile file")
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(changed=st.integers(0, 2**32).map(random.Random) | st.binary(max_size=64))
+def test_no_reader_lets_a_foreign_exception_out(bench: Bench, reader: Reader, changed: random.Random | bytes) -> None:
+    content = changed if isinstance(changed, bytes) else mutated(bench.content(reader), changed)
+    error = bench.read(reader, content)
+    assert error is None or isinstance(error, errors.Spann3rError)
+
+
+@pytest.mark.fault("hostile file")
+@pytest.mark.parametrize(("name", "number"), [(name, n) for name, found in FOUND.items() for n in range(len(found))])
+def test_files_that_once_let_one_out(bench: Bench, name: str, number: int) -> None:
+    (reader,) = (reader for reader in READERS if reader.name == name)
+    old, new = FOUND[name][number]
+    content = bench.content(reader)
+    assert old in content
+    assert isinstance(bench.read(reader, content.replace(old, new)), errors.Spann3rError)
+
+
+@pytest.mark.fault("hostile file")
+def test_a_bomb_of_arrays_is_refused(bench: Bench, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("points.npy", bytes(65 << 20))
+    for name in ("arrays of a saved map", "pointmap"):
+        (reader,) = (reader for reader in READERS if reader.name == name)
+        assert "unpack to" in str(bench.read(reader, (tmp_path / "bomb.npz").read_bytes()))

@@ -9,8 +9,8 @@ from typing import Any
 
 from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.files.structured import read_yaml
 from spann3r_ros.models.registry import parameter_groups
+from spann3r_ros.recordings.structured import read_yaml
 
 
 def add_parameter_options(parser: argparse.ArgumentParser) -> None:

@@ -24,8 +24,8 @@ from spann3r_ros.errors import ConfigError, DataError, Spann3rError
 from spann3r_ros.evaluation.protocol import PROTOCOLS, protocol
 from spann3r_ros.evaluation.scores import Scores, evaluate_run
 from spann3r_ros.evaluation.table import Row, Section
-from spann3r_ros.files import structured
 from spann3r_ros.models.registry import parameter_groups
+from spann3r_ros.recordings import structured
 from spann3r_ros.recordings.source import SourceOptions, open_source
 from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.record import RunRecord

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spann3r_ros.errors import DataError
 
-MOST_BYTES = 256 << 20
+MOST_BYTES = 128 << 20
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,8 @@ from numpy.typing import NDArray
 
 from spann3r_ros import __version__
 from spann3r_ros.config import MapConfig
-from spann3r_ros.errors import DataError, GeometryError
+from spann3r_ros.errors import DataError
+from spann3r_ros.files.arrays import DAMAGE, open_arrays
 from spann3r_ros.files.atomic import replacing_folder, require_own, restore_folder
 from spann3r_ros.files.checksum import sha256
 from spann3r_ros.files.location import kind_of
@@ -142,10 +142,10 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
     for name, expected in manifest["files"].items():
         _check(path / name, expected)
     try:
-        with np.load(path / STATE, allow_pickle=False) as state:
+        with open_arrays(path / STATE) as state:
             world = _map_from_state(state, config, manifest["version"])
             correctors = _nested(state)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, GeometryError) as error:
+    except DAMAGE as error:
         raise DataError(f"state of the map {path} ({error})", expected="a state.npz of this package") from error
     return world, dataclasses.replace(_saved(path, manifest), correctors=correctors)
 
@@ -292,12 +292,16 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         )
     files, known = manifest.get("files"), {CLOUD, TRAJECTORY, STATE, MEMORY}
     counts = (manifest.get("points"), manifest.get("poses"))
-    if not isinstance(files, dict) or not {STATE} <= set(files) <= known or not all(type(n) is int for n in counts):
+    if not isinstance(files, dict) or not {STATE} <= set(files) <= known or not all(map(_is_count, counts)):
         raise DataError(f"{path / MANIFEST} is incomplete", expected="files, points and poses")
     notes = manifest.get("notes", {})
     if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
         raise DataError(f"notes in {path / MANIFEST}", got=notes, expected="texts by name")
     return manifest
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 2**40
 
 
 def _check(file: Path, expected: Any) -> None:

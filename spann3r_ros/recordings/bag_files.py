@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.files.structured import read_yaml
 from spann3r_ros.recordings.compression import CompressionError, unpack_file
 from spann3r_ros.recordings.mcap_file import McapFile
 from spann3r_ros.recordings.ros1_file import Ros1File
 from spann3r_ros.recordings.sequence import natural_order
 from spann3r_ros.recordings.sqlite_file import SqliteFile
 from spann3r_ros.recordings.storage_file import StorageError, StorageFile
+from spann3r_ros.recordings.structured import read_yaml
 
 METADATA = "metadata.yaml"
 OPENERS: dict[str, Callable[[Path], StorageFile]] = {".mcap": McapFile, ".db3": SqliteFile, ".bag": Ros1File}

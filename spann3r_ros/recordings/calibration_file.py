@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.files.structured import read_json, read_yaml
 from spann3r_ros.files.text import read_text
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.rectification import rectification
 from spann3r_ros.recordings.sequence import FileSequence, image_size
+from spann3r_ros.recordings.structured import read_json, read_yaml
 
 STEMS = ("calibration", "calib", "intrinsics", "intrinsic", "camera", "camera_info", "cam", "K")
 SUFFIXES = (".json", ".yaml", ".yml", ".txt")

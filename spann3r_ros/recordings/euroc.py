@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.files.structured import read_yaml
 from spann3r_ros.files.text import read_text
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.axes import rotation_from_quaternion
 from spann3r_ros.geometry.rectification import rectification
 from spann3r_ros.recordings.sequence import FileSequence, ImageFile, require
+from spann3r_ros.recordings.structured import read_yaml
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import CameraPath
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.files.structured import read_json
 from spann3r_ros.files.tum import read_camera_path, stamp_from_text
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
@@ -24,6 +23,7 @@ from spann3r_ros.recordings.sequence import (
     read_png_depth,
     require,
 )
+from spann3r_ros.recordings.structured import read_json
 
 LAYOUT = "folder"
 EXPECTED = "FOLDER/{images/,trajectory.txt}, optionally depth/NAME.png (16-bit, mm) and intrinsics.json"

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.files.structured import read_json
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
     FileSequence,
@@ -20,6 +19,7 @@ from spann3r_ros.recordings.sequence import (
     read_png_depth,
     require,
 )
+from spann3r_ros.recordings.structured import read_json
 
 LAYOUT = "replica"
 EXPECTED = "cam_params.json beside or in SCENE/{results/frame000000.jpg,results/depth000000.png,traj.txt}"

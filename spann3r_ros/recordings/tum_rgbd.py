@@ -74,12 +74,12 @@ def _read_list(path: Path) -> list[tuple[int, str]]:
     """Stamps in nanoseconds and file names, by stamp; raises DataError for another kind of line."""
     entries = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        words = line.replace(",", " ").split(maxsplit=1)
+        words = line.split()
         if not words or words[0].startswith("#"):
             continue
         try:
             stamp, file = words
-            entries.append((stamp_from_text(stamp), file.strip()))
+            entries.append((stamp_from_text(stamp), file))
         except ValueError as error:
             raise DataError(f"line {number} of {path}", got=line, expected="'stamp file'") from error
     return sorted(entries)

@@ -207,8 +207,9 @@ def _read_pointmap(file: Path) -> StoredPointmap:
         grid = confidence.shape
         if len(grid) != 2 or points.shape != (*grid, 3) or colors.shape != (*grid, 3):
             raise ValueError(f"points {points.shape}, confidence {grid}, colors {colors.shape}")
-        if (points.dtype, confidence.dtype, colors.dtype) != (np.float32, np.float32, np.uint8):
-            raise ValueError(f"points {points.dtype}, confidence {confidence.dtype}, colors {colors.dtype}")
+        kinds = [points.dtype.name, confidence.dtype.name, colors.dtype.name]
+        if kinds != ["float32", "float32", "uint8"]:
+            raise ValueError(f"arrays of {', '.join(kinds)}")
         intrinsics = None
         if len(content["intrinsics"]):
             fx, fy, cx, cy = map(float, content["intrinsics"])

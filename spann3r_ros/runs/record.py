@@ -14,7 +14,7 @@ from typing import Any
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.files.atomic import replacing_file
-from spann3r_ros.files.structured import read_json
+from spann3r_ros.recordings.structured import read_json
 
 FORMAT = 1
 

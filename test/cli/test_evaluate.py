@@ -92,6 +92,30 @@ def test_useless_trajectories_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.fault("recordings", case="17")
+@pytest.mark.parametrize(
+    "options",
+    [["--every", "2"], ["--topic", "/camera"], ["--set", "device=cpu"], ["--workers", "2"], ["--layout", "images"]],
+)
+def test_options_that_would_be_ignored_are_refused(
+    tmp_path: Path, reference: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "a")
+    out = tmp_path / "out"
+    arguments = ["evaluate", str(tmp_path / "a"), str(reference), "--reference", str(reference), "-o", str(out)]
+    assert main([*arguments, *options]) == 2
+    assert options[0] in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.fault("recordings", case="13")
+def test_a_recording_with_missing_frames_is_incomplete(tmp_path: Path) -> None:
+    source = plain(tmp_path)
+    (sorted((source / "images").iterdir())[1]).write_bytes(b"damaged")
+    write_wall_checkpoint(tmp_path / "wall.safetensors")
+    settings = ["--set", f"checkpoint={tmp_path / 'wall.safetensors'}", "--set", "device=cpu"]
+    assert main(["evaluate", str(source), "-o", str(tmp_path / "out"), "--no-plots", *settings]) == 3
+
+
 def test_nothing_to_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "-o", str(tmp_path / "out")]) == 2
     assert "nothing to evaluate" in capsys.readouterr().err

@@ -83,13 +83,6 @@ XYZ = b"property float x\nproperty float y\nproperty float z\n"
         (b"ply\nformat ascii 1.0\nelement vertex 1\n" + XYZ + b"end_header\n1 2 3 4\n", "vertex 0"),
         (b"ply\nelement vertex 0\n" + XYZ + b"end_header\n", "no format"),
         (b"ply\nformat ascii 1.0\nend_header\n", "no element 'vertex'"),
-        (
-            HEAD.replace(b"2\n", b"1\n")
-            + XYZ
-            + b"property float confidence\nend_header\n"
-            + struct.pack("<4f", 0, 0, 0, 7),
-            "confidence",
-        ),
     ],
 )
 def test_damaged_and_foreign_files_are_refused(tmp_path, content, message):
@@ -101,3 +94,60 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, content, message):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="No such file"):
         read_ply(tmp_path / "a.ply")
+
+
+def ascii_ply(properties, *rows):
+    lines = ["ply", "format ascii 1.0", f"element vertex {len(rows)}"]
+    lines += [f"property {kind} {name}" for kind, name in (word.split(":") for word in properties.split())]
+    return "\n".join([*lines, "end_header", *rows, ""]).encode()
+
+
+@pytest.mark.fault("recordings", case="20")
+@pytest.mark.parametrize(
+    ("properties", "row", "color"),
+    [
+        ("uchar:red uchar:green uchar:blue", "10 20 30", [10, 20, 30]),
+        ("uchar:diffuse_red uchar:diffuse_green uchar:diffuse_blue", "10 20 30", [10, 20, 30]),
+        ("uchar:r uchar:g uchar:b", "10 20 30", [10, 20, 30]),
+        ("float:red float:green float:blue", "0.2 0.4 1", [51, 102, 255]),
+        ("double:r double:g double:b", "51 102 255", [51, 102, 255]),
+        ("ushort:red ushort:green ushort:blue", "257 514 65535", [1, 2, 255]),
+        ("int:red int:green int:blue", "1 2 300", [1, 2, 255]),
+        ("float:intensity", "7", [128, 128, 128]),
+        ("uchar:Red uchar:Green uchar:Blue uchar:Alpha", "10 20 30 40", [10, 20, 30]),
+    ],
+)
+def test_colors_of_other_tools(tmp_path, properties, row, color):
+    (tmp_path / "a.ply").write_bytes(ascii_ply("float:x float:y float:z " + properties, "1 2 3 " + row))
+    assert read_ply(tmp_path / "a.ply").colors.tolist() == [color]
+
+
+@pytest.mark.fault("recordings", case="20")
+def test_points_that_are_not_finite_are_left_out_and_counted(tmp_path, caplog):
+    content = ascii_ply(
+        "double:x double:y double:z float:scalar_confidence", "1 2 3 0.5", "nan 0 0 1", "0 1e300 0 1", "4 5 6 nan"
+    )
+    (tmp_path / "a.ply").write_bytes(content)
+    cloud = read_ply(tmp_path / "a.ply")
+    assert cloud.points.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert cloud.confidence.tolist() == [0.5, 0.0]
+    assert "2 of 4 points" in caplog.text and "1 of 2 confidences" in caplog.text
+
+
+@pytest.mark.fault("recordings", case="20")
+def test_confidences_of_another_measure_count_as_one(tmp_path, caplog):
+    (tmp_path / "a.ply").write_bytes(ascii_ply("float:x float:y float:z float:confidence", "1 2 3 0.5", "4 5 6 7"))
+    assert read_ply(tmp_path / "a.ply").confidence.tolist() == [1.0, 1.0]
+    assert "from 0.5 to 7 are of another measure" in caplog.text
+
+
+@pytest.mark.fault("hostile file")
+@pytest.mark.parametrize("count", ["1099511627776", "9" * 4000, "9" * 5000, "-1", "\u00b2", "1e9"])
+@pytest.mark.parametrize("before", [b"", b"element other COUNT\nproperty double a\n"])
+def test_hostile_counts_are_refused(tmp_path, count, before):
+    text = b"ply\nformat binary_little_endian 1.0\n" + before + b"element vertex COUNT\n"
+    text += b"property float x\nproperty float y\nproperty float z\nend_header\n" + bytes(24)
+    (tmp_path / "a.ply").write_bytes(text.replace(b"COUNT", count.encode()))
+    with pytest.raises(DataError) as caught:
+        read_ply(tmp_path / "a.ply")
+    assert len(str(caught.value)) < 500

@@ -85,6 +85,25 @@ def test_tf_is_interpolated_at_the_images(tmp_path: Path, images: Any) -> None:
     check_poses(images.write(tmp_path / "bag"), expected, f"tf map -> {CAMERA}")
 
 
+@pytest.mark.fault("recordings", case="14")
+@pytest.mark.parametrize(("root", "child"), [("map", CAMERA), ("odom", "base_link"), ("robot1/map", "base_link")])
+def test_what_a_mapper_or_odometry_estimated_is_no_truth_unless_it_is_named(
+    tmp_path: Path, images: Any, root: str, child: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if child != CAMERA:
+        images.tf("/tf_static", START, child, CAMERA, BASE_FROM_CAMERA)
+    for number in range(4):
+        images.pose_stamped("/spann3r/pose", START + number * STEP, base_pose(number))
+        images.tf("/tf", START + number * STEP, root, child, base_pose(number))
+    path = images.write(tmp_path / "bag")
+    assert bag_sequence.load(path).ground_truth() is None
+    assert "is an estimate" in caplog.text
+    camera_from_child = Sim3() if child == CAMERA else BASE_FROM_CAMERA
+    expected = [base_pose(number) @ camera_from_child for number in range(4)]
+    check_poses(path, expected, f"tf {root} -> {CAMERA}", pose_topic="/tf")
+    check_poses(path, [base_pose(number) for number in range(4)], "/spann3r/pose", pose_topic="/spann3r/pose")
+
+
 def test_a_camera_that_never_moves_has_no_truth(tmp_path: Path, images: Any) -> None:
     images.tf("/tf_static", START, "base_link", CAMERA, BASE_FROM_CAMERA)
     images.tf("/tf", START, "base_link", "wheel", Sim3())

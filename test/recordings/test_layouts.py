@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 from pathlib import Path
 
 import cv2
@@ -206,19 +207,52 @@ def test_malformed_files_are_refused(layout: str, file: str, content: str, messa
         open_sequence(folder, layout)
 
 
-def test_damaged_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_images_are_left_out_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sequence = open_miniature("7scenes", tmp_path, monkeypatch)
     folder = sequence.path
     (folder / "frame-000001.color.png").write_bytes(b"no image")
-    frames = sequence.frames()
-    next(frames)
-    with pytest.raises(DataError, match=r"cannot be read.*frame-000001"):
-        next(frames)
+    assert [frame.stamp for frame in sequence.frames()] == [invented_stamp(0), invented_stamp(2)]
+    assert sequence.missing == {"image cannot be read": 1}
     write_image(folder / "frame-000001.depth.proj.png", 3)
     truth = sequence.ground_truth()
     assert truth is not None
     with pytest.raises(DataError, match="16-bit"):
         truth.read_depth(1)
+
+
+@pytest.mark.fault("recordings", case="18")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("a.bag.active", "without '.active'"),
+        ("a.tar.gz", "Unpack"),
+        ("a.jpg", "give the folder"),
+        ("a.ply", "view"),
+        ("metadata.yaml", "folder of the bag"),
+    ],
+)
+def test_a_hint_per_cause(tmp_path: Path, name: str, hint: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=hint):
+        open_sequence(tmp_path / name)
+
+
+@pytest.mark.fault("recordings", case="18")
+def test_a_folder_of_recordings_lists_them(tmp_path: Path) -> None:
+    for number in range(2):
+        write_image(tmp_path / f"walk{number}" / "1.png", 1)
+    with pytest.raises(DataError, match="choose one: walk0, walk1"):
+        open_sequence(tmp_path)
+
+
+@pytest.mark.fault("hostile file")
+def test_paths_that_are_none(tmp_path: Path) -> None:
+    for path in (Path("~nosuchuser/bag"), tmp_path / ("x" * 300), tmp_path / "a\0b"):
+        with pytest.raises(DataError):
+            open_sequence(path)
+    os.mkfifo(tmp_path / "pipe.mcap")
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        open_sequence(tmp_path / "pipe.mcap")
 
 
 def test_nothing_known(tmp_path: Path) -> None:

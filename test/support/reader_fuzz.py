@@ -53,6 +53,7 @@ ASCII_PLY = (
     b"property uchar red\nproperty uchar green\nproperty uchar blue\nend_header\n1 2 3 4 5 6\n1 2 nan 4 5 6\n"
 )
 TUM = b"# stamp tx ty tz qx qy qz qw\n1.5 1 2 3 0 0 0 1\n1.6 1 2 3 0 0 0.7 0.7\n1.7 nan 0 0 0 0 0 0\n"
+OWN = b"# stamp tx ty tz qx qy qz qw\n1.500000000 1 2 3 0 0 0 1\n1.600000000 1 2 3 0 0 0.6 0.8\n"
 TOKENS = [
     *(b"nan", b"inf", b"-1", b"0", b"1e999999999", b"1099511627776", b"9" * 4000, b"9" * 5000, b"1e-999999999", b"~x"),
     *(b"\xff\xfe", b"\x00", b"\xb2\xb2", b"[" * 3000, b"{", b"&a [*a, *a]", b"!!python/object:os.system {}", b"null"),
@@ -161,7 +162,7 @@ def _read_arrays_of_map(folder: Path) -> None:
     state = folder / "map" / "state.npz"
     manifest["files"]["state.npz"] = {"bytes": state.stat().st_size, "sha256": sha256(state)}
     (folder / "map" / "manifest.json").write_text(json.dumps(manifest))
-    read_map(folder / "map", MapConfig())
+    _read_map(folder / "map")
 
 
 def _cloud(folder: Path) -> None:
@@ -222,10 +223,8 @@ def _photo(folder: Path) -> None:
         cv2.imwrite(str(folder / f"{number}.jpg"), np.full((8, 8, 3), 90, np.uint8))
 
 
-def _json(names: str) -> bytes:
-    return json.dumps(dict(zip(names.split(), (5, 5, 3, 2, 6, 4), strict=True))).encode()
-
-
+CALIBRATION = b'{"fx": 5, "fy": 5, "cx": 3, "cy": 2, "w": 6, "h": 4}'
+PARAMETERS = b"device: cpu\nmap: {voxel_size: 0.5}\noutput: refined\n"
 ROS_YAML = (
     b"image_width: 6\nimage_height: 4\ncamera_matrix: {rows: 3, cols: 3, data: [5, 0, 3, 0, 5, 2, 0, 0, 1]}\n"
     b"distortion_model: plumb_bob\ndistortion_coefficients: {data: [0.01, 0, 0, 0, 0]}\n"
@@ -239,38 +238,71 @@ def _kitti(folder: Path) -> None:
     (folder / "times.txt").write_text("0.0\n0.1\n")
 
 
+def _on(name: str, read: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda folder: read(folder / name)
+
+
+def _read_map(path: Path) -> object:
+    return read_map(path, MapConfig())
+
+
+def _read_parameters(path: Path) -> object:
+    return read_config(path, [])
+
+
 def _calibration(name: str) -> Callable[[Path], object]:
     return lambda folder: read_calibration(folder / name, 6, 4)
 
 
 READERS = [
-    Reader("trajectory of TUM", "a.txt", _text("a.txt", TUM), lambda folder: read_camera_path(folder / "a.txt")),
-    Reader("trajectory of a saved map", "a.txt", _text("a.txt", TUM), lambda folder: read_trajectory(folder / "a.txt")),
-    Reader("trajectory of KITTI", "a.txt", _kitti, lambda folder: read_camera_path(folder / "a.txt")),
-    Reader("stamps of KITTI", "times.txt", _kitti, lambda folder: read_camera_path(folder / "a.txt")),
-    Reader("trajectory of EuRoC", "a.csv", _text("a.csv", EUROC_CSV), lambda folder: read_camera_path(folder / "a.csv")),
-    Reader("PLY, text", "a.ply", _text("a.ply", ASCII_PLY), lambda folder: read_ply(folder / "a.ply")),
-    Reader("PLY, binary", "a.ply", _cloud, lambda folder: read_ply(folder / "a.ply")),
-    Reader("bag metadata", "bag/metadata.yaml", _bag(StoragePlugin.MCAP), lambda folder: _frames(folder / "bag")),
-    Reader("bag, mcap", "bag/bag.mcap", _bag(StoragePlugin.MCAP), lambda folder: _frames(folder / "bag")),
-    Reader("bag, sqlite3", "bag/bag.db3", _bag(StoragePlugin.SQLITE3), lambda folder: _frames(folder / "bag")),
-    Reader("bag of ROS 1", "a.bag", _ros1, lambda folder: _frames(folder / "a.bag")),
+    Reader("trajectory of TUM", "a.txt", _text("a.txt", TUM), _on("a.txt", read_camera_path)),
+    Reader("trajectory of a saved map", "a.txt", _text("a.txt", OWN), _on("a.txt", read_trajectory)),
+    Reader("trajectory of KITTI", "a.txt", _kitti, _on("a.txt", read_camera_path)),
+    Reader("stamps of KITTI", "times.txt", _kitti, _on("a.txt", read_camera_path)),
+    Reader("trajectory of EuRoC", "a.csv", _text("a.csv", EUROC_CSV), _on("a.csv", read_camera_path)),
+    Reader("PLY, text", "a.ply", _text("a.ply", ASCII_PLY), _on("a.ply", read_ply)),
+    Reader("PLY, binary", "a.ply", _cloud, _on("a.ply", read_ply)),
+    Reader("bag metadata", "bag/metadata.yaml", _bag(StoragePlugin.MCAP), _on("bag", _frames)),
+    Reader("bag, mcap", "bag/bag.mcap", _bag(StoragePlugin.MCAP), _on("bag", _frames)),
+    Reader("bag, sqlite3", "bag/bag.db3", _bag(StoragePlugin.SQLITE3), _on("bag", _frames)),
+    Reader("bag of ROS 1", "a.bag", _ros1, _on("a.bag", _frames)),
     Reader("calibration, text", "calib.txt", _text("calib.txt", b"5 5 3 2 0.1 0 0 0\n"), _calibration("calib.txt")),
-    Reader("calibration, JSON", "calib.json", _text("calib.json", _json("fx fy cx cy w h")), _calibration("calib.json")),
+    Reader("calibration, JSON", "calib.json", _text("calib.json", CALIBRATION), _calibration("calib.json")),
     Reader("calibration, YAML", "calib.yaml", _text("calib.yaml", ROS_YAML), _calibration("calib.yaml")),
-    Reader("parameters", "p.yaml", _text("p.yaml", b"device: cpu\nmap: {voxel_size: 0.5}\noutput: refined\n"),
-           lambda folder: read_config(folder / "p.yaml", [])),
-    Reader("manifest of a saved map", "map/manifest.json", _saved_map, lambda folder: read_map(folder / "map", MapConfig())),
+    Reader("parameters", "p.yaml", _text("p.yaml", PARAMETERS), _on("p.yaml", _read_parameters)),
+    Reader("manifest of a saved map", "map/manifest.json", _saved_map, _on("map", _read_map)),
     Reader("arrays of a saved map", "map/state.npz", _saved_map, _read_arrays_of_map),
-    Reader("header of a checkpoint", "a.safetensors", _checkpoint, lambda folder: read_checkpoint(folder / "a.safetensors")),
+    Reader("header of a checkpoint", "a.safetensors", _checkpoint, _on("a.safetensors", read_checkpoint)),
     Reader("run.json", "run.json", _record, lambda folder: RunFolder(folder).record()),
     Reader("pointmap", "pointmaps/000000.npz", _pointmap, lambda folder: list(RunFolder(folder).pointmaps())),
     Reader("TUM's list", "rgb.txt", _tum_folder, _frames),
     Reader("EuRoC's camera", "mav0/cam0/sensor.yaml", _euroc, _frames),
     Reader("EuRoC's truth", "mav0/state_groundtruth_estimate0/data.csv", _euroc, _frames),
     Reader("photograph", "1.jpg", _photo, _frames),
-    Reader("video", "a.avi", _video, lambda folder: _frames(folder / "a.avi")),
-]  # fmt: skip
+    Reader("video", "a.avi", _video, _on("a.avi", _frames)),
+]
+
+
+FOUND: dict[str, list[tuple[bytes, bytes]]] = {
+    "trajectory of TUM": [(b"1.5", b"1e999999999"), (b"1.5", b"9" * 4000), (b"1.6", b"\xff"), (b"stamp", b"\xff\xfe")],
+    "PLY, text": [(b"vertex 2", b"vertex 1099511627776"), (b"vertex 2", b"vertex " + b"9" * 5000)],
+    "PLY, binary": [(b"element vertex 4", b"element other 1e9\nelement vertex 4")],
+    "calibration, YAML": [(b"[5,", b"[" * 3000 + b"5,"), (b"[5,", b"&a [*a,")],
+    "calibration, JSON": [(b'"fx": 5', b'"fx": ' + b"9" * 5000), (b'"w": 6', b'"w": 1e999')],
+    "parameters": [
+        (b"0.5", b"[" * 3000),
+        (b"0.5", b"9" * 4000),
+        (b"cpu", b"\xff"),
+        (b"{voxel_size: 0.5}", b"&a {b: *a}"),
+    ],
+    "manifest of a saved map": [(b'"points": ', b'"points": ' + b"9" * 4000), (b'"files"', b'"files\xff"')],
+    "arrays of a saved map": [(b"PK\x01\x02-\x03-", b"PK\x01\x02-\x03\xc0"), (b"PK\x05\x06", b"PK\x05\x07")],
+    "run.json": [(b'"skipped": {}', b'"skipped": 3'), (b'"format": 1', b'"format": ' + b"[" * 9000), (b"{", b"\xff")],
+    "pointmap": [(b"PK\x05\x06", b"PK\x05\x07"), (b"points.npy", b"pointz.npy")],
+    "TUM's list": [(b"rgb/0.png", b"9" * 4000), (b"rgb/0.png", b"\0")],
+    "EuRoC's camera": [(b"[6, 4]", b"[1e400, 4]"), (b"[5.0,", b"[" * 3000)],
+}
+"""What to replace by what in the valid files to get those that once let a foreign exception out, or took for ever."""
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
@@ -291,7 +323,7 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
         elif kind == 4:
             data[place:place] = data[rng.randrange(len(data) + 1) :][: end - place]
         else:
-            words = [span for span in _words(data)]
+            words = _words(data)
             begin, stop = rng.choice(words) if words else (place, place)
             data[begin:stop] = rng.choice(TOKENS)
     return bytes(data)
