@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
@@ -37,6 +38,8 @@ class Parameter:
         unit: unit of the value, empty when it has none.
         low, high: inclusive range of a number, or None where unbounded.
         choices: the allowed values, or empty when free.
+        form: what the allowed values look like, where neither range nor choices tell.
+        accepts: whether a value is of that form.
         live: whether it can change while the node runs.
     """
 
@@ -48,12 +51,16 @@ class Parameter:
     low: float | None = None
     high: float | None = None
     choices: tuple[Any, ...] = ()
+    form: str = ""
+    accepts: Callable[[Any], bool] | None = None
     live: bool = False
 
     def range_text(self) -> str:
         """The allowed values, for people."""
         if self.choices:
             return " | ".join(str(choice) for choice in self.choices)
+        if self.form:
+            return self.form
         if self.low is None and self.high is None:
             return ""
         low = "-inf" if self.low is None else f"{self.low:g}"
@@ -79,6 +86,7 @@ class Parameter:
             wrong_type = not all(isinstance(item, str) for item in value)
         wrong_value = not wrong_type and (
             (bool(self.choices) and value not in self.choices)
+            or (self.accepts is not None and not self.accepts(value))
             or (isinstance(value, float) and not math.isfinite(value))
             or (self.low is not None and value < self.low)
             or (self.high is not None and value > self.high)
@@ -96,10 +104,15 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[Any, ...] = (),
+    form: str = "",
+    accepts: Callable[[Any], bool] | None = None,
     live: bool = False,
 ) -> Any:
     """A dataclass field that carries its description."""
-    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "live": live}
+    metadata = {
+        **{"help": help, "unit": unit, "low": low, "high": high, "choices": choices},
+        **{"form": form, "accepts": accepts, "live": live},
+    }
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -130,6 +143,34 @@ class ModelConfig:
         high=4096,
     )
     image_height: int = parameter(0, "Height likewise.", unit="px", low=0, high=4096)
+
+
+def is_value_range(text: str) -> bool:
+    """Whether a text is one for ``ImageConfig.range``."""
+    numbers = re.fullmatch(r"(\d{1,5})\.\.(\d{1,5})", text)
+    return text in ("full", "auto") or (numbers is not None and int(numbers[1]) < int(numbers[2]) <= 65535)
+
+
+@dataclass
+class ImageConfig:
+    """Which images are taken, and what becomes of their values."""
+
+    max_pixels: int = parameter(
+        50_000_000,
+        "Images with more pixels, by what they say of themselves, are refused before memory is taken for them.",
+        unit="pixels",
+        low=1024,
+        high=1_000_000_000,
+        live=True,
+    )
+    range: str = parameter(
+        "auto",
+        "Values of 16-bit images that become 0..255. full: 0..65535; auto: the same, but what an image holds when it "
+        "leaves the uppermost bit unused, as thermal cameras and sensors of 10 to 14 bits do; LOW..HIGH: these.",
+        form="full | auto | LOW..HIGH with 0 <= LOW < HIGH <= 65535",
+        accepts=is_value_range,
+        live=True,
+    )
 
 
 @dataclass
@@ -194,6 +235,7 @@ class Config(ModelConfig):
     """
 
     groups: dict[str, object] = field(default_factory=dict)
+    image: ImageConfig = field(default_factory=ImageConfig)
     map: MapConfig = field(default_factory=MapConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
 

@@ -11,6 +11,11 @@ from spann3r_ros.errors import FrameError
 from spann3r_ros.sim3 import Sim3
 
 
+def frame_name(frame_id: str) -> str:
+    """A coordinate frame's name without the leading slash, a habit of tf1 that tf2 refuses."""
+    return frame_id.lstrip("/")
+
+
 @dataclass(frozen=True)
 class Intrinsics:
     """Rectified pinhole camera.

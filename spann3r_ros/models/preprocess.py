@@ -21,6 +21,9 @@ from spann3r_ros.geometry import camera as geometry
 
 LANCZOS = Image.Resampling.LANCZOS
 
+SMALLEST = 16
+"""Pixels of an image's shorter side that networks can make something of: one patch."""
+
 # (u8 / 255 - 0.5) / 0.5, rounded at each step as the published code does in float32.
 _NORMALIZED = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
 
@@ -114,9 +117,14 @@ def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
 
     Raises:
         ConfigError: a size that is not positive.
-        FrameError: an image that the plan cannot take, or of which less than 1/64 would remain.
+        FrameError: an image smaller than a patch, one that the plan cannot take, or of which less than 1/64 would
+            remain.
     """
     height, width = frame.image.shape[:2]
+    if min(height, width) < SMALLEST:
+        raise FrameError(
+            "image smaller than a patch of the networks", got=f"{width} x {height}", expected=f"at least {SMALLEST} px"
+        )
     if callable(target):
         plan = target(width, height, frame.intrinsics)
     else:

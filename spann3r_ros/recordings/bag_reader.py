@@ -18,10 +18,12 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
+from spann3r_ros.config import ImageConfig
 from spann3r_ros.errors import DataError, FrameError, GeometryError
-from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.geometry.camera_info import calibration, camera_info_topic, is_rectified
-from spann3r_ros.geometry.image import decode_compressed, decode_image
+from spann3r_ros.frame import Frame, Intrinsics, frame_name
+from spann3r_ros.geometry.camera_info import camera_info_topic, is_rectified
+from spann3r_ros.geometry.image_decoder import ImageDecoder
+from spann3r_ros.geometry.lens import Lens
 from spann3r_ros.geometry.rectification import Rectification
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -65,6 +67,7 @@ class BagReader:
     Attributes:
         topics: by name.
         skipped: how many messages ``frames`` ignored, by reason.
+        decoder: of the images.
 
     Raises:
         DataError: no bag there, a damaged or an empty one.
@@ -73,6 +76,7 @@ class BagReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.skipped: Counter[str] = Counter()
+        self.decoder = ImageDecoder(ImageConfig(), _log.warning)
         self._types = get_typestore(Stores.LATEST)
         self._stack = ExitStack()
         self._readers: list[Reader] = []
@@ -172,7 +176,7 @@ class BagReader:
         self.skipped.clear()
         info_topic = camera_info or camera_info_topic(topic)
         first = self._first_info(topic, camera_info)
-        intrinsics, maps = (None, None) if first is None else self._calibration(first, topic)
+        lens = None if first is None else self._lens(first, topic)
         content = b"" if first is None else first.data[12:]
         last, index, number = -1, 0, -1
         for message in self.raw([topic, info_topic]):
@@ -180,7 +184,7 @@ class BagReader:
                 # Bytes 4 to 12 are the stamp; the rest changes when the lens or the mode of the camera does.
                 if message.data[12:] != content:
                     content = message.data[12:]
-                    intrinsics, maps = self._calibration(message, topic)
+                    lens = self._lens(message, topic)
                 continue
             number += 1
             if number % every:
@@ -191,13 +195,12 @@ class BagReader:
                 continue
             try:
                 image, camera = self._image(message)
-                if maps is not None:
-                    image = maps.apply(image)
+                image, intrinsics = self._calibrated(image, lens, message)
             except (FrameError, GeometryError, DataError) as error:
                 self._skip("image cannot be used", message, str(error))
                 continue
             last = stamp
-            yield Frame(index, stamp, camera, image, self._fitting(intrinsics, image, message))
+            yield Frame(index, stamp, camera, image, intrinsics)
             index += 1
         if index == 0:
             raise DataError(
@@ -215,7 +218,8 @@ class BagReader:
         A calibration that describes no camera is ignored, counted in ``skipped`` and logged.
         """
         first = self._first_info(image_topic, camera_info)
-        return (None, None) if first is None else self._calibration(first, image_topic)
+        lens = None if first is None else self._lens(first, image_topic)
+        return (None, None) if lens is None else (lens.intrinsics, lens.maps)
 
     def _first_info(self, image_topic: str, camera_info: str | None) -> RawMessage | None:
         """The first CameraInfo of an image topic, if there is one; DataError for an asked-for topic that is missing."""
@@ -226,13 +230,13 @@ class BagReader:
             return None
         return next(self.raw([name]), None)
 
-    def _calibration(self, info: RawMessage, image_topic: str) -> tuple[Intrinsics | None, Rectification | None]:
+    def _lens(self, info: RawMessage, image_topic: str) -> Lens | None:
         """What one CameraInfo says about the images of a topic."""
         try:
-            return calibration(self.decode(info), is_rectified(image_topic))
+            return Lens(self.decode(info), is_rectified(image_topic))
         except (FrameError, GeometryError) as error:
             self._skip("unusable calibration", info, str(error))
-            return None, None
+            return None
 
     def stamps(self, topic: str) -> NDArray[np.int64]:
         """(N,) int64 header stamps in nanoseconds of a topic whose messages begin with a header."""
@@ -241,26 +245,26 @@ class BagReader:
     def _image(self, message: RawMessage) -> tuple[NDArray[np.uint8], str]:
         """RGB pixels and the camera's frame."""
         image = self.decode(message)
-        if message.topic.type == COMPRESSED_IMAGE:
-            pixels = decode_compressed(image.data)
-        else:
-            pixels = decode_image(
-                image.data, image.encoding, image.height, image.width, image.step, bool(image.is_bigendian)
-            )
-        return pixels, image.header.frame_id or "camera"
+        decode = self.decoder.compressed if message.topic.type == COMPRESSED_IMAGE else self.decoder.raw
+        return decode(image), frame_name(image.header.frame_id) or "camera"
 
-    def _fitting(
-        self, intrinsics: Intrinsics | None, image: NDArray[np.uint8], message: RawMessage
-    ) -> Intrinsics | None:
-        """The intrinsics when they are of this image's size; else None, said once."""
-        if intrinsics is None or (intrinsics.height, intrinsics.width) == image.shape[:2]:
-            return intrinsics
-        reason = "calibration of another image size ignored"
-        if not self.skipped[reason]:
-            size = f"{intrinsics.width} x {intrinsics.height}"
-            _log.warning("%s: %s: calibration %s, image %s", message.topic.name, reason, size, image.shape[1::-1])
-        self.skipped[reason] += 1
-        return None
+    def _calibrated(
+        self, image: NDArray[np.uint8], lens: Lens | None, message: RawMessage
+    ) -> tuple[NDArray[np.uint8], Intrinsics | None]:
+        """The image, rectified where it must be, and its intrinsics; as it is and None where they do not fit."""
+        if lens is None:
+            return image, None
+        try:
+            image, intrinsics = lens.apply(image)
+        except (FrameError, GeometryError) as error:
+            reason = "calibration of another image size ignored"
+            if not self.skipped[reason]:
+                _log.warning("%s: %s: %s", message.topic.name, reason, error)
+            self.skipped[reason] += 1
+            return image, None
+        if lens.scaling:
+            self.decoder.note("scaling", f"{message.topic.name}: camera_info is scaled: it is about {lens.scaling}")
+        return image, intrinsics
 
     def _skip(self, reason: str, message: RawMessage, detail: str) -> None:
         """Count, and log the first of each reason loudly."""

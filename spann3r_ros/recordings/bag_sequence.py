@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.frame import Frame
+from spann3r_ros.frame import Frame, frame_name
+from spann3r_ros.geometry.image_decoder import ImageDecoder
 from spann3r_ros.recordings.bag_reader import COMPRESSED_IMAGE, IMAGE, BagReader, is_bag
 from spann3r_ros.recordings.bag_truth import read_truth
 from spann3r_ros.recordings.sequence import GroundTruth
@@ -40,6 +41,11 @@ class BagSequence:
         self.path = self.reader.path
         self.name = self.path.resolve().stem
 
+    @property
+    def decoder(self) -> ImageDecoder:
+        """Of its images."""
+        return self.reader.decoder
+
     def count(self) -> int:
         """Images of the topic."""
         return self.reader.topic(self.topic).count
@@ -51,7 +57,7 @@ class BagSequence:
     def ground_truth(self) -> GroundTruth | None:
         """See ``read_truth``."""
         first = next(self.reader.raw([self.topic]))
-        camera = self.reader.decode(first).header.frame_id or "camera"
+        camera = frame_name(self.reader.decode(first).header.frame_id) or "camera"
         return read_truth(self.reader, self.topic, camera, self.pose_topic, self.depth_topic)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from spann3r_ros.errors import DataError
+from spann3r_ros.config import ImageConfig
+from spann3r_ros.errors import DataError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.geometry.image_decoder import ImageDecoder
 from spann3r_ros.geometry.rectification import Rectification
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import CameraPath
@@ -29,6 +32,13 @@ METERS = {"m": 1.0, "mm": 1e-3}
 """Meters of each unit that a sequence can have."""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp")
+
+_log = logging.getLogger(__name__)
+
+
+def image_decoder() -> ImageDecoder:
+    """A decoder that logs what it had to assume."""
+    return ImageDecoder(ImageConfig(), _log.warning)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +86,18 @@ class Sequence(Protocol):
         layout: name of the format it was read from.
         path: the file or folder.
         unit: unit of its true lengths.
+        decoder: of its images; whoever reads them may give it another configuration.
     """
 
     name: str
     layout: str
     path: Path
     unit: str
+
+    @property
+    def decoder(self) -> ImageDecoder:
+        """See above."""
+        ...
 
     def count(self) -> int | None:
         """Number of frames, or None when it is not known beforehand."""
@@ -117,6 +133,7 @@ class FileSequence:
         read_depth: reads the depth of one view, in ``unit``, NaN where unknown; None when there is no depth.
         rectification: applied to every image, or None.
         camera: name of the camera's optical frame.
+        decoder: of the images.
     """
 
     name: str
@@ -128,6 +145,7 @@ class FileSequence:
     rectification: Rectification | None = None
     unit: str = "m"
     camera: str = "camera_optical_frame"
+    decoder: ImageDecoder = field(default_factory=image_decoder)
 
     def count(self) -> int:
         """Number of images."""
@@ -136,7 +154,7 @@ class FileSequence:
     def frames(self, every: int = 1) -> Iterator[Frame]:
         """Every N-th image (N = ``every``); raises DataError for one that cannot be decoded."""
         for index, view in enumerate(self.views[::every]):
-            image = read_image(view.image)
+            image = read_image(view.image, self.decoder)
             intrinsics = view.intrinsics
             if self.rectification is not None:
                 image, intrinsics = self.rectification.apply(image), self.rectification.intrinsics
@@ -173,12 +191,12 @@ def require(path: Path, layout: str, what: str) -> Path:
     return path
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB, turned as its EXIF tag says; raises DataError for a missing or damaged file."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError("image cannot be read", got=str(path), expected="an image file that cv2 can decode")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+def read_image(path: Path, decoder: ImageDecoder | None = None) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB, turned as its EXIF tag says; raises DataError for a missing, damaged or too large file."""
+    try:
+        return (decoder or image_decoder()).file(path.read_bytes())
+    except (OSError, FrameError) as error:
+        raise DataError("image cannot be read", got=f"{path}: {error}", expected="a whole image file") from error
 
 
 def image_size(path: Path) -> tuple[int, int]:

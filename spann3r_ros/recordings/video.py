@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -11,7 +11,9 @@ import numpy as np
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Frame
-from spann3r_ros.recordings.sequence import FIRST_STAMP, FRAME_PERIOD, GroundTruth
+from spann3r_ros.geometry.image_decoder import ImageDecoder
+from spann3r_ros.geometry.image_file import check_size
+from spann3r_ros.recordings.sequence import FIRST_STAMP, FRAME_PERIOD, GroundTruth, image_decoder
 
 LAYOUT = "video"
 EXPECTED = "FILE.mp4|avi|mov|mkv|webm"
@@ -28,6 +30,7 @@ class VideoSequence:
     period: int
     layout: str = LAYOUT
     unit: str = "m"
+    decoder: ImageDecoder = field(default_factory=image_decoder)
 
     def count(self) -> int | None:
         """What the file's header says, or None when it says nothing."""
@@ -37,6 +40,8 @@ class VideoSequence:
         """Every N-th frame (N = ``every``); the file's own times where they increase, else its frame rate."""
         capture = cv2.VideoCapture(str(self.path))
         try:
+            width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+            check_size(int(width), int(height), self.decoder.config.max_pixels)
             number, index, last = 0, 0, -1
             while capture.grab():
                 if number % every == 0:

@@ -32,7 +32,7 @@ def equidistant(x, y, d):
 CASES = [
     ("plumb_bob", [-0.28, 0.07, 0.001, -0.0005, 0.0], plumb_bob),
     ("plumb_bob", [0.1, -0.05, 0.0, 0.002], plumb_bob),
-    ("rational_polynomial", [0.4, -0.1, 0.0005, 0.0003, 0.01, 0.7, -0.05, 0.02], plumb_bob),
+    ("rational_polynomial", [0.1, -0.02, 0.0005, 0.0003, 0.001, 0.3, -0.01, 0.002], plumb_bob),
     ("equidistant", [-0.01, 0.02, -0.01, 0.002], equidistant),
     ("fisheye", [0.03, -0.01, 0.002, 0.0], equidistant),
 ]

@@ -13,9 +13,10 @@ from scipy.spatial.transform import Rotation
 from spann3r_ros.config import MapConfig
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import backproject
+from spann3r_ros.geometry.image_decoder import ImageDecoder
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.prediction import Prediction
-from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
+from spann3r_ros.recordings.sequence import DepthImage, GroundTruth, image_decoder
 from spann3r_ros.runs.folder import OptionalFiles, RunFolder
 from spann3r_ros.runs.record import RunRecord
 from spann3r_ros.sim3 import Sim3
@@ -56,6 +57,7 @@ class MadeUpSequence:
     layout: str = "folder"
     path: Path = Path("made")
     unit: str = "m"
+    decoder: ImageDecoder = dataclasses.field(default_factory=image_decoder)
 
     def count(self) -> int | None:
         return FRAMES
