@@ -15,12 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.frame import frame_name
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Config")
 
 DEMO_WEIGHTS = "demo weights"
 """How ``Model.weights`` begins for the model that ships: it knows one synthetic apartment and nothing else."""
+
+FRAMES = ("world_frame", "odom_frame", "base_frame")
+"""Parameters that name a coordinate frame, with or without the leading slash of tf1."""
 
 RENAMED_VALUES = {("cloud", "organised"): "organized"}
 """Values that are called something else now."""
@@ -68,7 +72,11 @@ class Parameter:
         return f"{low} .. {high}"
 
     def check(self, value: Any) -> Any:
-        """The value, converted losslessly to ``kind``; raises ConfigError for another type or a value out of range."""
+        """The value, converted losslessly to ``kind``; a frame's name without its leading slash.
+
+        Raises:
+            ConfigError: another type, or a value out of range.
+        """
         expected = " ".join(filter(None, [self.kind.__name__, self.range_text(), self.unit]))
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
@@ -93,7 +101,7 @@ class Parameter:
         )
         if wrong_type or wrong_value:
             raise ConfigError(f"parameter '{self.name}'", got=repr(value), expected=expected, next_step=self.help)
-        return value
+        return frame_name(value) if self.name in FRAMES else value
 
 
 def parameter(
