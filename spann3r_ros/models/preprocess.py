@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spann3r_ros.errors import ConfigError, FrameError
-from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.frame import Frame, Intrinsics, check_smallest
 from spann3r_ros.geometry import camera as geometry
 
 LANCZOS = Image.Resampling.LANCZOS
-
-SMALLEST = 16
-"""Pixels of an image's shorter side that networks can make something of: one patch."""
 
 # (u8 / 255 - 0.5) / 0.5, rounded at each step as the published code does in float32.
 _NORMALIZED = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
@@ -121,10 +118,7 @@ def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
             remain.
     """
     height, width = frame.image.shape[:2]
-    if min(height, width) < SMALLEST:
-        raise FrameError(
-            "image smaller than a patch of the networks", got=f"{width} x {height}", expected=f"at least {SMALLEST} px"
-        )
+    check_smallest(width, height)
     if callable(target):
         plan = target(width, height, frame.intrinsics)
     else:

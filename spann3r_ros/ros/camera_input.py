@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from spann3r_ros.complaints import EVENT, Complaints, reason
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
-from spann3r_ros.frame import frame_name
+from spann3r_ros.frame import check_smallest, frame_name
 from spann3r_ros.frame_selection import FrameSelection
 from spann3r_ros.geometry.camera_info import camera_info_topic
 from spann3r_ros.geometry.image_decoder import ImageDecoder
@@ -206,6 +206,7 @@ class CameraInput:
         try:
             decode = self._decoder.raw if isinstance(message, Image) else self._decoder.compressed
             pixels, intrinsics = self.calibration.apply(decode(message))
+            check_smallest(pixels.shape[1], pixels.shape[0])
             if not self._selection.moved(pixels, self._config.min_motion):
                 self.counts.skipped += 1
                 return

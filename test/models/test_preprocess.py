@@ -164,3 +164,10 @@ def test_a_line_of_pixels_is_not_blown_up():
 def test_images_too_narrow_for_a_plan_are_refused():
     with pytest.raises(FrameError, match=r"too narrow.*4000 x 16"):
         preprocess(make_frame(noise(16, 4000)), long_edge)
+
+
+@pytest.mark.fault("encodings", case="07")
+@pytest.mark.parametrize("size", [(1, 1), (15, 400), (400, 15)])
+def test_an_image_smaller_than_a_patch_is_refused(size):
+    with pytest.raises(FrameError, match=f"smaller than a patch.*got {size[1]} x {size[0]}"):
+        preprocess(make_frame(noise(*size)), (224, 224))
