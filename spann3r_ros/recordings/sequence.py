@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -18,6 +17,7 @@ from spann3r_ros.config import ImageConfig
 from spann3r_ros.errors import DataError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.image_decoder import ImageDecoder
+from spann3r_ros.geometry.image_file import decode_file
 from spann3r_ros.geometry.rectification import Rectification
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import CameraPath
@@ -219,10 +219,12 @@ def read_png_depth(path: Path, per_unit: float, largest: float = np.inf) -> NDAr
     Returns:
         (H, W) float32, NaN where unknown; raises DataError for a file that is no 16-bit image.
     """
-    raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
-        got = "unreadable" if raw is None else f"{raw.dtype} {raw.shape}"
-        raise DataError(f"depth image {path}", got=got, expected="a 16-bit gray PNG")
+    try:
+        raw = decode_file(path.read_bytes(), ImageConfig().max_pixels)
+    except (OSError, FrameError) as error:
+        raise DataError(f"depth image {path}", got=error, expected="a 16-bit gray PNG") from error
+    if raw.dtype != np.uint16 or raw.ndim != 2:
+        raise DataError(f"depth image {path}", got=f"{raw.dtype} {raw.shape}", expected="a 16-bit gray PNG")
     depth: NDArray[np.float32] = raw.astype(np.float32) / np.float32(per_unit)
     depth[(raw == 0) | (raw == 65535) | (depth > largest)] = np.nan
     return depth

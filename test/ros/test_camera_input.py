@@ -229,7 +229,8 @@ def test_rate_and_motion_thin_out_the_images_and_change_while_running(start: Sta
     ]
 
 
-@pytest.mark.fault("calibration", case="10")
+@pytest.mark.fault("calibration")
+@pytest.mark.fault("ROS tools", case="10")
 def test_a_silent_camera_info_delays_the_first_image_once(start: Start, robot: Robot, checkpoint: Path) -> None:
     """With the newest image only: those that are held would replace each other. Frames begin with a slash."""
     frames = walk(7)
