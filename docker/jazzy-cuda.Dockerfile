@@ -11,7 +11,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends \
       ros-jazzy-cv-bridge ros-jazzy-sensor-msgs-py ros-jazzy-tf-transformations ros-jazzy-tf2-ros \
     && rm -rf /var/lib/apt/lists/*
 # torch's wheels bring their CUDA libraries. NumPy stays the one that ROS's modules are compiled against.
-RUN pip install --no-cache-dir --break-system-packages "numpy<2" "torch>=2.2" "safetensors>=0.4" "rosbags>=0.10"
+RUN pip install --no-cache-dir --break-system-packages "numpy<2" "torch>=2.2" "safetensors>=0.4" "rosbags>=0.10" "simplejpeg>=1.8"
 
 WORKDIR /workspace
 COPY . src/spann3r_ros

@@ -15,7 +15,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends \
     && rm -rf /var/lib/apt/lists/*
 RUN python3 -c 'import torch; print(torch.__version__, torch.version.cuda)' \
     && python3 -c 'import numpy, torch; print(f"numpy=={numpy.__version__}\ntorch=={torch.__version__}")' > /tmp/constraints.txt \
-    && pip3 install --no-cache-dir --constraint /tmp/constraints.txt "safetensors>=0.4" "rosbags>=0.10"
+    && pip3 install --no-cache-dir --constraint /tmp/constraints.txt "safetensors>=0.4" "rosbags>=0.10" "simplejpeg>=1.8"
 
 WORKDIR /workspace
 COPY . src/spann3r_ros

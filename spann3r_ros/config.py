@@ -9,17 +9,22 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.frame import frame_name
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Config")
 
 DEMO_WEIGHTS = "demo weights"
 """How ``Model.weights`` begins for the model that ships: it knows one synthetic apartment and nothing else."""
+
+FRAMES = ("world_frame", "odom_frame", "base_frame")
+"""Parameters that name a coordinate frame, with or without the leading slash of tf1."""
 
 RENAMED_VALUES = {("cloud", "organised"): "organized"}
 """Values that are called something else now."""
@@ -37,6 +42,8 @@ class Parameter:
         unit: unit of the value, empty when it has none.
         low, high: inclusive range of a number, or None where unbounded.
         choices: the allowed values, or empty when free.
+        form: what the allowed values look like, where neither range nor choices tell.
+        accepts: whether a value is of that form.
         live: whether it can change while the node runs.
     """
 
@@ -48,12 +55,16 @@ class Parameter:
     low: float | None = None
     high: float | None = None
     choices: tuple[Any, ...] = ()
+    form: str = ""
+    accepts: Callable[[Any], bool] | None = None
     live: bool = False
 
     def range_text(self) -> str:
         """The allowed values, for people."""
         if self.choices:
             return " | ".join(str(choice) for choice in self.choices)
+        if self.form:
+            return self.form
         if self.low is None and self.high is None:
             return ""
         low = "-inf" if self.low is None else f"{self.low:g}"
@@ -61,7 +72,11 @@ class Parameter:
         return f"{low} .. {high}"
 
     def check(self, value: Any) -> Any:
-        """The value, converted losslessly to ``kind``; raises ConfigError for another type or a value out of range."""
+        """The value, converted losslessly to ``kind``; a frame's name without its leading slash.
+
+        Raises:
+            ConfigError: another type, or a value out of range.
+        """
         expected = " ".join(filter(None, [self.kind.__name__, self.range_text(), self.unit]))
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value) if abs(value) < 1 << 1023 else math.inf
@@ -79,13 +94,14 @@ class Parameter:
             wrong_type = not all(isinstance(item, str) for item in value)
         wrong_value = not wrong_type and (
             (bool(self.choices) and value not in self.choices)
+            or (self.accepts is not None and not self.accepts(value))
             or (isinstance(value, float) and not math.isfinite(value))
             or (self.low is not None and value < self.low)
             or (self.high is not None and value > self.high)
         )
         if wrong_type or wrong_value:
             raise ConfigError(f"parameter '{self.name}'", got=repr(value), expected=expected, next_step=self.help)
-        return value
+        return frame_name(value) if self.name in FRAMES else value
 
 
 def parameter(
@@ -96,10 +112,15 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[Any, ...] = (),
+    form: str = "",
+    accepts: Callable[[Any], bool] | None = None,
     live: bool = False,
 ) -> Any:
     """A dataclass field that carries its description."""
-    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "live": live}
+    metadata = {
+        **{"help": help, "unit": unit, "low": low, "high": high, "choices": choices},
+        **{"form": form, "accepts": accepts, "live": live},
+    }
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -136,6 +157,34 @@ class ModelConfig:
         high=4096,
     )
     image_height: int = parameter(0, "Height likewise.", unit="px", low=0, high=4096)
+
+
+def is_value_range(text: str) -> bool:
+    """Whether a text is one for ``ImageConfig.range``."""
+    numbers = re.fullmatch(r"(\d{1,5})\.\.(\d{1,5})", text)
+    return text in ("full", "auto") or (numbers is not None and int(numbers[1]) < int(numbers[2]) <= 65535)
+
+
+@dataclass
+class ImageConfig:
+    """Which images are taken, and what becomes of their values."""
+
+    max_pixels: int = parameter(
+        50_000_000,
+        "Images with more pixels, by what they say of themselves, are refused before memory is taken for them.",
+        unit="pixels",
+        low=1024,
+        high=1_000_000_000,
+        live=True,
+    )
+    range: str = parameter(
+        "auto",
+        "Values of 16-bit images that become 0..255. full: 0..65535; auto: the same, but what an image holds when it "
+        "leaves the uppermost bit unused, as thermal cameras and sensors of 10 to 14 bits do; LOW..HIGH: these.",
+        form="full | auto | LOW..HIGH with 0 <= LOW < HIGH <= 65535",
+        accepts=is_value_range,
+        live=True,
+    )
 
 
 @dataclass
@@ -278,6 +327,7 @@ class Config(ModelConfig):
     """
 
     groups: dict[str, object] = field(default_factory=dict)
+    image: ImageConfig = field(default_factory=ImageConfig)
     map: MapConfig = field(default_factory=MapConfig)
     submap: SubmapConfig = field(default_factory=SubmapConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)

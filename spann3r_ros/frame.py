@@ -10,6 +10,22 @@ from numpy.typing import NDArray
 from spann3r_ros.errors import FrameError
 from spann3r_ros.sim3 import Sim3
 
+PATCH = 16
+"""Pixels of the shorter side of the smallest image that networks can make something of."""
+
+
+def frame_name(frame_id: str) -> str:
+    """A coordinate frame's name without the leading slash, a habit of tf1 that tf2 refuses."""
+    return frame_id.lstrip("/")
+
+
+def check_smallest(width: int, height: int) -> None:
+    """Raise FrameError for an image that is smaller than a patch of the networks."""
+    if min(width, height) < PATCH:
+        raise FrameError(
+            "image smaller than a patch of the networks", got=f"{width} x {height}", expected=f"at least {PATCH} px"
+        )
+
 
 @dataclass(frozen=True)
 class Intrinsics:

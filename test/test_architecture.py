@@ -69,7 +69,7 @@ class Layer:
 LAYERS = {
     **dict.fromkeys((part for level in LEVELS for part in level), Layer()),
     **dict.fromkeys(NOUNS, Layer(only={"numpy"})),
-    "geometry": Layer(only={"numpy", "cv2", "scipy"}),
+    "geometry": Layer(only={"numpy", "cv2", "scipy", "PIL", "simplejpeg"}),
     "blocks": Layer(only={"torch"}),
     "memory": Layer(only={"torch", "numpy", "safetensors"}),
     "files": Layer(only={"numpy"}),

@@ -69,3 +69,20 @@ def test_a_family_brings_a_group_of_its_own() -> None:
 def test_a_value_that_is_called_otherwise_now_is_refused_with_its_name() -> None:
     with pytest.raises(ConfigError, match=r"got 'organised'; expected str filtered .*It is called 'organized' now"):
         from_mapping(NodeConfig, {"cloud": "organised"})
+
+
+@pytest.mark.fault("encodings", case="06")
+def test_a_value_of_a_certain_form_is_refused_with_the_form() -> None:
+    assert from_mapping(Config, {"image.range": "7000..8000"}).image.range == "7000..8000"
+    with pytest.raises(ConfigError, match=r"image\.range.*got '9\.\.5'.*full \| auto \| LOW\.\.HIGH"):
+        from_mapping(Config, {"image.range": "9..5"})
+
+
+@pytest.mark.fault("ROS tools", case="10")
+def test_frames_lose_their_leading_slash() -> None:
+    given = {"world_frame": "/map", "odom_frame": "odom", "base_frame": "//robot/base"}
+    config = from_mapping(NodeConfig, given)
+    assert (config.world_frame, config.odom_frame, config.base_frame) == ("map", "odom", "robot/base")
+    config = from_mapping(NodeConfig, {**given, "odom_frame": "/map"})
+    with pytest.raises(ConfigError, match="different names"):
+        config.check()

@@ -1,70 +1,60 @@
-"""Pixels of image messages and image files as arrays, without ROS: the names are those of ``sensor_msgs/Image``."""
+"""Images and depth images of messages as arrays, without ROS; see ``encodings`` and ``image_file``."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spann3r_ros.config import ImageConfig
 from spann3r_ros.errors import FrameError
+from spann3r_ros.geometry import encodings
+from spann3r_ros.geometry.encodings import DEPTHS, Encoding
+from spann3r_ros.geometry.image_file import check_size, decode_file
+from spann3r_ros.geometry.value_range import FULL, to_8_bit
 
-# Encoding -> (dtype, channels, cv2 conversion to RGB or None). Bayer names differ: ROS names the pattern from the first
-# pixel on, OpenCV from the second pixel of the second row, so rggb is cv2's BG.
-_COLORS: dict[str, tuple[type[np.generic], int, int | None]] = {
-    "rgb8": (np.uint8, 3, None),
-    "bgr8": (np.uint8, 3, cv2.COLOR_BGR2RGB),
-    "8UC3": (np.uint8, 3, cv2.COLOR_BGR2RGB),
-    "rgba8": (np.uint8, 4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (np.uint8, 4, cv2.COLOR_BGRA2RGB),
-    "mono8": (np.uint8, 1, cv2.COLOR_GRAY2RGB),
-    "8UC1": (np.uint8, 1, cv2.COLOR_GRAY2RGB),
-    "mono16": (np.uint16, 1, cv2.COLOR_GRAY2RGB),
-    "rgb16": (np.uint16, 3, None),
-    "bgr16": (np.uint16, 3, cv2.COLOR_BGR2RGB),
-    "bayer_rggb8": (np.uint8, 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": (np.uint8, 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": (np.uint8, 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": (np.uint8, 1, cv2.COLOR_BayerGB2RGB),
-    "bayer_rggb16": (np.uint16, 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr16": (np.uint16, 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg16": (np.uint16, 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg16": (np.uint16, 1, cv2.COLOR_BayerGB2RGB),
-    "rgba16": (np.uint16, 4, cv2.COLOR_RGBA2RGB),
-    "bgra16": (np.uint16, 4, cv2.COLOR_BGRA2RGB),
-    "uyvy": (np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422": (np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuyv": (np.uint8, 2, cv2.COLOR_YUV2RGB_YUYV),
-    "yuv422_yuy2": (np.uint8, 2, cv2.COLOR_YUV2RGB_YUYV),
-}
-_DEPTHS: dict[str, type[np.generic]] = {"32FC1": np.float32, "16UC1": np.uint16, "mono16": np.uint16}
+_BAYER = re.compile(r"bayer_(rggb|bggr|gbrg|grbg)(8|16)\b")
+
+Note = Callable[[str, str], None]
+"""Takes what had to be assumed: which assumption it is, and the words."""
+
+
+def ignore(_kind: str, _text: str) -> None:
+    """A ``Note`` that nobody reads."""
 
 
 def decode_image(
-    data: Any, encoding: str, height: int, width: int, step: int, big_endian: bool = False
+    data: Any,
+    encoding: str,
+    height: int,
+    width: int,
+    step: int,
+    big_endian: bool = False,
+    config: ImageConfig | None = None,
+    note: Note = ignore,
 ) -> NDArray[np.uint8]:
-    """Raw image as (height, width, 3) uint8 RGB; 16-bit colors keep their upper byte.
+    """Raw image as (height, width, 3) uint8 RGB.
 
     Args:
-        data: bytes or a uint8 array of at least ``step * height``.
-        encoding: a name of sensor_msgs/image_encodings.
+        data: bytes or a uint8 array.
+        encoding: a name of ``encodings``.
         height, width: in pixels.
-        step: bytes from one row to the next; rows may be padded.
+        step: bytes from one row to the next; rows may be padded. One that cannot be is put right, with a note, where
+            the data are just those of unpadded rows.
         big_endian: order of the bytes of 16-bit values.
+        config: the largest size, and what becomes of 16-bit values; by default as ``ImageConfig``.
+        note: takes what had to be assumed.
 
     Raises:
-        FrameError: an encoding that is no color or gray image, an empty image, or too few bytes.
+        FrameError: an encoding that is no color or gray image, an empty or too large image, or too few bytes.
     """
-    if encoding not in _COLORS:
-        raise FrameError("image encoding", got=encoding or "(empty)", expected=" | ".join(_COLORS))
-    dtype, channels, conversion = _COLORS[encoding]
-    pixels = _rows(data, dtype, channels, height, width, step, big_endian)
-    if dtype is np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    if conversion is not None:
-        pixels = cv2.cvtColor(pixels, conversion)
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+    config = config or ImageConfig()
+    found = encodings.find(encoding)
+    rows = _rows(data, encoding, found, height, width, step, big_endian, config.max_pixels, note)
+    return picture(encodings.to_rgb(rows, found), config.range, note)
 
 
 def decode_depth(
@@ -75,54 +65,124 @@ def decode_depth(
     Args: as of ``decode_image``; 32FC1 is in meters, 16UC1 in millimeters.
 
     Raises:
-        FrameError: another encoding, an empty image, or too few bytes.
+        FrameError: another encoding, an empty or too large image, or too few bytes.
     """
-    if encoding not in _DEPTHS:
-        raise FrameError("depth encoding", got=encoding or "(empty)", expected=" | ".join(_DEPTHS))
-    dtype = _DEPTHS[encoding]
-    depth = _rows(data, dtype, 1, height, width, step, big_endian).astype(np.float32)
+    if encoding not in DEPTHS:
+        raise FrameError("depth encoding", got=encoding or "(empty)", expected=" | ".join(DEPTHS))
+    dtype = DEPTHS[encoding]
+    limit = ImageConfig().max_pixels
+    rows = _rows(data, encoding, Encoding(dtype, 1, None), height, width, step, big_endian, limit, ignore)
+    depth = rows.astype(np.float32)
     if dtype is np.uint16:
         depth /= np.float32(1000.0)
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
 
 
-def decode_compressed(data: Any) -> NDArray[np.uint8]:
-    """JPEG, PNG or another file format of cv2, in memory, as (H, W, 3) uint8 RGB.
+def decode_compressed(
+    data: Any, form: str = "", config: ImageConfig | None = None, note: Note = ignore
+) -> NDArray[np.uint8]:
+    """An image file in memory as (H, W, 3) uint8 RGB.
+
+    Args:
+        data: bytes or a uint8 array.
+        form: as ``CompressedImage.format`` names it: ``jpeg``, ``png``, or ``ENCODING; FORMAT compressed ENCODING``. A
+            gray file that is said to be a Bayer mosaic gets its colors.
+        config: the largest size, and what becomes of 16-bit values; by default as ``ImageConfig``.
+        note: takes what had to be assumed.
 
     Raises:
-        FrameError: bytes that are no such file, or a damaged one.
+        FrameError: data of another format, damaged, cut off or too large; depth and videos.
     """
-    content = np.frombuffer(data, np.uint8)
-    # OpenCV fills up a JPEG that was cut off with gray, which a network would take for a wall.
-    cut_off = content[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in content.tobytes()
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) and not cut_off else None
-    if image is None:
-        raise FrameError(
-            "compressed image",
-            got=f"{len(content)} bytes starting with {bytes(content[:4]).hex()}" + ", end missing" * cut_off,
-            expected="a whole JPEG or PNG file",
-        )
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    config = config or ImageConfig()
+    _refuse_by_format(form)
+    pixels = decode_file(bytes(data), config.max_pixels)
+    if pixels.ndim == 2:
+        mosaic = _BAYER.match(form.strip())
+        pixels = encodings.to_rgb(pixels, encodings.ENCODINGS[mosaic[0] if mosaic else "mono8"])
+    return picture(pixels, config.range, note)
+
+
+def picture(pixels: NDArray[Any], value_range: str, note: Note = ignore) -> NDArray[np.uint8]:
+    """RGB pixels of 8 or 16 bits as contiguous uint8; how 16 bits were read is noted."""
+    if pixels.dtype == np.uint16:
+        pixels, (low, high) = to_8_bit(pixels, value_range)
+        text = f"16-bit images: the values {low}..{high} become 0..255 (parameter image.range is {value_range})"
+        if value_range == "auto" and (low, high) != FULL:
+            text += ", and in other images their own: set LOW..HIGH for one brightness in all"
+        note("range" if (low, high) == FULL else "narrow range", text)
+    return np.ascontiguousarray(pixels, dtype=np.uint8)
 
 
 def _rows(
-    data: Any, dtype: type[np.generic], channels: int, height: int, width: int, step: int, big_endian: bool
+    data: Any,
+    name: str,
+    encoding: Encoding,
+    height: int,
+    width: int,
+    step: int,
+    big_endian: bool,
+    max_pixels: int,
+    note: Note,
 ) -> NDArray[Any]:
-    """(height, width[, channels]) view of the pixels, padding removed, in the machine's byte order."""
-    kind = np.dtype(dtype)
-    row = width * channels * kind.itemsize
+    """(height, width[, channels]) view of the values, padding removed, in the machine's byte order.
+
+    With planes: (height x (1 + their share), width).
+    """
+    check_size(width, height, max_pixels)
     content = np.frombuffer(data, np.uint8)
-    if height < 1 or width < 1:
-        raise FrameError("empty image", got=f"{width} x {height} pixels", expected="at least 1 x 1")
-    if step < row or len(content) < step * (height - 1) + row:
+    columns, lines = encoding.multiple
+    if width % columns or height % lines:
         raise FrameError(
-            "image data too short",
-            got=f"{len(content)} bytes with step {step}",
-            expected=f"step >= {row} and step * {height} bytes for {width} x {height}",
+            f"size of an image in {name}",
+            got=f"{width} x {height}",
+            expected=f"a width in multiples of {columns} and a height in multiples of {lines}",
         )
-    rows = np.lib.stride_tricks.as_strided(content, (height, row), (step, 1), writeable=False)
-    pixels = np.ascontiguousarray(rows).view(kind.newbyteorder(">" if big_endian else "<"))
-    pixels = pixels.astype(kind, copy=False)
-    shape = (height, width, channels) if channels > 1 else (height, width)
-    image: NDArray[Any] = pixels.reshape(shape)
+    row = encoding.row_bytes(width)
+    padding = 0 if encoding.chroma else step - row  # the last row may lack it
+    splits = encoding.chroma is None or (step * encoding.chroma.columns).denominator == 1
+    whole = step >= row and splits and len(content) >= encoding.total_bytes(height, step) - padding
+    if not whole:
+        unpadded = encoding.total_bytes(height, row)
+        if len(content) != unpadded:
+            raise FrameError(
+                "image data too short" if len(content) < unpadded else "image data of another size",
+                got=f"{len(content)} bytes with step {step}",
+                expected=f"step >= {row} and step * {height} bytes for {width} x {height} in {name}"
+                + (f" ({encoding.total_bytes(height, step)} bytes with this step)" if step >= row else ""),
+                next_step="Check encoding, step and size that the driver gives",
+            )
+        note("step", f"images say step {step}, which cannot be: {row} is taken, for their data are just as long")
+        step = row
+    if encoding.chroma is not None:
+        return _planes(content, encoding, height, width, step)
+    kind = np.dtype(encoding.dtype)
+    lines_of_bytes = np.lib.stride_tricks.as_strided(content, (height, row), (step, 1), writeable=False)
+    values = np.ascontiguousarray(lines_of_bytes).view(kind.newbyteorder(">" if big_endian else "<"))
+    values = values.astype(kind, copy=False)
+    shape = (height, width, encoding.channels) if encoding.channels > 1 else (height, width)
+    image: NDArray[Any] = values.reshape(shape)
     return image
+
+
+def _planes(content: NDArray[np.uint8], encoding: Encoding, height: int, width: int, step: int) -> NDArray[np.uint8]:
+    """The plane of brightness above those of color, all with rows of ``width`` bytes."""
+    assert encoding.chroma is not None
+    rows, columns = encoding.chroma.rows, encoding.chroma.columns
+    bright = content[: step * height].reshape(height, step)[:, :width]
+    size = encoding.total_bytes(height, step)
+    color = content[step * height : size].reshape(int(height * rows), -1)[:, : int(width * columns)]
+    return np.vstack([bright, color.reshape(-1, width)])
+
+
+def _refuse_by_format(form: str) -> None:
+    """Raise FrameError for what a name tells to be no picture, though its data may look like one."""
+    words = re.split(r"[;\s]+", form.strip())
+    next_step = ""
+    if "compressedDepth" in words or words[0] in set(DEPTHS) - {"mono16"}:
+        next_step = "This is a depth topic; give the color image's topic in image_topics"
+    elif words[0].lower() in ("h264", "h265", "hevc", "av1", "vp8", "vp9", "ffmpeg"):
+        next_step = "These are packets of a video: record pictures, or convert them first"
+    if next_step:
+        raise FrameError(
+            "compressed image format", got=repr(form), expected="jpeg or png pictures", next_step=next_step
+        )

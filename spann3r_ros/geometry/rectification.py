@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,13 +13,21 @@ from numpy.typing import NDArray
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
 
-COEFFICIENTS = {
-    "plumb_bob": (4, 5),
-    "rational_polynomial": (8, 12, 14),
-    "equidistant": (4,),
-    "fisheye": (4,),
+FISHEYE, PINHOLE = "equidistant", "plumb_bob"
+
+MODELS = {
+    **dict.fromkeys(("plumb_bob", "rational_polynomial", "thin_prism", "none", ""), PINHOLE),
+    **dict.fromkeys(("radtan", "radial-tangential", "radial_tangential", "brown_conrady", "opencv"), PINHOLE),
+    **dict.fromkeys(("equidistant", "fisheye", "kannala_brandt", "kannala_brandt4", "opencv_fisheye"), FISHEYE),
 }
-"""Distortion models of ``sensor_msgs/CameraInfo`` and how many coefficients each may have."""
+"""Distortion models by the names that drivers give them, in lower case, and which of OpenCV's two it is. OpenCV tells
+the polynomials of a pinhole apart by the number of coefficients, as ROS's own tools do, whatever they are called."""
+
+LENGTHS = {PINHOLE: (4, 5, 8, 12, 14), FISHEYE: (4,)}
+"""How many coefficients OpenCV takes."""
+
+MOST_FOLDED = 0.01
+"""Share of the rectified view where a lens may fold over, in the corners of a calibration that is but fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,39 +56,48 @@ class Rectification:
         return np.asarray(cv2.remap(image, self.coarse, self.fine, cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def rectification(distorted: Intrinsics, model: str, coefficients: Sequence[float]) -> Rectification | None:
-    """Maps for a calibrated lens, or None when the coefficients say that there is nothing to remove.
+@dataclass(frozen=True, eq=False)
+class StereoView:
+    """Where a camera of a calibrated stereo pair looks after rectification (R and P of its CameraInfo).
 
-    The rectified view is the largest one without invalid pixels, at the size of the original.
+    Attributes:
+        rotation: (3, 3) rectified_from_camera.
+        intrinsics: of the rectified image.
+    """
+
+    rotation: NDArray[np.float64]
+    intrinsics: Intrinsics
+
+
+def rectification(
+    distorted: Intrinsics, model: str, coefficients: Sequence[float], stereo: StereoView | None = None
+) -> Rectification | None:
+    """Maps for a calibrated lens, or None when there is nothing to remove.
 
     Args:
         distorted: K and image size of the calibration.
-        model: one of ``COEFFICIENTS``, a distortion model of ``CameraInfo``.
-        coefficients: D of the calibration.
+        model: one of ``MODELS``, a distortion model of ``CameraInfo``.
+        coefficients: D of the calibration; zeros at its end count as absent.
+        stereo: the view to make, which may be turned; by default the largest one without invalid pixels, not turned.
 
     Raises:
         GeometryError: an unknown model, a wrong number of coefficients, or values that describe no usable lens.
     """
-    values = np.asarray(coefficients, dtype=np.float64).ravel()
-    if not values.any():
+    kind, values = _lens(model, coefficients)
+    if not values.any() and stereo is None:
         return None
-    if model not in COEFFICIENTS:
-        raise GeometryError("distortion model", got=repr(model), expected=" | ".join(COEFFICIENTS))
-    if len(values) not in COEFFICIENTS[model] or not np.isfinite(values).all():
-        raise GeometryError(
-            f"distortion coefficients of '{model}'",
-            got=values.tolist(),
-            expected=f"{' or '.join(map(str, COEFFICIENTS[model]))} finite numbers",
-        )
     size = (distorted.width, distorted.height)
     camera = distorted.matrix()
+    turn = np.eye(3) if stereo is None else stereo.rotation
     try:
-        if model in ("equidistant", "fisheye"):
+        if stereo is not None:
+            new: NDArray[Any] = stereo.intrinsics.matrix()
+        elif kind == FISHEYE:
             new = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(camera, values, size, np.eye(3), balance=0.0)
-            maps = cv2.fisheye.initUndistortRectifyMap(camera, values, np.eye(3), new, size, cv2.CV_16SC2)
         else:
-            new, _ = cv2.getOptimalNewCameraMatrix(camera, values, size, alpha=0.0)
-            maps = cv2.initUndistortRectifyMap(camera, values, None, new, size, cv2.CV_16SC2)
+            new = np.asarray(cv2.getOptimalNewCameraMatrix(camera, values, size, alpha=0.0)[0])
+        make_maps = cv2.fisheye.initUndistortRectifyMap if kind == FISHEYE else cv2.initUndistortRectifyMap
+        x, y = make_maps(camera, values, turn, new, size, cv2.CV_32FC1)
     except cv2.error as error:
         raise GeometryError(f"calibration that OpenCV refuses ({error})", got=values.tolist()) from error
     focal_share = np.array([new[0, 0] / distorted.fx, new[1, 1] / distorted.fy])
@@ -90,5 +108,41 @@ def rectification(distorted: Intrinsics, model: str, coefficients: Sequence[floa
             expected="focal lengths near those of the calibration",
             next_step="Check K, D and distortion_model in camera_info: this lens cannot become a pinhole",
         )
-    intrinsics = Intrinsics(new[0, 0], new[1, 1], new[0, 2], new[1, 2], *size)
-    return Rectification(intrinsics, np.asarray(maps[0], np.int16), np.asarray(maps[1], np.uint16))
+    if _folded(np.asarray(x), np.asarray(y)) > MOST_FOLDED:
+        raise GeometryError(
+            f"distortion coefficients of '{model}'",
+            got=values.tolist(),
+            expected="a lens that shows each direction once; this one folds over inside of its image",
+        )
+    coarse, fine = cv2.convertMaps(x, y, cv2.CV_16SC2)
+    intrinsics = Intrinsics(float(new[0, 0]), float(new[1, 1]), float(new[0, 2]), float(new[1, 2]), *size)
+    return Rectification(intrinsics, np.asarray(coarse, np.int16), np.asarray(fine, np.uint16))
+
+
+def _lens(model: str, coefficients: Sequence[float]) -> tuple[str, NDArray[np.float64]]:
+    """Which of OpenCV's two models, and its coefficients, as many as OpenCV takes."""
+    given = np.asarray(coefficients, dtype=np.float64).ravel()
+    values = given[: np.flatnonzero(given)[-1] + 1] if given.any() else given[:0]
+    if not len(values):
+        return PINHOLE, np.zeros(LENGTHS[PINHOLE][0])  # whatever it is called
+    kind = MODELS.get(model.strip().lower())
+    if kind is None:
+        known = " | ".join(name for name in MODELS if name)
+        raise GeometryError("distortion model", got=repr(model), expected=known, next_step="Undistort the images first")
+    length = next((length for length in LENGTHS[kind] if length >= len(values)), 0)
+    # Of three numbers nobody knows whether the last is radial; of more the first two are, everywhere.
+    if not length or not np.isfinite(values).all() or (len(given) < LENGTHS[kind][0] and len(values) > 2):
+        raise GeometryError(
+            f"distortion coefficients of '{model}'",
+            got=given.tolist(),
+            expected=f"{' or '.join(map(str, LENGTHS[kind]))} finite numbers",
+        )
+    return kind, np.pad(values, (0, length - len(values)))
+
+
+def _folded(x: NDArray[Any], y: NDArray[Any]) -> float:
+    """Share of a view whose source pixels lie mirrored."""
+    if min(x.shape) < 2:
+        return 0.0
+    (x_down, x_right), (y_down, y_right) = np.gradient(x), np.gradient(y)
+    return float(np.mean(x_right * y_down - x_down * y_right <= 0))

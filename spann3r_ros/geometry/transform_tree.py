@@ -12,11 +12,6 @@ from spann3r_ros.errors import GeometryError
 from spann3r_ros.sim3 import Sim3
 
 
-def frame_name(frame_id: str) -> str:
-    """A frame's name as the tree knows it: without the leading slash, a habit of tf1."""
-    return frame_id.lstrip("/")
-
-
 @dataclass
 class _Link:
     """How a frame hangs on its parent: one transform when static, else a history sorted by stamp."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spann3r_ros.errors import ConfigError, FrameError
-from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.frame import Frame, Intrinsics, check_smallest
 from spann3r_ros.geometry import camera as geometry
 
 LANCZOS = Image.Resampling.LANCZOS
@@ -114,9 +114,11 @@ def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
 
     Raises:
         ConfigError: a size that is not positive.
-        FrameError: an image that the plan cannot take, or of which less than 1/64 would remain.
+        FrameError: an image smaller than a patch, one that the plan cannot take, or of which less than 1/64 would
+            remain.
     """
     height, width = frame.image.shape[:2]
+    check_smallest(width, height)
     if callable(target):
         plan = target(width, height, frame.intrinsics)
     else:

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
 from spann3r_ros.complaints import Complaints, through
+from spann3r_ros.config import ImageConfig
 from spann3r_ros.errors import DataError, FrameError, GeometryError
-from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.geometry.camera_info import calibration, camera_info_topic, is_rectified
-from spann3r_ros.geometry.image import decode_compressed, decode_image
+from spann3r_ros.frame import Frame, Intrinsics, frame_name
+from spann3r_ros.geometry.camera_info import camera_info_topic, is_rectified
+from spann3r_ros.geometry.image_decoder import ImageDecoder
+from spann3r_ros.geometry.lens import Lens
 from spann3r_ros.geometry.rectification import Rectification
 from spann3r_ros.recordings.bag_files import open_bag
 from spann3r_ros.recordings.compression import ZSTD_MAGIC, unpack
@@ -65,7 +67,7 @@ class RawMessage:
     data: bytes
 
 
-_Calibrated: TypeAlias = "tuple[RawMessage, Intrinsics | None, Rectification | None]"
+_SeenThrough: TypeAlias = "tuple[RawMessage, Lens | None]"
 
 
 class BagReader:
@@ -79,6 +81,7 @@ class BagReader:
         topics: by name.
         skipped: how many messages ``frames`` ignored, by reason.
         missing: how many images were promised and not delivered by ``frames``, by reason; complete when it has ended.
+        decoder: of the images.
 
     Raises:
         DataError: no bag there, an empty one, or one of which nothing can be read.
@@ -88,6 +91,7 @@ class BagReader:
         self.path = path
         self.skipped: Counter[str] = Counter()
         self.missing: Counter[str] = Counter()
+        self.decoder = ImageDecoder(ImageConfig(), _log.warning)
         self._types = get_typestore(Stores.LATEST)
         self._stack = ExitStack()
         self._broken: dict[str, str] = {}
@@ -211,16 +215,16 @@ class BagReader:
         self.missing.clear()
         info_topic = camera_info or camera_info_topic(topic)
         first = self._first_info(topic, camera_info)
-        intrinsics, maps = (None, None) if first is None else self._calibration(first, topic)
+        lens = None if first is None else self._lens(first, topic)
         content = b"" if first is None else first.data[12:]
-        order: StampOrder[_Calibrated] = StampOrder(Complaints(through(_log)), on_the_clock=False)
+        order: StampOrder[_SeenThrough] = StampOrder(Complaints(through(_log)), on_the_clock=False)
         index, number = 0, -1
         for message in self.raw([topic, info_topic]):
             if message.topic.name == info_topic:
                 # Bytes 4 to 12 are the stamp; the rest changes when the lens or the mode of the camera does.
                 if message.data[12:] != content:
                     content = message.data[12:]
-                    intrinsics, maps = self._calibration(message, topic)
+                    lens = self._lens(message, topic)
                 continue
             number += 1
             if number % every:
@@ -230,7 +234,7 @@ class BagReader:
             except DataError as error:
                 self._cannot_use(message, error)
                 continue
-            observed = order.observe(topic, in_header, message.time, (message, intrinsics, maps))
+            observed = order.observe(topic, in_header, message.time, (message, lens))
             if observed.jumped_to is not None:
                 text = "%s: stamps jumped back to %.3f s: the order of recording counts"
                 _log.warning(text, topic, observed.jumped_to / 1e9)
@@ -305,7 +309,8 @@ class BagReader:
         A calibration that describes no camera is ignored, counted in ``skipped`` and logged.
         """
         first = self._first_info(image_topic, camera_info)
-        return (None, None) if first is None else self._calibration(first, image_topic)
+        lens = None if first is None else self._lens(first, image_topic)
+        return (None, None) if lens is None else (lens.intrinsics, lens.maps)
 
     def _first_info(self, image_topic: str, camera_info: str | None) -> RawMessage | None:
         """The first CameraInfo of an image topic, if there is one; DataError for an asked-for topic that is missing."""
@@ -316,29 +321,28 @@ class BagReader:
             return None
         return next(self.raw([name]), None)
 
-    def _calibration(self, info: RawMessage, image_topic: str) -> tuple[Intrinsics | None, Rectification | None]:
+    def _lens(self, info: RawMessage, image_topic: str) -> Lens | None:
         """What one CameraInfo says about the images of a topic."""
         try:
-            return calibration(self.decode(info), is_rectified(image_topic))
+            return Lens(self.decode(info), is_rectified(image_topic))
         except (FrameError, GeometryError) as error:
             self._skip("unusable calibration", info, str(error))
-            return None, None
+            return None
 
     def stamps(self, topic: str) -> NDArray[np.int64]:
         """(N,) int64 header stamps in nanoseconds of a topic whose messages begin with a header."""
         return np.array([header_stamp(m, self.is_unstamped(topic)) for m in self.raw([topic])], dtype=np.int64)
 
-    def _frame(self, index: int, stamp: int, image: _Calibrated) -> Frame | None:
+    def _frame(self, index: int, stamp: int, image: _SeenThrough) -> Frame | None:
         """An image as a frame, or None and a count when it cannot be used."""
-        message, intrinsics, maps = image
+        message, lens = image
         try:
             pixels, camera = self._image(message)
-            if maps is not None:
-                pixels = maps.apply(pixels)
+            pixels, intrinsics = self._calibrated(pixels, lens, message)
         except (FrameError, GeometryError, DataError) as error:
             self._cannot_use(message, error)
             return None
-        return Frame(index, stamp, camera, pixels, self._fitting(intrinsics, pixels, message))
+        return Frame(index, stamp, camera, pixels, intrinsics)
 
     def _cannot_use(self, message: RawMessage, error: Exception) -> None:
         self._skip(UNUSABLE, message, str(error))
@@ -347,26 +351,26 @@ class BagReader:
     def _image(self, message: RawMessage) -> tuple[NDArray[np.uint8], str]:
         """RGB pixels and the camera's frame."""
         image = self.decode(message)
-        if message.topic.type == COMPRESSED_IMAGE:
-            pixels = decode_compressed(image.data)
-        else:
-            pixels = decode_image(
-                image.data, image.encoding, image.height, image.width, image.step, bool(image.is_bigendian)
-            )
-        return pixels, image.header.frame_id or "camera"
+        decode = self.decoder.compressed if message.topic.type == COMPRESSED_IMAGE else self.decoder.raw
+        return decode(image), frame_name(image.header.frame_id) or "camera"
 
-    def _fitting(
-        self, intrinsics: Intrinsics | None, image: NDArray[np.uint8], message: RawMessage
-    ) -> Intrinsics | None:
-        """The intrinsics when they are of this image's size; else None, said once."""
-        if intrinsics is None or (intrinsics.height, intrinsics.width) == image.shape[:2]:
-            return intrinsics
-        reason = "calibration of another image size ignored"
-        if not self.skipped[reason]:
-            size = f"{intrinsics.width} x {intrinsics.height}"
-            _log.warning("%s: %s: calibration %s, image %s", message.topic.name, reason, size, image.shape[1::-1])
-        self.skipped[reason] += 1
-        return None
+    def _calibrated(
+        self, image: NDArray[np.uint8], lens: Lens | None, message: RawMessage
+    ) -> tuple[NDArray[np.uint8], Intrinsics | None]:
+        """The image, rectified where it must be, and its intrinsics; as it is and None where they do not fit."""
+        if lens is None:
+            return image, None
+        try:
+            image, intrinsics = lens.apply(image)
+        except (FrameError, GeometryError) as error:
+            reason = "calibration of another image size ignored"
+            if not self.skipped[reason]:
+                _log.warning("%s: %s: %s", message.topic.name, reason, error)
+            self.skipped[reason] += 1
+            return image, None
+        if lens.scaling:
+            self.decoder.note("scaling", f"{message.topic.name}: camera_info is scaled: it is about {lens.scaling}")
+        return image, intrinsics
 
     def _skip(self, reason: str, message: RawMessage, detail: str, count: int = 1) -> None:
         """Count, and log the first of each reason loudly."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.frame import Frame
+from spann3r_ros.frame import Frame, frame_name
+from spann3r_ros.geometry.image_decoder import ImageDecoder
 from spann3r_ros.recordings.bag_files import is_bag
 from spann3r_ros.recordings.bag_reader import COMPRESSED_IMAGE, HEADER, IMAGE, BagReader, advice
 from spann3r_ros.recordings.bag_truth import holds_depth, named_depth, read_truth
@@ -45,6 +46,11 @@ class BagSequence:
         self.path = self.reader.path
         self.name = self.path.resolve().stem
 
+    @property
+    def decoder(self) -> ImageDecoder:
+        """Of its images."""
+        return self.reader.decoder
+
     def count(self) -> int:
         """Images of the topic."""
         return self.reader.topic(self.topic).count
@@ -66,7 +72,7 @@ class BagSequence:
     def ground_truth(self) -> GroundTruth | None:
         """See ``read_truth``."""
         first = next(self.reader.raw([self.topic]))
-        camera = self.reader.decode(first).header.frame_id or "camera"
+        camera = frame_name(self.reader.decode(first).header.frame_id) or "camera"
         return read_truth(self.reader, self.topic, camera, self.pose_topic, self.depth_topic)
 
 

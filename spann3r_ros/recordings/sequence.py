@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from spann3r_ros.config import ImageConfig
 from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.files.text import read_text
 from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.geometry.image import decode_compressed
+from spann3r_ros.geometry.image_decoder import ImageDecoder
+from spann3r_ros.geometry.image_file import decode_file
 from spann3r_ros.geometry.rectification import Rectification
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import CameraPath
@@ -35,6 +36,13 @@ METERS = {"m": 1.0, "mm": 1e-3}
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
 
 _log = logging.getLogger(__name__)
+
+_log = logging.getLogger(__name__)
+
+
+def image_decoder() -> ImageDecoder:
+    """A decoder that logs what it had to assume."""
+    return ImageDecoder(ImageConfig(), _log.warning)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +92,7 @@ class Sequence(Protocol):
         unit: unit of its true lengths.
         skipped: what ``frames`` left out because it is no frame or must not be one, by reason.
         missing: frames that were promised and that ``frames`` could not deliver, by reason; complete when it has ended.
+        decoder: of its images; whoever reads them may give it another configuration.
     """
 
     name: str
@@ -98,6 +107,11 @@ class Sequence(Protocol):
 
     @property
     def missing(self) -> Counter[str]:
+        """See above."""
+        ...
+
+    @property
+    def decoder(self) -> ImageDecoder:
         """See above."""
         ...
 
@@ -138,6 +152,7 @@ class FileSequence:
         skipped, left_out: files that are no frames, and frames that cannot be read as their form is not known, by
             reason.
         missing: see ``Sequence``.
+        decoder: of the images.
     """
 
     name: str
@@ -152,6 +167,7 @@ class FileSequence:
     skipped: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
+    decoder: ImageDecoder = field(default_factory=image_decoder)
 
     def count(self) -> int:
         """Number of images."""
@@ -164,7 +180,7 @@ class FileSequence:
         index = 0
         for view in self.views[::every]:
             try:
-                image, intrinsics = read_image(view.image), view.intrinsics
+                image, intrinsics = read_image(view.image, self.decoder), view.intrinsics
                 if self.rectification is not None:
                     image, intrinsics = self.rectification.apply(image), self.rectification.intrinsics
                 frame = Frame(index, view.stamp, self.camera, image, intrinsics)
@@ -211,10 +227,10 @@ def require(path: Path, layout: str, what: str) -> Path:
     return path
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB, turned as its EXIF tag says; raises DataError for a missing or damaged file."""
+def read_image(path: Path, decoder: ImageDecoder | None = None) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB, turned as its EXIF tag says; raises DataError for a missing, damaged or too large file."""
     try:
-        return decode_compressed(path.read_bytes() if path.is_file() else b"")
+        return (decoder or image_decoder()).file(path.read_bytes() if path.is_file() else b"")
     except (OSError, FrameError, cv2.error) as error:
         raise DataError("image cannot be read", got=f"{path} ({error})", expected="a whole image file") from error
 
@@ -240,12 +256,11 @@ def read_png_depth(path: Path, per_unit: float, largest: float = np.inf) -> NDAr
         (H, W) float32, NaN where unknown; raises DataError for a file that is no 16-bit image.
     """
     try:
-        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:  # more pixels than OpenCV takes
-        raise DataError(f"depth image {path}", got=error.err, expected="a 16-bit gray PNG") from error
-    if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
-        got = "unreadable" if raw is None else f"{raw.dtype} {raw.shape}"
-        raise DataError(f"depth image {path}", got=got, expected="a 16-bit gray PNG")
+        raw = decode_file(path.read_bytes(), ImageConfig().max_pixels)
+    except (OSError, FrameError) as error:
+        raise DataError(f"depth image {path}", got=error, expected="a 16-bit gray PNG") from error
+    if raw.dtype != np.uint16 or raw.ndim != 2:
+        raise DataError(f"depth image {path}", got=f"{raw.dtype} {raw.shape}", expected="a 16-bit gray PNG")
     depth: NDArray[np.float32] = raw.astype(np.float32) / np.float32(per_unit)
     depth[(raw == 0) | (raw == 65535) | (depth > largest)] = np.nan
     return depth

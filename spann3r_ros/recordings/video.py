@@ -13,7 +13,9 @@ import numpy as np
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Frame
-from spann3r_ros.recordings.sequence import FIRST_STAMP, FRAME_PERIOD, GroundTruth
+from spann3r_ros.geometry.image_decoder import ImageDecoder
+from spann3r_ros.geometry.image_file import check_size
+from spann3r_ros.recordings.sequence import FIRST_STAMP, FRAME_PERIOD, GroundTruth, image_decoder
 
 LAYOUT = "video"
 EXPECTED = "FILE.mp4|avi|mov|mkv|webm"
@@ -51,6 +53,7 @@ class VideoSequence:
     unit: str = "m"
     skipped: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
+    decoder: ImageDecoder = field(default_factory=image_decoder)
 
     def count(self) -> int | None:
         """What the file's header says, or None when it says nothing."""
@@ -61,6 +64,8 @@ class VideoSequence:
         self.missing.clear()
         capture = cv2.VideoCapture(str(self.path))
         try:
+            width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+            check_size(int(width), int(height), self.decoder.config.max_pixels)
             number, index, last = 0, 0, -1
             while self._grab(capture, number):
                 if number % every == 0:

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 
-from spann3r_ros.complaints import Complaints
+from spann3r_ros.complaints import EVENT, Complaints, Severity
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.geometry.camera_info import calibration, is_rectified
-from spann3r_ros.geometry.rectification import Rectification
+from spann3r_ros.geometry.camera_info import is_rectified
+from spann3r_ros.geometry.lens import Lens
 
 
 class Calibration:
@@ -28,8 +28,8 @@ class Calibration:
         self._topic, self._complaints = topic, complaints
         self._rectified = is_rectified(topic)
         self._content: tuple[object, ...] | None = None
-        self._intrinsics: Intrinsics | None = None
-        self._rectification: Rectification | None = None
+        self._lens: Lens | None = None
+        self._scaling = ""
         self.state = "no camera_info yet"
 
     @property
@@ -43,38 +43,41 @@ class Calibration:
         content = (
             *(info.width, info.height, info.binning_x, info.binning_y, info.distortion_model),
             *(roi.x_offset, roi.y_offset, roi.width, roi.height),
-            *(tuple(info.k), tuple(info.d), tuple(info.p)),
+            *(np.asarray(values).tobytes() for values in (info.k, info.d, info.r, info.p)),  # NaN equals itself so
         )
         if content == self._content:
             return
         self._content = content
-        self._intrinsics = self._rectification = None
+        self._lens = None
+        self._complaints.settle("calibration of another size")
         try:
-            self._intrinsics, self._rectification = calibration(info, self._rectified)
+            self._lens = Lens(info, self._rectified)
         except Spann3rError as error:
             self.state = f"unusable calibration: {error}"
             self._complaints.report("calibration", f"camera_info of '{self._topic}' is not used: {error}")
             return
         self._complaints.settle("calibration")
-        if self._intrinsics is None:
+        if self._lens.intrinsics is None:
+            self._lens = None
             self.state = "uncalibrated (K = 0)"
             return
-        self.state = "calibrated" + (f", rectifying {info.distortion_model}" if self._rectification else "")
+        self.state = "calibrated" + (f", rectifying {info.distortion_model}" if self._lens.maps else "")
 
     def apply(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Intrinsics | None]:
         """The image, rectified where it must be, and its intrinsics, or None while unknown."""
-        if self._intrinsics is None:
+        if self._lens is None:
             return image, None
-        height, width = image.shape[:2]
-        if (self._intrinsics.width, self._intrinsics.height) != (width, height):
+        try:
+            image, intrinsics = self._lens.apply(image)
+        except Spann3rError as error:
             self._complaints.report(
                 "calibration of another size",
-                f"images of '{self._topic}' are {width} x {height} but their camera_info is about "
-                f"{self._intrinsics.width} x {self._intrinsics.height}: the calibration is not used. "
-                "Give the camera_info that belongs to the images in camera_info_topics",
+                f"camera_info of '{self._topic}' is not used: {error} (parameter camera_info_topics)",
             )
             return image, None
         self._complaints.settle("calibration of another size")
-        if self._rectification is not None:
-            image = self._rectification.apply(image)
-        return image, self._intrinsics
+        if self._lens.scaling not in ("", self._scaling):
+            text = f"camera_info of '{self._topic}' is about {self._lens.scaling}: it is scaled"
+            self._complaints.report("scaled calibration", text, Severity.INFO, lasts=EVENT)
+        self._scaling = self._lens.scaling
+        return image, intrinsics

@@ -10,26 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # of a module of its own since Jazzy
 from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from spann3r_ros.complaints import EVENT, GOOD_IMAGES, Complaints, reason
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
+from spann3r_ros.frame import check_smallest, frame_name
 from spann3r_ros.frame_selection import FrameSelection
 from spann3r_ros.geometry.camera_info import camera_info_topic
-from spann3r_ros.geometry.transform_tree import frame_name
+from spann3r_ros.geometry.image_decoder import ImageDecoder
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.calibration import Calibration
 from spann3r_ros.ros.conversions import nanoseconds
-from spann3r_ros.ros.image_bridge import rgb_from_compressed, rgb_from_image
 from spann3r_ros.ros.image_sink import CameraImage, ImageMessage, ImageSink, ReceivedImage
 from spann3r_ros.ros.image_topic import ImageTopic, describe_all, find, publishers
 
 CALIBRATION_PATIENCE = 2.0
-"""Seconds that first images wait for a CameraInfo whose publisher is on the graph."""
+"""Seconds that the first images wait, once, for a CameraInfo whose publisher is on the graph."""
 
 MOST_HELD = 100
 """Images that wait for it at most."""
@@ -81,8 +83,11 @@ class CameraInput:
         self._lock = threading.Lock()  # a timer subscribes, a transition closes
         self._closed = False
         self._held: list[ReceivedImage] = []
+        self._patience: Timer | None = None  # runs while images are held; they are held once
+        self._waited = False
         self._crowd = 0  # looks at the graph in succession that showed several publishers
         self._recent: deque[bool] = deque(maxlen=RECENT)  # whether images could be used
+        self._decoder = ImageDecoder(config.image, self._say)
         self._size = ""
         if config.pose.use_camera_info:
             self._info_subscription = node.create_subscription(
@@ -138,6 +143,7 @@ class CameraInput:
             for subscription in (self._subscription, self._info_subscription):
                 if subscription is not None:
                     self._node.destroy_subscription(subscription)
+            self._stop_waiting()
         self.complaints.clear()
 
     def restart(self) -> None:
@@ -180,21 +186,41 @@ class CameraInput:
 
     def _calibration_is_due(self) -> bool:
         """Whether first images should wait: a CameraInfo is to come, so none should pass uncalibrated before it."""
-        if self.calibration.known or self._info_subscription is None:
+        if self._waited or self.calibration.known or self._info_subscription is None:
             return False
+        if self._held:
+            return len(self._held) < MOST_HELD
         if not self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(self.info_topic)):
             return False
-        first = self._held[0].arrival if self._held else self.last_arrival
-        return self.last_arrival - first < CALIBRATION_PATIENCE and len(self._held) < MOST_HELD
+        with self._lock:
+            if not self._closed:
+                clock = Clock(clock_type=ClockType.STEADY_TIME)
+                self._patience = self._node.create_timer(
+                    CALIBRATION_PATIENCE, self._release, callback_group=self._group, clock=clock
+                )
+        return True
 
     def _release(self) -> None:
+        """Take the images that were held; from now on none is."""
+        if not self._held:
+            return
+        with self._lock:
+            self._stop_waiting()
         held, self._held = self._held, []
-        if held and not self.calibration.known:
-            self.complaints.report(
-                "no calibration", f"'{self.info_topic}' has a publisher but no message: images pass uncalibrated"
-            )
+        self._waited = True
+        if not self.calibration.known:
+            text = f"'{self.info_topic}' has a publisher but no message: images pass uncalibrated until one comes"
+            self.complaints.report("no calibration", text)
         for received in held:
             self._take(received)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._node.destroy_timer(self._patience)
+            self._patience = None
+
+    def _say(self, text: str) -> None:
+        self._node.get_logger().warning(f"camera '{self.name}': {text}")
 
     def _take(self, received: ReceivedImage) -> None:
         """Use an image now, later, or not at all, as its stamp tells."""
@@ -216,10 +242,9 @@ class CameraInput:
             self.counts.skipped += 1
             return
         try:
-            raw = isinstance(message, Image)
-            pixels, intrinsics = self.calibration.apply(
-                rgb_from_image(message) if raw else rgb_from_compressed(message)
-            )
+            decode = self._decoder.raw if isinstance(message, Image) else self._decoder.compressed
+            pixels, intrinsics = self.calibration.apply(decode(message))
+            check_smallest(pixels.shape[1], pixels.shape[0])
             if not self._selection.moved(pixels, self._config.min_motion):
                 self.counts.skipped += 1
                 return
@@ -239,9 +264,10 @@ class CameraInput:
 
     def _frame_id(self, message: ImageMessage) -> str:
         """The camera's frame as its images name it; a name made from the camera's when they do not."""
-        if message.header.frame_id:
+        named = frame_name(message.header.frame_id)
+        if named:
             self.complaints.settle("no frame")
-            return frame_name(message.header.frame_id)
+            return named
         frame_id = f"{self.name}_optical_frame"
         self.complaints.report("no frame", f"images of '{self.topic}' name no frame: '{frame_id}' is used", once=True)
         return frame_id

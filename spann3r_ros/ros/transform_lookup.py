@@ -13,7 +13,8 @@ from tf2_msgs.msg import TFMessage
 
 from spann3r_ros.complaints import EVENT, Complaints
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.geometry.transform_tree import TransformTree, frame_name
+from spann3r_ros.frame import frame_name
+from spann3r_ros.geometry.transform_tree import TransformTree
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.conversions import nanoseconds, transform_from_message
 from spann3r_ros.sim3 import Sim3

@@ -63,6 +63,7 @@ class OfflineRun:
         intrinsics: tuple[float, float, float, float] | None = None,
     ) -> None:
         self.sequence, self.reconstruction = sequence, reconstruction
+        sequence.decoder.config = reconstruction.config.image
         self.folder = RunFolder(folder, files)
         self.record = new_record(sequence, reconstruction, name or sequence.name, every, self.mode)
         self._every, self._limit, self._intrinsics = every, limit, intrinsics

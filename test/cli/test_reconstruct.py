@@ -208,6 +208,8 @@ def test_refusals(images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest
     assert main(command(images, out, checkpoint, "--limit", "1")) == 0
     assert main(command(images, out, checkpoint, "--limit", "1")) == 2
     assert "holds a run already" in capsys.readouterr().err
+    assert main(command(images, tmp_path / "none", checkpoint, "--set", "image.max_pixels=1024")) == 2
+    assert "image.max_pixels" in capsys.readouterr().err
 
 
 def test_the_shipped_model_is_named_as_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

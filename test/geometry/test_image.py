@@ -92,7 +92,7 @@ def test_wrong_messages_are_refused() -> None:
     with pytest.raises(FrameError, match="too short"):
         decode_image(RGB.tobytes()[:-1], "rgb8", 4, 6, 18)
     with pytest.raises(FrameError, match="step >= 18"):
-        decode_image(RGB.tobytes(), "rgb8", 4, 6, 17)
+        decode_image(RGB.tobytes() + b"0", "rgb8", 4, 6, 17)
     with pytest.raises(FrameError, match="empty image"):
         decode_image(b"", "rgb8", 0, 0, 0)
     with pytest.raises(FrameError, match="depth encoding"):

@@ -32,7 +32,7 @@ def equidistant(x, y, d):
 CASES = [
     ("plumb_bob", [-0.28, 0.07, 0.001, -0.0005, 0.0], plumb_bob),
     ("plumb_bob", [0.1, -0.05, 0.0, 0.002], plumb_bob),
-    ("rational_polynomial", [0.4, -0.1, 0.0005, 0.0003, 0.01, 0.7, -0.05, 0.02], plumb_bob),
+    ("rational_polynomial", [0.1, -0.02, 0.0005, 0.0003, 0.001, 0.3, -0.01, 0.002], plumb_bob),
     ("equidistant", [-0.01, 0.02, -0.01, 0.002], equidistant),
     ("fisheye", [0.03, -0.01, 0.002, 0.0], equidistant),
 ]
@@ -55,18 +55,60 @@ def test_a_rectified_pixel_samples_where_the_lens_put_its_ray(model, coefficient
     assert (found.intrinsics.width, found.intrinsics.height) == (640, 480)
 
 
-@pytest.mark.parametrize("coefficients", [[], [0.0] * 5])
-def test_a_lens_without_distortion_needs_no_maps(coefficients):
-    assert rectification(CAMERA, "plumb_bob", coefficients) is None
+@pytest.mark.parametrize("coefficients", [[], [0.0] * 5, [0.0] * 8])
+@pytest.mark.parametrize("model", ["plumb_bob", "", "none", "inverse_brown_conrady", "equidistant"])
+def test_a_lens_without_distortion_needs_no_maps(model, coefficients):
+    assert rectification(CAMERA, model, coefficients) is None
 
 
+BROWN = [-0.28, 0.07, 0.001, -0.0005, 0.01]
+FISHEYE = [0.03, -0.01, 0.002, -0.0002]
+
+
+@pytest.mark.fault("calibration", case="08")
+@pytest.mark.parametrize(
+    ("model", "coefficients", "same"),
+    [
+        *((name, BROWN, ("plumb_bob", BROWN)) for name in ("", "radtan", "PLUMB_BOB", " Plumb_Bob ", "brown_conrady")),
+        *(("plumb_bob", BROWN + [0.0] * zeros, ("plumb_bob", BROWN)) for zeros in (1, 3, 7, 9)),
+        ("rational_polynomial", BROWN, ("plumb_bob", BROWN)),
+        ("plumb_bob", [*BROWN, 0.1, 0.0, 0.0], ("rational_polynomial", [*BROWN, 0.1, 0.0, 0.0])),
+        ("plumb_bob", [-0.1], ("plumb_bob", [-0.1, 0.0, 0.0, 0.0])),
+        ("fisheye", FISHEYE, ("equidistant", FISHEYE)),
+        ("KANNALA_BRANDT4", FISHEYE, ("equidistant", FISHEYE)),
+        *(("equidistant", FISHEYE + [0.0] * zeros, ("equidistant", FISHEYE)) for zeros in (1, 4, 10)),
+    ],
+)
+def test_other_names_and_trailing_zeros_are_the_same_lens(model, coefficients, same):
+    found, expected = rectification(CAMERA, model, coefficients), rectification(CAMERA, *same)
+    assert found.intrinsics == expected.intrinsics
+    np.testing.assert_array_equal(found.coarse, expected.coarse)
+    np.testing.assert_array_equal(found.fine, expected.fine)
+
+
+@pytest.mark.fault("calibration", case="08")
 @pytest.mark.parametrize(
     ("model", "coefficients"),
-    [("kannala", [0.1] * 4), ("plumb_bob", [0.1] * 3), ("equidistant", [0.1] * 5), ("plumb_bob", [np.nan] * 5)],
+    [
+        ("inverse_brown_conrady", [0.1] * 5),
+        ("double_sphere", [0.1] * 2),
+        ("plumb_bob", [0.1] * 3),
+        ("plumb_bob", [0.01] * 15),
+        ("equidistant", [0.1] * 5),
+        ("plumb_bob", [np.nan] * 5),
+        ("plumb_bob", [0.1, np.inf, 0.0, 0.0]),
+    ],
 )
 def test_unknown_models_and_wrong_coefficients_are_refused(model, coefficients):
-    with pytest.raises(GeometryError, match="distortion"):
+    with pytest.raises(GeometryError, match=f"distortion.*{model}"):
         rectification(CAMERA, model, coefficients)
+
+
+@pytest.mark.fault("calibration", case="08")
+@pytest.mark.parametrize("coefficients", [[-0.9, 0.0, 0.0, 0.0], [2.0, -30.0, 0.0, 0.0], [1e6, 0.0, 0.0, 0.0]])
+def test_absurd_coefficients_are_refused_with_their_values(coefficients):
+    with pytest.raises(GeometryError, match=r"got .*0"):
+        rectification(CAMERA, "plumb_bob", coefficients)
 
 
 def test_a_lens_that_folds_over_is_refused():

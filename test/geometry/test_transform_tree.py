@@ -5,7 +5,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.geometry.transform_tree import TransformTree, frame_name
+from spann3r_ros.frame import frame_name
+from spann3r_ros.geometry.transform_tree import TransformTree
 from spann3r_ros.sim3 import Sim3
 
 SECOND = 1_000_000_000

@@ -91,7 +91,7 @@ def test_an_image_of_the_right_size_is_untouched(camera):
 
 
 @pytest.mark.parametrize("target", [(224, 224), (384, 512), (512, 384), (48, 80), (16, 160), (160, 16)])
-@pytest.mark.parametrize("size", [(480, 640), (640, 480), (100, 133), (10, 10), (1, 1), (30, 100)])
+@pytest.mark.parametrize("size", [(480, 640), (640, 480), (100, 133), (16, 16), (30, 100)])
 def test_any_size_becomes_the_target(target, size):
     made = preprocess(make_frame(noise(*size)), target)
     assert made.colors.shape == (*target, 3) and made.pixels.shape == (1, 3, *target)
@@ -157,10 +157,17 @@ def test_a_size_without_pixels_is_refused(target):
 
 
 def test_a_line_of_pixels_is_not_blown_up():
-    with pytest.raises(FrameError, match=r"10000 x 2 for a network at 512 x 384.*image_width"):
-        preprocess(make_frame(noise(2, 10000)), (384, 512))
+    with pytest.raises(FrameError, match=r"80000 x 16 for a network at 512 x 384.*image_width"):
+        preprocess(make_frame(noise(16, 80000)), (384, 512))
 
 
 def test_images_too_narrow_for_a_plan_are_refused():
-    with pytest.raises(FrameError, match=r"too narrow.*1000 x 10"):
-        preprocess(make_frame(noise(10, 1000)), long_edge)
+    with pytest.raises(FrameError, match=r"too narrow.*4000 x 16"):
+        preprocess(make_frame(noise(16, 4000)), long_edge)
+
+
+@pytest.mark.fault("encodings", case="07")
+@pytest.mark.parametrize("size", [(1, 1), (15, 400), (400, 15)])
+def test_an_image_smaller_than_a_patch_is_refused(size):
+    with pytest.raises(FrameError, match=f"smaller than a patch.*got {size[1]} x {size[0]}"):
+        preprocess(make_frame(noise(*size)), (224, 224))

@@ -9,7 +9,9 @@ from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionMode
 from rosbags.typesys import Stores, get_typestore
 
+from spann3r_ros.config import ImageConfig
 from spann3r_ros.errors import DataError
+from spann3r_ros.geometry.camera import resize
 from spann3r_ros.geometry.camera_info import camera_info_topic
 from spann3r_ros.recordings.bag_reader import NOT_LATER, BagReader, header_stamp
 from spann3r_ros.recordings.source import SourceOptions, open_source
@@ -257,6 +259,41 @@ def test_images_that_are_all_unusable(tmp_path: Path, messages: Make) -> None:
     content.image(TOPIC, START, np.zeros((4, 4), np.float32), encoding="32FC1")
     with BagReader(content.write(tmp_path / "bag")) as reader, pytest.raises(DataError, match=r"1 x image cannot"):
         list(reader.frames(TOPIC))
+
+
+@pytest.mark.fault("encodings", case="09")
+def test_images_are_decoded_and_named_as_by_the_node(
+    tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = messages()
+    for number in range(3):
+        content.image(TOPIC, START + number * STEP, tiny_picture(number), frame="/camera")
+    path = content.write(tmp_path / "bag")
+    with BagReader(path) as reader:
+        message = reader.decode(next(reader.raw([TOPIC])))
+        message.step = 0
+        np.testing.assert_array_equal(reader.decoder.raw(message), tiny_picture(0))
+        assert "step 0, which cannot be" in caplog.text
+        assert {frame.camera for frame in reader.frames(TOPIC)} == {"camera"}
+        reader.decoder.config = ImageConfig(max_pixels=tiny_picture(0)[..., 0].size - 1)
+        with pytest.raises(DataError, match="3 x image cannot be used"):
+            list(reader.frames(TOPIC))
+
+
+@pytest.mark.fault("calibration", case="08")
+def test_a_calibration_of_twice_the_size_is_scaled_and_told(
+    tmp_path: Path, messages: Make, tiny_picture: Picture, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = messages()
+    content.camera_info("/camera/camera_info", START)
+    for number in range(3):
+        content.image(TOPIC, START + number * STEP, tiny_picture(number)[::2, ::2].copy())
+    with BagReader(content.write(tmp_path / "bag")) as reader:
+        full, _ = reader.calibration(TOPIC)
+        frames = list(reader.frames(TOPIC))
+    assert full is not None
+    assert [frame.intrinsics for frame in frames] == [resize(full, full.width // 2, full.height // 2)] * 3
+    assert caplog.text.count("camera_info is scaled") == 1
 
 
 def test_empty_bag(tmp_path: Path, messages: Make) -> None:

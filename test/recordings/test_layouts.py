@@ -24,6 +24,7 @@ from miniature_datasets import (
     write_matrix,
 )
 
+from spann3r_ros.config import ImageConfig
 from spann3r_ros.errors import DataError
 from spann3r_ros.recordings.layouts import open_sequence
 from spann3r_ros.recordings.sequence import Sequence, invented_stamp, read_matrix
@@ -147,6 +148,21 @@ def test_images_only(tmp_path: Path) -> None:
     sequence = open_sequence(tmp_path)
     assert sequence.layout == "images" and sequence.ground_truth() is None
     assert [int(frame.image[0, 0, 0]) for frame in sequence.frames()] == [10, 20, 100]
+
+
+@pytest.mark.fault("image judged before decoding", case="06")
+def test_images_of_16_bits_and_the_largest_size(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    thermal = (7534 + np.arange(WIDTH * HEIGHT) % 70).astype(np.uint16).reshape(HEIGHT, WIDTH)
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), thermal)
+    sequence = open_sequence(tmp_path)
+    assert all(len(np.unique(frame.image)) == 70 for frame in sequence.frames())
+    assert caplog.text.count("become 0..255") == 1
+    sequence.decoder.config = ImageConfig(range="full")
+    assert all(len(np.unique(frame.image)) == 1 for frame in sequence.frames())
+    sequence.decoder.config = ImageConfig(max_pixels=WIDTH * HEIGHT - 1)
+    with pytest.raises(DataError, match=r"0\.png.*too large.*image\.max_pixels"):
+        list(sequence.frames())
 
 
 def test_video(tmp_path: Path) -> None:

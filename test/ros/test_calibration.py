@@ -42,6 +42,6 @@ def test_a_calibration_of_another_size_is_a_complaint_until_it_fits(complaints: 
     calibration.update(info(width=640, height=480))
     assert calibration.apply(IMAGE)[1] is None
     [complaint] = complaints.current()
-    assert "are 64 x 48 but their camera_info is about 640 x 480" in complaint.text
+    assert "640 x 480 for images of 64 x 48" in complaint.text
     calibration.update(info())
     assert calibration.apply(IMAGE)[1] is not None and complaints.current() == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from library import BEGIN, OPTICAL, reconstruct, walk
 from node_process import NodeProcess
@@ -146,6 +147,7 @@ def test_a_distorted_camera_is_rectified_and_its_calibration_is_used(
         assert_allclose(np.array(infos[index].k).reshape(3, 3), prediction.intrinsics.matrix(), rtol=1e-6)
 
 
+@pytest.mark.fault("image judged before decoding")
 def test_bad_images_are_named_and_the_good_ones_go_on(start: Start, robot: Robot, checkpoint: Path) -> None:
     frames = walk(4)
     _, expected = reconstruct(checkpoint, frames)
@@ -169,10 +171,14 @@ def test_bad_images_are_named_and_the_good_ones_go_on(start: Start, robot: Robot
     node.wait_for_log("empty image: got 0 x 0 pixels")
     bad(3, data=bytes(100))
     node.wait_for_log("image data too short: got 100 bytes")
-    bad(4, encoding="yuyv", width=7, step=14, height=5, data=bytes(70))
-    node.wait_for_log("image of 'camera/image_raw' refused", count=4)
-    robot.wait(lambda: statuses[-1].frames_failed == 4, "four refusals")
-    assert statuses[-1].complaint.startswith("image of 'camera/image_raw' refused: ")
+    bad(4, encoding="nv12", width=7, step=7, height=5, data=bytes(70))
+    node.wait_for_log("size of an image in nv12: got 7 x 5")
+    bad(5, height=2**32 - 1, width=2**32 - 1)
+    node.wait_for_log("image too large: got 4294967295 x 4294967295 pixels; expected at most 50000000")
+    bad(6, encoding="mono8", width=10, height=10, step=10, data=bytes(100))
+    node.wait_for_log("image smaller than a patch of the networks: got 10 x 10")
+    robot.wait(lambda: statuses[-1].frames_failed == 6, "six refusals")
+    assert "image smaller than a patch" in statuses[-1].complaint
     robot.wait(lambda: diagnostics[-1].status[1].level == DiagnosticStatus.WARN, "a warning in the diagnostics")
     assert node.alive
     for frame in frames[1:]:
@@ -221,3 +227,32 @@ def test_rate_and_motion_thin_out_the_images_and_change_while_running(start: Sta
     assert [to_nanoseconds(cloud.header.stamp) for cloud in clouds] == [
         frame.stamp for frame in (frames[10], frames[15], frames[16])
     ]
+
+
+@pytest.mark.fault("calibration")
+@pytest.mark.fault("ROS tools", case="10")
+def test_a_silent_camera_info_delays_the_first_image_once(start: Start, robot: Robot, checkpoint: Path) -> None:
+    """With the newest image only: those that are held would replace each other. Frames begin with a slash."""
+    frames = walk(7)
+    _, expected = reconstruct(checkpoint, frames)
+    node = start(queue_policy="latest", status_rate=30.0, world_frame="/map")
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    transforms = robot.collect(TFMessage, "/tf")
+    robot.publisher(CameraInfo, "/camera/camera_info")  # and says nothing
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronize()
+    camera.publish(image_message(frames[0], "/" + OPTICAL))  # alone: no further image has to come to release it
+    node.wait_for_log("'camera/camera_info' has a publisher but no message")
+    for count, frame in enumerate(frames):
+        if count:
+            camera.publish(image_message(frame, "//" * (count % 2) + OPTICAL))
+        robot.wait(lambda count=count: statuses and statuses[-1].frames_processed == count + 1, f"image {count}")
+    robot.wait(lambda: len(clouds) == 6 and len(transforms) == 6, "all answers")
+    assert statuses[-1].frames_dropped == statuses[-1].frames_skipped == 0
+    for message, prediction in zip(clouds, expected, strict=True):
+        assert_same(message, prediction)
+        assert message.header.frame_id == "map" or not message.header.frame_id.startswith("/")
+    entries = [message.transforms[0] for message in transforms]
+    assert {(entry.header.frame_id, entry.child_frame_id) for entry in entries} == {("map", OPTICAL)}
+    assert node.log.count("has a publisher but no message") == 1

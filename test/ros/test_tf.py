@@ -51,20 +51,21 @@ def static(robot: Robot) -> Publisher:
     return publisher
 
 
+@pytest.mark.fault("ROS tools", case="10")
 @pytest.mark.usefixtures("static")
 def test_odometry_mode_publishes_map_to_odom_at_the_stamp_of_the_image(
     start: Start, robot: Robot, checkpoint: Path
 ) -> None:
     frames = walk(5)
     _, expected = reconstruct(checkpoint, frames)
-    start(odom_frame="odom", base_frame="base_link", tf_timeout=5.0)
+    start(world_frame="/map", odom_frame="/odom", base_frame="/base_link", tf_timeout=5.0)
     transforms = robot.collect(TFMessage, "/tf")
     odometry = robot.collect(Odometry, "/spann3r/odometry")
     wheels = robot.publisher(TFMessage, "/tf", peers=2)
     camera = robot.publisher(Image, "/camera/image_raw")
     robot.synchronize()
     for index, frame in enumerate(frames):
-        camera.publish(image_message(frame))
+        camera.publish(image_message(frame, "/" + OPTICAL))  # as tf1 had it
         for offset in (-0.02, 0.03):  # never at the stamp itself: it is interpolated
             seconds = 0.1 * index + offset
             pose = odom_from_base(seconds)

@@ -14,9 +14,10 @@ from scipy.spatial.transform import Rotation
 from spann3r_ros.config import MapConfig
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import backproject
+from spann3r_ros.geometry.image_decoder import ImageDecoder
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.prediction import Prediction
-from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
+from spann3r_ros.recordings.sequence import DepthImage, GroundTruth, image_decoder
 from spann3r_ros.runs.folder import OptionalFiles, RunFolder
 from spann3r_ros.runs.record import RunRecord
 from spann3r_ros.sim3 import Sim3
@@ -59,6 +60,7 @@ class MadeUpSequence:
     unit: str = "m"
     skipped: Counter[str] = dataclasses.field(default_factory=Counter)
     missing: Counter[str] = dataclasses.field(default_factory=Counter)
+    decoder: ImageDecoder = dataclasses.field(default_factory=image_decoder)
 
     def count(self) -> int | None:
         return FRAMES
