@@ -31,11 +31,14 @@ def printable(text: str) -> str:
 
 
 INSTALL = {
+    "backports": ("backports.zstd", ""),
     "cv2": ("opencv-python-headless", "python3-opencv"),
+    "lz4": ("lz4", "python3-lz4"),
     "numpy": ("numpy", "python3-numpy"),
     "PIL": ("pillow", "python3-pil"),
     "rosbags": ("rosbags", ""),
     "safetensors": ("safetensors", ""),
+    "simplejpeg": ("simplejpeg", ""),
     "scipy": ("scipy", "python3-scipy"),
     "torch": ("torch", ""),
     "tqdm": ("tqdm", "python3-tqdm"),

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.geometry.transform_tree import frame_name
+from spann3r_ros.frame import frame_name
 from spann3r_ros.recordings.bag_reader import BagReader, RawMessage
 
 OF_EVERY_NODE = ("/rosout", "/parameter_events")

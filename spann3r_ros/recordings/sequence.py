@@ -231,7 +231,7 @@ def read_image(path: Path, decoder: ImageDecoder | None = None) -> NDArray[np.ui
     """(H, W, 3) uint8 RGB, turned as its EXIF tag says; raises DataError for a missing, damaged or too large file."""
     try:
         return (decoder or image_decoder()).file(path.read_bytes() if path.is_file() else b"")
-    except (OSError, FrameError, cv2.error) as error:
+    except (OSError, FrameError) as error:
         raise DataError("image cannot be read", got=f"{path} ({error})", expected="a whole image file") from error
 
 

@@ -1,6 +1,5 @@
 """Miniature folders of every dataset layout, made on disk as the datasets' own descriptions say."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from spann3r_ros.geometry.axes import quaternion_from_rotation
+from spann3r_ros.geometry.camera import resize
 from spann3r_ros.recordings.layouts import layouts
 
 WIDTH, HEIGHT = 32, 24
@@ -171,5 +171,4 @@ def with_small_intrinsics(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = layouts()[layout]
     for name in ("INTRINSICS", "FREIBURG3"):
         if hasattr(module, name):
-            small = dataclasses.replace(getattr(module, name), width=WIDTH, height=HEIGHT)
-            monkeypatch.setattr(module, name, small)
+            monkeypatch.setattr(module, name, resize(getattr(module, name), WIDTH, HEIGHT))
