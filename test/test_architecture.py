@@ -293,6 +293,7 @@ NAMED_AFTER_SOMETHING_ELSE = {
     "test_architecture.py": "the whole package",
     "test_packaging.py": "what is shipped",
     "test_readme.py": "the README",
+    "test_robustness.py": "the marks of all tests",
 }
 
 

@@ -109,6 +109,7 @@ def test_an_empty_map_and_a_corrected_one(tmp_path):
     np.testing.assert_array_equal(np.sort(moved.cloud().points, axis=0), np.sort(back.cloud().points, axis=0))
 
 
+@pytest.mark.fault("foreign files")
 def test_an_older_map_is_replaced_and_anything_else_is_not(tmp_path):
     write_map(tmp_path / "map", small_map(3))
     write_map(tmp_path / "map", small_map(5))
@@ -127,6 +128,7 @@ def test_an_older_map_is_replaced_and_anything_else_is_not(tmp_path):
     assert (tmp_path / "photos" / "dear.jpg").read_bytes() == (tmp_path / "file").read_bytes() == b"precious"
 
 
+@pytest.mark.fault("foreign files")
 @pytest.mark.parametrize(
     "manifest", ["{}", '{"name": "a web app"}', "not json", "[1]", "[" * 100_000, '{"format": "another map"}']
 )
@@ -140,6 +142,7 @@ def test_a_foreign_folder_with_a_manifest_is_left_as_it_is(tmp_path, manifest):
     assert [entry.name for entry in tmp_path.iterdir()] == ["site"]
 
 
+@pytest.mark.fault("foreign files")
 def test_a_map_with_other_files_in_it_is_not_replaced(tmp_path):
     write_map(tmp_path / "map", small_map(3))
     (tmp_path / "map" / "notes.txt").write_text("precious")
@@ -149,6 +152,7 @@ def test_a_map_with_other_files_in_it_is_not_replaced(tmp_path):
     assert (tmp_path / "map" / "notes.txt").read_text() == "precious"
 
 
+@pytest.mark.fault("foreign files")
 def test_a_link_is_not_followed(tmp_path):
     write_map(tmp_path / "map", small_map(3))
     (tmp_path / "link").symlink_to(tmp_path / "map")
@@ -157,6 +161,7 @@ def test_a_link_is_not_followed(tmp_path):
     assert read_map(tmp_path / "map", CONFIG)[1].frames == 3 and (tmp_path / "link").is_symlink()
 
 
+@pytest.mark.fault("foreign files")
 @pytest.mark.parametrize("torn", [False, True])
 def test_a_map_whose_exchange_was_cut_off_is_found_again(tmp_path, torn):
     write_map(tmp_path / "new", small_map(5))
@@ -169,6 +174,7 @@ def test_a_map_whose_exchange_was_cut_off_is_found_again(tmp_path, torn):
     assert read_map(tmp_path / "map", CONFIG)[1].frames == (3 if torn else 5)
 
 
+@pytest.mark.fault("foreign files")
 def test_a_failing_memory_leaves_the_old_map(tmp_path):
     write_map(tmp_path / "map", small_map(3))
 
@@ -197,6 +203,7 @@ def saved(tmp_path):
     return tmp_path / "map"
 
 
+@pytest.mark.fault("load is all or nothing")
 @pytest.mark.parametrize("name", ["map.ply", "trajectory.txt", "state.npz", "memory.safetensors"])
 def test_damage_to_any_file_is_noticed(saved, name):
     content = (saved / name).read_bytes()
@@ -219,6 +226,7 @@ def edit(saved, change):
     (saved / "manifest.json").write_text(json.dumps(manifest))
 
 
+@pytest.mark.fault("load is all or nothing")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -279,6 +287,7 @@ CRAFTED = {
 }
 
 
+@pytest.mark.fault("load is all or nothing")
 @pytest.mark.parametrize("case", ["missing", "dtype", "pickle", "no submap", "rotation", "no archive", *CRAFTED])
 def test_a_state_with_other_arrays_is_refused(saved, case):
     import hashlib

@@ -42,6 +42,7 @@ def test_a_state_that_is_none_is_refused(tmp_path: Path, state: str) -> None:
         read_snapshot(tmp_path / "m", "owner")
 
 
+@pytest.mark.fault("not finite")
 def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     write_snapshot(tmp_path / "m", "owner", {"a": torch.zeros(3), "b": torch.tensor([1.0, torch.nan, torch.inf])}, {})
     with pytest.raises(MemoryMismatchError, match=r"tensor b .*got 2 of 3 values are NaN or infinite"):

@@ -126,6 +126,7 @@ def test_an_image_of_another_size_is_refused_and_changes_nothing(tmp_path: Path)
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.fault("not finite")
 def test_an_answer_that_is_not_finite_changes_nothing() -> None:
     model, frames = make(reference="keyframe", keyframe_confidence=1.0), random_frames(4)
     memory = model.new_memory()

@@ -323,6 +323,7 @@ def test_two_hundred_frames_take_no_more_memory_than_the_first_prunes() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - settled < 1024
 
 
+@pytest.mark.fault("not finite")
 @pytest.mark.parametrize("output", ["refined", "immediate", "both"])
 @pytest.mark.parametrize("where", ["head", "value", "key"])
 def test_nothing_that_is_not_finite_is_remembered(output: str, where: str) -> None:
@@ -351,6 +352,7 @@ def test_nothing_that_is_not_finite_is_remembered(output: str, where: str) -> No
         assert [a.points.tobytes() for a in got] == [a.points.tobytes() for a in want]
 
 
+@pytest.mark.fault("not finite")
 def test_a_first_frame_whose_features_are_not_finite_begins_no_world() -> None:
     model, frames = with_output("refined"), random_frames(3)
     memory = model.new_memory()
