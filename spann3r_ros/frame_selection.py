@@ -21,19 +21,21 @@ class FrameSelection:
 
         A tenth of the period is forgiven, so that 10 Hz of a jittering 30 Hz camera is every third image.
         """
-        if max_rate <= 0 or self._stamp is None or stamp < self._stamp:
+        last = self._stamp
+        if max_rate <= 0 or last is None or stamp < last:
             return True
-        return stamp - self._stamp >= 0.9e9 / max_rate
+        return stamp - last >= 0.9e9 / max_rate
 
     def moved(self, image: NDArray[np.uint8], min_motion: float) -> bool:
         """Whether ``image`` (H, W, 3) differs from the last one taken by ``min_motion`` gray levels on average."""
-        if min_motion <= 0 or self._gray is None:
+        last = self._gray  # which a reset in another thread may clear meanwhile
+        if min_motion <= 0 or last is None:
             return True
         gray = _coarse_gray(image)
-        if gray.shape != self._gray.shape:
+        if gray.shape != last.shape:
             return True
         # Without the mean difference, which is exposure and not motion.
-        difference = gray - self._gray
+        difference = gray - last
         return bool(np.abs(difference - difference.mean()).mean() >= min_motion)
 
     def take(self, stamp: int, image: NDArray[np.uint8], min_motion: float) -> None:

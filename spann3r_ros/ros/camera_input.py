@@ -112,8 +112,7 @@ class CameraInput:
             self.complaints.settle("several publishers", f"camera '{self.name}' has one publisher again")
         elif self._crowd > 1:
             text = (
-                f"'{topic.name}' has {len(found)} publishers, whose images are mixed: "
-                f"{describe_all(found)}. "
+                f"'{topic.name}' has {len(found)} publishers, whose images are mixed: {describe_all(found)}. "
                 "Stop all but one, or give each a topic of its own in image_topics"
             )
             self.complaints.report("several publishers", text, once=True)
