@@ -153,6 +153,7 @@ class Reconstruction:
         self._stream, self.map = stream, world
         self._estimated = estimated
         self._is_first_answer = len(world) == 0
+        self._bound.clear()
         self.tracking.begin()
         if len(world):
             self.tracking.go_on()

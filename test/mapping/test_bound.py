@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from geometric_models import FakeStreamingModel, frames_of_the_path
 
 from spann3r_ros.complaints import Complaints, Severity
-from spann3r_ros.config import MapConfig
+from spann3r_ros.config import Config, MapConfig
 from spann3r_ros.mapping.bound import BoundNotice
 from spann3r_ros.mapping.map import GROWTH, Map
+from spann3r_ros.models.base import ModelStream
 from spann3r_ros.prediction import Prediction
+from spann3r_ros.reconstruction import Reconstruction
 
 
 def walk(count: int) -> list[Prediction]:
@@ -65,3 +68,19 @@ def test_every_point_is_in_the_map_or_counted() -> None:
         world.insert(dataclasses.replace(answer, points=points))
         given += answer.confidence.size
     assert world.refused >= 25 and len(world) + world.forgotten + world.refused == given
+
+
+@pytest.mark.fault("map bound")
+def test_a_loaded_map_is_told_of_anew(tmp_path: Path) -> None:
+    config = Config()
+    config.map.voxel_size, config.map.max_points, config.map.coarsening = 0.02, 5000, 1.0
+    reconstruction = Reconstruction(ModelStream(FakeStreamingModel(poses=True)), config)
+    reconstruction.save(tmp_path / "empty")
+    for frame in frames_of_the_path(12):
+        reconstruction.process(frame)
+    assert [each.kind for each in reconstruction.complaints.current()] == ["map forgets"]
+    reconstruction.load(tmp_path / "empty")
+    assert not reconstruction.complaints.current()
+    for frame in frames_of_the_path(12):
+        reconstruction.process(frame)
+    assert [each.kind for each in reconstruction.complaints.current()] == ["map forgets"]
