@@ -324,7 +324,7 @@ def test_best_effort_images_arrive_with_our_profile(profile: str, tmp_path: Path
         os.environ,
         FASTDDS_DEFAULT_PROFILES_FILE=file,
         FASTRTPS_DEFAULT_PROFILES_FILE=file,
-        ROS_DOMAIN_ID=str(1 + os.getpid() % 101),
+        ROS_DOMAIN_ID=str(32 + os.getpid() % 70),
         ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
         ROS_LOG_DIR=str(tmp_path),
     )
