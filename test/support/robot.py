@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -65,21 +65,35 @@ class Robot:
 
     def call(self, kind: Any, name: str, request: Any = None, timeout: float = 60.0) -> Any:
         """The answer of a service."""
-        client = self.node.create_client(kind, name)
-        try:
-            assert client.wait_for_service(timeout), f"no service {name}"
+        with self._client(kind, name, timeout) as client:
             future = client.call_async(kind.Request() if request is None else request)
             self.wait(future.done, f"the answer of {name}", timeout)
             return future.result()
+
+    @contextlib.contextmanager
+    def _client(self, kind: Any, name: str, timeout: float) -> Iterator[Any]:
+        client = self.node.create_client(kind, name)
+        try:
+            assert client.wait_for_service(timeout), f"no service {name}"
+            yield client
         finally:
             self.node.destroy_client(client)
 
     def synchronize(self, node: str = "/spann3r") -> None:
         """Return when the node under test knows all subscriptions made so far.
 
-        Endpoints are announced in order, so an answer to a client that is younger than they are proves it.
+        Endpoints are announced in order, so an answer to a client that is younger than they are proves it. DDS drops an
+        answer to a client that the node does not know yet ("client will not receive response"): then it is asked again.
         """
-        self.call(GetState, f"{node}/get_state")
+        asked: list[Any] = []
+        with self._client(GetState, f"{node}/get_state", 60.0) as client:
+
+            def is_answered() -> bool:
+                if not asked or time.monotonic() - asked[-1][0] > 2.0:
+                    asked.append((time.monotonic(), client.call_async(GetState.Request())))
+                return any(future.done() for _, future in asked)
+
+            self.wait(is_answered, f"an answer of {node}/get_state")
 
     def change_state(self, transition: int, node: str = "/spann3r") -> bool:
         """Ask the node for a transition of its lifecycle (a constant of ``Transition``); whether it was made."""
