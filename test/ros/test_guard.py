@@ -144,6 +144,7 @@ def test_hostile_requests_to_every_service_are_answered_and_change_nothing(
     client = robot.node.create_client(SaveMap, "/spann3r/save_map")
     clients = [client] * 30 + [robot.node.create_client(SaveMap, "/spann3r/save_map") for _ in range(20)]
     assert all(each.wait_for_service(30.0) for each in clients)
+    robot.synchronize()
     requests = [SaveMap.Request(path=str(tmp_path / f"many_{n}")) for n in range(50)]
     answers = [each.call_async(request) for each, request in zip(clients, requests, strict=True)]
     robot.wait(lambda: all(answer.done() for answer in answers), "fifty answers")

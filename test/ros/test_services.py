@@ -185,6 +185,7 @@ def test_nothing_waits_for_a_busy_network_and_a_stale_answer_is_discarded(
     assert not refused.success and "not begun within 0.1 s, the network is busy" in refused.message
     client = robot.node.create_client(SaveMap, "/spann3r/save_map")
     assert client.wait_for_service(30.0)
+    robot.synchronize()
     many = [client.call_async(SaveMap.Request(path=str(tmp_path / "never"))) for _ in range(50)]
     robot.wait(lambda: all(answer.done() for answer in many), "fifty refusals")
     assert all("the network has been busy" in answer.result().message for answer in many)
