@@ -37,8 +37,8 @@ check: test lint ## test and lint
 fuzz: setup ## mutated files into every reader, for SECONDS=60; none may let a foreign exception out
 	@$(RUN) python test/support/reader_fuzz.py --seconds $(SECONDS) $(ARGS)
 
-bench: setup ## measure time and memory of the networks
-	@$(RUN) python -m spann3r_ros bench $(ARGS)
+bench: setup ## measure time and memory of the networks; FAMILY=name one of them
+	@$(RUN) python -m spann3r_ros bench $(if $(FAMILY),--family $(FAMILY)) $(ARGS)
 
 soak: setup ## throw faults at the running node, at random; DURATION=60 seconds
 	@$(RUN) python -m spann3r_ros soak --duration $(DURATION) $(ARGS)

@@ -23,6 +23,15 @@ C = TypeVar("C", bound="Config")
 DEMO_WEIGHTS = "demo weights"
 """How ``Model.weights`` begins for the model that ships: it knows one synthetic apartment and nothing else."""
 
+RANDOM_WEIGHTS = "random"
+"""Value of ``checkpoint`` for a tiny network of the family with random weights."""
+
+WEIGHTS_NOTES = {
+    DEMO_WEIGHTS: "the model that ships knows one synthetic apartment and nothing else: elsewhere its map is wrong",
+    f"{RANDOM_WEIGHTS} weights": "a tiny network that was never trained; its map means nothing",
+}
+"""What is wrong with weights that are no file of weights, by their short name."""
+
 FRAMES = ("world_frame", "odom_frame", "base_frame")
 """Parameters that name a coordinate frame, with or without the leading slash of tf1."""
 
@@ -131,7 +140,11 @@ class ModelConfig:
     """Which network runs, on what, and how its answers are given."""
 
     model: str = parameter("spann3r", "Family of the network; `python -m spann3r_ros models list` shows them.")
-    checkpoint: str = parameter("", "File with the weights (.pth or .safetensors). Empty: the small model that ships.")
+    checkpoint: str = parameter(
+        "",
+        "File with the weights (.pth or .safetensors). Empty: the small model that ships. random: a tiny network of "
+        "the family with random weights, to try everything but the map, which then means nothing.",
+    )
     checkpoint_mapping: bool = parameter(
         False,
         "false: the weights are copied into memory (2.6 GB for Spann3R in fp32; on CUDA none of the CPU's). "
@@ -157,6 +170,13 @@ class ModelConfig:
         high=4096,
     )
     image_height: int = parameter(0, "Height likewise.", unit="px", low=0, high=4096)
+
+    @property
+    def weights_note(self) -> str:
+        """A key of ``WEIGHTS_NOTES``, or nothing for a file of weights."""
+        if self.checkpoint == RANDOM_WEIGHTS:
+            return f"{RANDOM_WEIGHTS} weights"
+        return "" if self.checkpoint else DEMO_WEIGHTS
 
 
 def is_value_range(text: str) -> bool:

@@ -284,6 +284,7 @@ NAMED_AFTER_SOMETHING_ELSE = {
     "models/test_new_family.py": "that a family takes one folder and one row",
     "ros/test_corrected_world.py": "all outputs after a correction",
     "ros/test_demo.py": "cli/demo.py, with the node of these fixtures",
+    "ros/test_families.py": "every family in the running node",
     "ros/test_launch_file.py": "the launch files",
     "ros/test_lifecycle.py": "the running node from its start to its end",
     "ros/test_results.py": "all that the running node publishes",

@@ -1,4 +1,4 @@
-"""Speed and memory on this machine: the network in each precision, the read of a full memory, poses and the map."""
+"""Speed and memory on this machine: Spann3R in each precision, the parts beside it, or the network of any family."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import datetime
 import json
 import platform
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,10 @@ from spann3r_ros.evaluation.benchmark import (
     median_difference,
     seconds_of_parts,
 )
+from spann3r_ros.evaluation.family_benchmark import measure_family, measure_family_apart
 from spann3r_ros.models.loading import PRECISIONS
+from spann3r_ros.models.registry import FAMILIES
+from spann3r_ros.models.speeds import FamilySpeed, write_speeds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the network runs")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
+    parser.add_argument(
+        *("--family", "-f"),
+        nargs="+",
+        choices=(*FAMILIES, "all"),
+        help="only the full-size networks of these families, --frames each (a family of windows takes them at once)",
+    )
+    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of a family's images, pixels")
+    parser.add_argument("--write", type=Path, metavar="JSON", help="put the families' measurements into this file")
+    parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)  # a measuring process prints JSON
     parser.add_argument("--pointmaps", type=Path, help=argparse.SUPPRESS)  # a measuring process writes them here
 
 
@@ -40,6 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one table; each precision runs in a process of its own, so that its peak memory is its own."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    size = tuple(arguments.size) if arguments.size else None
+    if arguments.apart:
+        measured = measure_family(arguments.family[0], arguments.precision[0], arguments.frames, arguments.device, size)
+        print(json.dumps(dataclasses.asdict(measured)))
+        return 0
+    if arguments.family:
+        return measure_families(
+            *(arguments.family, arguments.precision, arguments.frames, arguments.device, size, arguments.write)
+        )
     if arguments.pointmaps:
         speed = measure_network(arguments.precision[0], arguments.frames, arguments.device, arguments.pointmaps)
         print(json.dumps(dataclasses.asdict(speed)))
@@ -76,3 +98,39 @@ def run(arguments: argparse.Namespace) -> int:
     for name, seconds in seconds_of_parts(arguments.device).items():
         print(f"{name:36}{1000 * seconds:9.2f} ms")
     return 0
+
+
+def measure_families(
+    names: Sequence[str],
+    precisions: Sequence[str],
+    frames: int,
+    device: str,
+    size: tuple[int, int] | None,
+    target: Path | None,
+) -> int:
+    """Print a line for each family and precision; exit status 1 when one could not be measured."""
+    found: list[FamilySpeed] = []
+    failed = 0
+    print(
+        f"{'family':12} {'':5} {'size':>9} {'frames':>6} {'s/frame':>9} {'peak GB':>8} {'weights':>8} {'memory':>7}"
+        " tokens"
+    )
+    for name in tuple(FAMILIES) if "all" in names else names:
+        for precision in precisions:
+            try:
+                speed = measure_family_apart(name, precision, frames, device, size)
+            except DataError as error:
+                failed += 1
+                print(f"{name:12} {precision:5} {error}", flush=True)
+                continue
+            found.append(speed)
+            print(
+                f"{name:12} {precision:5} {f'{speed.width}x{speed.height}':>9} {speed.frames:6d} {speed.seconds:9.3f} "
+                f"{speed.peak:8.2f} {speed.weights:8.2f} {speed.memory:7.2f} {speed.tokens:6d}",
+                flush=True,
+            )
+            if target is not None:
+                write_speeds(target, found)
+    if found:
+        print(f"{found[0].machine}, {found[0].date}, random weights, noise")
+    return 1 if failed else 0

@@ -18,6 +18,8 @@ from spann3r_ros.models.loading import empty_network, shipped_model
 from spann3r_ros.models.tables import with_tables
 
 PAGE = Path("docs/models.md")
+SPEEDS = "family_speeds.json"
+"""Beside the page: what `bench --family all --write docs/family_speeds.json` measured."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +81,7 @@ def list_models() -> int:
 def write_tables(page: Path) -> int:
     """Make the tables of docs/models.md anew."""
     try:
-        page.write_text(with_tables(page.read_text()))
+        page.write_text(with_tables(page.read_text(), page.with_name(SPEEDS)))
     except (OSError, ValueError) as error:
         raise ConfigError("--write", got=f"{page}: {error}", expected=f"the package's folder, with {PAGE}") from error
     print(page)

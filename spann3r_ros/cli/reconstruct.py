@@ -9,6 +9,7 @@ from pathlib import Path
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
 from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, status, summary
 from spann3r_ros.cli.source_options import add_source_options, source_options
+from spann3r_ros.config import WEIGHTS_NOTES
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.source import open_source
 from spann3r_ros.runs.folder import OptionalFiles
@@ -59,11 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
             OfflineRun(sequence, reconstruction, arguments.output, files, every=every, limit=limit, intrinsics=camera)
         )
     print(summary(record, arguments.output))
-    if not config.checkpoint:
-        print(
-            "demo weights: the model that ships knows one synthetic apartment; of anything else this map is wrong. "
-            "Real weights: python -m spann3r_ros models list"
-        )
+    if note := config.weights_note:
+        print(f"{note}: {WEIGHTS_NOTES[note]}. Real weights: python -m spann3r_ros models list")
     return status(record)
 
 

@@ -49,6 +49,7 @@ class Family:
         kind: one of ``KINDS``.
         paper: its number on arXiv.
         memory: what it keeps between frames, and whether that is bounded.
+        poses: where the cameras' poses come from: ``network``, or ``PnP`` on its pointmaps.
         architecture: of the official weights; its type is that of every network of the family.
         tiny: of a network that tests make at random and run in milliseconds; that the family keeps its contract is
             tested with it.
@@ -79,6 +80,7 @@ class Family:
     architecture_of: Callable[[TensorFile, Shapes], tuple[Architecture, str]]
     described: Callable[[Architecture], str]
     parameters: type | None = None
+    poses: str = "PnP"
 
     @property
     def licenses(self) -> tuple[str, ...]:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from spann3r_ros.config import DEMO_WEIGHTS, Config
+from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
 from spann3r_ros.models.base import AnyModel
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture
+from spann3r_ros.models.random_weights import random_network
 from spann3r_ros.models.registry import family, family_of
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def load_model(config: Config) -> AnyModel:
     """The model that a configuration asks for, its weights loaded, on its device, in its precision.
 
     Args:
-        config: ``model``, ``checkpoint`` (empty: the model that ships), ``checkpoint_mapping``, ``device`` and
-            ``precision`` are used here; the rest is the model's own.
+        config: ``model``, ``checkpoint`` (empty: the model that ships; ``random``: tiny, with random weights),
+            ``checkpoint_mapping``, ``device`` and ``precision`` are used here; the rest is the model's own.
 
     Raises:
         ConfigError: an unknown family, or a device that this machine does not have.
@@ -42,6 +43,9 @@ def load_model(config: Config) -> AnyModel:
     """
     row = family(config.model)
     device = pick_device(config.device)
+    if config.checkpoint == RANDOM_WEIGHTS:
+        network = random_network(row, row.tiny, PRECISIONS[config.precision], device)
+        return row.model(network, config, f"{RANDOM_WEIGHTS} weights of a tiny network")
     with _checkpoint_path(config.checkpoint) as path:
         checkpoint = read_checkpoint(path)
         if checkpoint.family != row.name:
@@ -49,7 +53,10 @@ def load_model(config: Config) -> AnyModel:
                 f"{path} holds weights of another family than the parameter 'model' says",
                 got=checkpoint.family,
                 expected=row.name,
-                next_step=f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}",
+                next_step=(
+                    f"Set model to {checkpoint.family}, or checkpoint to weights of {row.name} "
+                    f"({RANDOM_WEIGHTS!r}: a tiny network with random weights, to try the family)"
+                ),
             )
         network = load_network(checkpoint, device, config.precision, config.checkpoint_mapping)
     return row.model(network, config, config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})")

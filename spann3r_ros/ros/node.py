@@ -20,6 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
 from spann3r_ros.complaints import Severity, reason
+from spann3r_ros.config import WEIGHTS_NOTES
 from spann3r_ros.errors import Spann3rError, missing_module
 from spann3r_ros.reconstruction import parameter_groups
 from spann3r_ros.ros.clock import on_backward_jump
@@ -30,7 +31,7 @@ from spann3r_ros.ros.outputs import DIAGNOSTICS, STATUS, listened
 from spann3r_ros.ros.parameters import NodeParameters
 from spann3r_ros.ros.services import MapServices
 from spann3r_ros.ros.session import Session
-from spann3r_ros.ros.status import DEMO_WARNING, status_message, weights_note
+from spann3r_ros.ros.status import GET_WEIGHTS, status_message
 from spann3r_ros.ros.watchdog import Watchdog
 
 SWITCH_INTERVAL = 2e-4
@@ -105,8 +106,8 @@ class Spann3rNode(GuardedNode):
         """Subscribe to the cameras."""
         session = self._session
         assert session is not None
-        if weights_note(self._config):
-            self._complaints.report("weights", DEMO_WARNING)
+        if note := self._config.weights_note:
+            self._complaints.report("weights", f"{note}: {WEIGHTS_NOTES[note]}. {GET_WEIGHTS}")
         done = super().on_activate(state)  # publishers first, so that no answer is lost
         try:
             session.activate()

@@ -7,21 +7,15 @@ from rclpy.node import Node
 
 from spann3r_ros import memory_status
 from spann3r_ros.complaints import Complaints
-from spann3r_ros.config import DEMO_WEIGHTS, NodeConfig
+from spann3r_ros.config import NodeConfig
 from spann3r_ros.msg import MemoryStatus, ReconstructionStatus
 from spann3r_ros.ros.conversions import time_message
 from spann3r_ros.ros.session import Session
 
-DEMO_WARNING = (
-    f"{DEMO_WEIGHTS}: the model that ships knows one synthetic apartment and nothing else; of anything else its map is "
-    "wrong. For real weights, `python -m spann3r_ros models list` shows their names and "
+GET_WEIGHTS = (
+    "For real weights, `python -m spann3r_ros models list` shows their names and "
     "`python -m spann3r_ros models fetch NAME` downloads a file; then set the parameter `checkpoint` to it"
 )
-
-
-def weights_note(config: NodeConfig) -> str:
-    """``demo weights`` for the model that ships, else nothing."""
-    return "" if config.checkpoint else DEMO_WEIGHTS
 
 
 def state(session: Session | None) -> str:
@@ -35,7 +29,7 @@ def status_message(
     """The present status; almost empty while the node is not configured."""
     message = ReconstructionStatus(
         model=config.model,
-        weights_note=weights_note(config),
+        weights_note=config.weights_note,
         state=state(session),
         device=config.device,
         precision=config.precision,

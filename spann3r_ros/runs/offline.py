@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from spann3r_ros.config import Config, to_mapping
+from spann3r_ros.config import RANDOM_WEIGHTS, Config, to_mapping
 from spann3r_ros.errors import DataError, FrameError, Spann3rError
 from spann3r_ros.files.checksum import sha256
 from spann3r_ros.frame import Frame, Intrinsics
@@ -194,6 +194,8 @@ def new_record(sequence: Sequence, reconstruction: Reconstruction, name: str, ev
 
 def weights(config: Config, description: str) -> dict[str, Any]:
     """Description, file name and SHA-256 of the weights that a configuration asks for."""
+    if config.checkpoint == RANDOM_WEIGHTS:
+        return {"description": description, "file": "", "sha256": None}
     where = Path(config.checkpoint).expanduser() if config.checkpoint else shipped_model()
     with importlib.resources.as_file(where) as path:
         return {"description": description, "file": path.name, "sha256": sha256(path) if path.is_file() else None}

@@ -10,6 +10,7 @@ from wall_network import write_wall_checkpoint
 from spann3r_ros.cli.main import main
 from spann3r_ros.errors import ConfigError, DataError
 from spann3r_ros.evaluation.suite import Suite, extent_of, run_job
+from spann3r_ros.models.registry import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,13 +119,20 @@ def test_walks_are_rendered_once(tmp_path: Path) -> None:
     assert metadata.stat().st_mtime_ns == made
 
 
+def test_every_family_has_a_line_in_the_suite_of_the_families(tmp_path: Path) -> None:
+    jobs = Suite.read(ROOT / "config" / "suites" / "families.yaml", tmp_path).jobs(tmp_path, 2)
+    assert {job.parameters.get("model", "spann3r") for job in jobs} == set(FAMILIES)
+    assert {job.parameters["checkpoint"] for job in jobs} == {"random"}
+
+
 def test_the_suites_that_ship_can_be_read(tmp_path: Path) -> None:
     assert Suite.read(ROOT / "config" / "suites" / "apartment.yaml", tmp_path).jobs(tmp_path, 1)
     pytest.importorskip("numba", reason="the renderer needs numba")
 
     extent = extent_of(ROOT / "config" / "suites" / "embedded.yaml")
     assert (extent.clips, extent.walks, extent.frames) == (60, 10, 100)
-    assert len(list((ROOT / "config" / "suites").glob("*.yaml"))) == 2
+    shipped = {path.stem for path in (ROOT / "config" / "suites").glob("*.yaml")}
+    assert shipped == {"apartment", "embedded", "families"}, "each is read by a test"
 
 
 def test_ray_that_is_not_installed_is_named(

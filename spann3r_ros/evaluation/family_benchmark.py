@@ -1,0 +1,111 @@
+"""Speed and memory of any family's full-size network on this machine, with random weights on noise."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spann3r_ros.config import Config
+from spann3r_ros.errors import ConfigError, DataError
+from spann3r_ros.frame import Frame
+from spann3r_ros.models.base import WindowSettings
+from spann3r_ros.models.loading import PRECISIONS
+from spann3r_ros.models.random_weights import random_network
+from spann3r_ros.models.registry import family
+from spann3r_ros.models.speeds import FamilySpeed
+from spann3r_ros.streaming.stream import stream_of
+
+
+def measure_family(name: str, precision: str, frames: int, device: str, size: tuple[int, int] | None) -> FamilySpeed:
+    """Run the full-size network of a family. The peak is that of the process, which should do nothing else.
+
+    Args:
+        name: of the family.
+        precision: one of ``PRECISIONS``.
+        frames: how many; a family of windows takes them as one window.
+        device: ``cpu`` or ``cuda``.
+        size: (height, width) of its images, multiples of its patch; None: what the weights were made for.
+
+    Raises:
+        ConfigError: sizes or numbers of frames that the family cannot take.
+    """
+    row = family(name)
+    height, width = size or row.architecture.image_size
+    config = Config(model=name, device=device, image_height=height if size else 0, image_width=width if size else 0)
+    settings: Any = None if row.parameters is None else config.of(row.parameters)
+    window = isinstance(settings, WindowSettings)
+    if window:
+        if frames < 2:
+            raise ConfigError("--frames of a family of windows", got=frames, expected="2 or more")
+        settings.window, settings.overlap = frames, min(settings.overlap, frames - 1)
+    network = random_network(row, row.architecture, PRECISIONS[precision], device)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
+    stream = stream_of(row.model(network, config, "random"), config)
+    generator, seconds = np.random.default_rng(0), []
+    for index in range(frames):
+        image = generator.integers(0, 256, (height, width, 3), np.uint8)
+        start = time.perf_counter()
+        stream.step(Frame(index, index, "camera", image))  # answers lie on the host, so the device is done with them
+        seconds.append(time.perf_counter() - start)
+    steady = sum(seconds) / frames if window else float(np.median(seconds[2:] or seconds))
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else _peak_of_process()
+    status = stream.status()
+    return FamilySpeed(
+        family=name,
+        precision=precision,
+        height=height,
+        width=width,
+        frames=frames,
+        seconds=steady,
+        peak=peak / 1e9,
+        weights=weights / 1e9,
+        tokens=status.tokens,
+        memory=status.bytes / 1e9,
+        machine=f"{_processor(device)}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
+        date=str(datetime.date.today()),
+    )
+
+
+def measure_family_apart(
+    name: str, precision: str, frames: int, device: str, size: tuple[int, int] | None
+) -> FamilySpeed:
+    """``measure_family`` in a process of its own; raises DataError when that fails."""
+    command = [sys.executable, "-m", "spann3r_ros", "bench", "--family", name, "--precision", precision]
+    command += ["--frames", str(frames), "--device", device, "--threads", str(torch.get_num_threads()), "--apart"]
+    if size:
+        command += ["--size", *map(str, size)]
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode:
+        why = "killed, most likely for want of memory" if result.returncode < 0 else f"exit {result.returncode}"
+        raise DataError(
+            f"measuring {name} in {precision} failed", got=why, next_step="fewer --frames or a smaller --size"
+        )
+    return FamilySpeed(**json.loads(result.stdout.splitlines()[-1]))
+
+
+def _peak_of_process() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _processor(device: str) -> str:
+    """The processor's name and the vector instructions that a network's speed depends on."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = set(entries.get("flags", entries.get("Features", "")).split())
+    known = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "asimd", "bf16")
+    return f"{entries.get('model name', platform.machine())} ({', '.join(f for f in known if f in flags)})"
