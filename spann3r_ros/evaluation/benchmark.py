@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import DataError
-from spann3r_ros.evaluation.parity import memory_config
+from spann3r_ros.evaluation.parity.spann3r import memory_config
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.mapping.map import Map

@@ -140,3 +140,43 @@ def test_other_survivors_are_noticed(golden: Path, tmp_path: Path, capsys: pytes
     options[options.index("--sequence") + 1] = str(tmp_path / "changed.safetensors")
     assert main(options) == 1
     assert "decision differs: step_13.prune_indices" in capsys.readouterr().out
+
+
+def test_files_are_found_by_the_name_of_the_configuration(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["parity", str(golden / "dust3r_tiny_config.json"), "--tolerance", "2e-5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0].strip() for line in lines if "worst error" in line] == [
+        "dust3r_tiny dpt",
+        "dust3r_tiny linear",
+    ]
+
+
+def test_a_folder_is_replayed_in_one_table(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configs = {path.name.removesuffix("_config.json") for path in golden.glob("*_config.json")}
+    assert main(["parity", "--all", str(golden)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:-1]]
+    assert configs | {"spann3r_tiny_batch2", "spann3r_tiny_offline"} == {row[0] for row in rows}
+    assert all(int(row[2]) > 10 and row[3] == "equal" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ({"family": "gaussians"}, "of an unknown network: got 'gaussians'"),
+        ({"family": ["vggt"]}, "of an unknown network"),
+        ([], "expected an object"),
+    ],
+)
+def test_a_configuration_of_another_network_is_refused(
+    content: object, error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "some_config.json").write_text(json.dumps(content))
+    save_file({"x": torch.zeros(1)}, tmp_path / "some_case.safetensors")
+    assert main(["parity", str(tmp_path)]) == 2
+    assert error in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_to_compare_is_named_once(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ([], [str(golden), "--all", str(golden)], ["--weights", "x"], [str(tmp_path)]):
+        assert main(["parity", *options]) == 2
+        assert capsys.readouterr().err

@@ -1,27 +1,25 @@
-"""Equality with the published network, tensor by tensor, on recorded activations.
-
-A recording holds images and what the published implementation computed from them at every step. It is replayed through
-the streaming model; every tensor that both know is compared, and so is every decision of the memory.
-"""
+"""Spann3R: a recorded sequence is replayed through the streaming model, and an offline reconstruction through ours."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import DataError
+from spann3r_ros.evaluation.parity.comparison import ParityReport
+from spann3r_ros.evaluation.parity.dust3r import decoder_probes
+from spann3r_ros.evaluation.parity.recorded_set import RecordedSet, Recording, entries, loaded
 from spann3r_ros.frame import Frame
 from spann3r_ros.memory.spatial import SpatialMemory, attention_weights
-from spann3r_ros.models.dust3r.network import Dust3rNetwork
 from spann3r_ros.models.pointmap import View
+from spann3r_ros.models.spann3r.files import architecture_from_config
 from spann3r_ros.models.spann3r.memory import Spann3rMemory
 from spann3r_ros.models.spann3r.model import Spann3r, Step
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
@@ -29,7 +27,6 @@ from spann3r_ros.models.spann3r.parameters import Spann3rParameters
 from spann3r_ros.models.spann3r.unordered import reconstruct_unordered
 from spann3r_ros.prediction import Prediction
 
-Recording = Mapping[str, Tensor]
 MEMORY_KEYS = {
     "work_mem_size": "working_frames",
     "long_mem_size": "long_term_tokens",
@@ -38,53 +35,12 @@ MEMORY_KEYS = {
 }
 
 
-@dataclass
-class Comparison:
-    """Worst error of one kind of tensor, relative to the recorded tensor's maximum, and where it occurred."""
-
-    error: float = 0.0
-    place: str = ""
-    count: int = 0
-
-
-@dataclass
-class ParityReport:
-    """What ``replay`` found.
-
-    Attributes:
-        comparisons: by kind of tensor, in the order of the computation.
-        disagreements: decisions that differ, in words.
-        unknown: recorded names that nothing was compared with.
-    """
-
-    comparisons: dict[str, Comparison] = field(default_factory=dict)
-    disagreements: list[str] = field(default_factory=list)
-    unknown: set[str] = field(default_factory=set)
-
-    def compare(self, kind: str, place: str, found: Tensor, recorded: Tensor) -> None:
-        """Add one tensor; shapes that differ count as an infinite error, as does anything that is not finite."""
-        entry = self.comparisons.setdefault(kind, Comparison())
-        entry.count += 1
-        error = float("inf")
-        if found.shape == recorded.shape:
-            worst = (found.double() - recorded.double()).abs().max() if found.numel() else torch.zeros(())
-            top = recorded.double().abs().max() if recorded.numel() else torch.ones(())
-            # A tensor that is zero throughout has no scale: the error itself is the measure.
-            error = float(worst / top) if top > 0 else float(worst)
-        if not error <= entry.error:
-            entry.error, entry.place = (error if np.isfinite(error) else float("inf")), place
-
-    def decide(self, place: str, found: object, recorded: object) -> None:
-        """Compare one decision."""
-        if found != recorded:
-            self.disagreements.append(f"{place}: {found}, recorded {recorded}")
-
-    def worst(self) -> tuple[float, str]:
-        """The largest error, and the tensor where it is; infinite when nothing was compared at all."""
-        if not self.comparisons:
-            return float("inf"), "nothing: the recording has no tensor to compare"
-        kind = max(self.comparisons, key=lambda name: self.comparisons[name].error)
-        return self.comparisons[kind].error, self.comparisons[kind].place or kind
+def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
+    """Replay a sequence or, where the configuration names the frames that it used, an offline reconstruction."""
+    network = loaded(Spann3rNetwork, architecture_from_config(recorded.config), recorded.weights)
+    if "idx_used" in recorded.config:
+        return {"unordered": replay_unordered(network, recorded.config, recorded.recording)}
+    return {"sequence": replay_sequence(network, recorded.config, recorded.recording)}
 
 
 class RecordedSpann3r(Spann3r):
@@ -122,7 +78,7 @@ def replay_sequence(network: Spann3rNetwork, config: Mapping[str, Any], recordin
     count, batch, height, width = images.shape[:4]
     model = RecordedSpann3r(network, memory_config(config, height, width), "recording")
     memory, report = model.new_memory(), ParityReport()
-    hooks, layers = _decoder_probes(network.dust3r)
+    hooks, layers = decoder_probes(network.dust3r)
     order = _TokenOrder(batch)
     log = {entry["step"]: entry for entry in config.get("steps", [])}
     final: list[tuple[Tensor, Tensor]] = []
@@ -147,7 +103,7 @@ def replay_sequence(network: Spann3rNetwork, config: Mapping[str, Any], recordin
             found["pts3d_1"] = torch.from_numpy(answers[0].points)[None]
             found["pts3d_2"] = torch.from_numpy(answers[1].points)[None]
         survivors = None if step.insertion is None else step.insertion.survivors
-        recorded = _entries(recording, f"step_{number:02d}.")
+        recorded = entries(recording, f"step_{number:02d}.")
         if survivors is not None:
             _compare_prune(report, order, survivors, recorded, number)
         found |= _memory_tensors(memory.spatial, before, step, order)
@@ -184,58 +140,6 @@ def replay_unordered(network: Spann3rNetwork, config: Mapping[str, Any], recordi
     ]
     _compare_predictions(report, final, recording)
     return report
-
-
-def replay_pairs(network: Dust3rNetwork, head: str, config: Mapping[str, Any], recording: Recording) -> ParityReport:
-    """Replay DUSt3R image pairs; ``head`` selects the recorded outputs, ``<case>.<head>.pts3d_1`` and so on."""
-    report = ParityReport()
-    hooks, layers = _decoder_probes(network)
-    for case, description in config["cases"].items():
-        recorded = _entries(recording, f"{case}.")
-        found: dict[str, list[Tensor]] = {}
-        for item in range(len(recorded["images1_u8"])):
-            layers.clear()
-            for name, tensor in _pair_tensors(network, description, recorded, item):
-                found.setdefault(name, []).append(tensor)
-            for name, tensor in layers.items():
-                found.setdefault(name, []).append(tensor)
-        for name, tensors in found.items():
-            for candidate in (name, f"{head}.{name}"):
-                if candidate in recorded:
-                    report.compare(candidate, f"{case}.{candidate}", torch.cat(tensors), recorded[candidate])
-        inputs = r"images|true_shape|pos[12]$|" + "|".join(rf"{h}\." for h in config.get("heads", []) if h != head)
-        compared = set(found) | {f"{head}.{name}" for name in found}
-        report.unknown |= {f"{case}.{name}" for name in recorded if name not in compared and not re.match(inputs, name)}
-    for hook in hooks:
-        hook.remove()
-    return report
-
-
-@torch.inference_mode()
-def _pair_tensors(
-    network: Dust3rNetwork, description: Mapping[str, Any], recorded: Recording, item: int
-) -> Iterator[tuple[str, Tensor]]:
-    """Tensors of one pair, in the layout of the recording.
-
-    The published code may store a portrait image transposed (``ManyAR_PatchEmbed``) and may return the maps of a
-    portrait image transposed (``landscape_only``). Ours never does either; the layout is changed here.
-    """
-    pixels, portrait = [], []
-    for view in (1, 2):
-        image = (recorded[f"images{view}_u8"][item : item + 1].permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-        height, width = recorded[f"true_shape{view}"][item].tolist()
-        portrait.append(height > width)
-        pixels.append(image if image.shape[-2:] == (height, width) else image.transpose(2, 3))
-    grids = [network.grid(image) for image in pixels]
-    features = [network.encode(image) for image in pixels]
-    decoded = network.decode(features[0], features[1], grids[0], grids[1])
-    for view in (0, 1):
-        yield f"feat{view + 1}", features[view]
-        yield f"dec{view + 1}_last", decoded[view][max(decoded[view])]
-        pointmap = network.pointmap(view + 1, decoded[view], grids[view])
-        turn = description["landscape_only"] and portrait[view]
-        yield f"pts3d_{view + 1}", pointmap.points.transpose(1, 2) if turn else pointmap.points
-        yield f"conf_{view + 1}", pointmap.confidence.transpose(1, 2) if turn else pointmap.confidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,7 +297,7 @@ def _compare_decisions(
 
 def _compare_predictions(report: ParityReport, final: list[tuple[Tensor, Tensor]], recording: Recording) -> None:
     for number, (points, confidence) in enumerate(final):
-        for name, tensor in _entries(recording, f"pred_{number:02d}.").items():
+        for name, tensor in entries(recording, f"pred_{number:02d}.").items():
             kind, stride = _stride(name)
             ours = {"pts3d": points, "conf": confidence}.get(kind)
             if ours is None:
@@ -411,10 +315,6 @@ def _sequence_images(recording: Recording) -> Tensor:
     return images[0] if images[0].ndim == 5 else torch.stack(images, dim=1)
 
 
-def _entries(recording: Recording, prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in recording.items() if name.startswith(prefix)}
-
-
 def _stride(name: str) -> tuple[str, int]:
     match = re.fullmatch(r"(.*)_s(\d+)", name)
     return (match.group(1), int(match.group(2))) if match else (name, 1)
@@ -425,21 +325,3 @@ def _positions(network: Spann3rNetwork, points: Tensor) -> Tensor:
     patch = network.architecture.trunk.patch_size
     rows, columns = points.shape[1] // patch, points.shape[2] // patch
     return torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).expand(len(points), -1, -1)
-
-
-def _decoder_probes(network: Dust3rNetwork) -> tuple[list[Any], dict[str, Tensor]]:
-    """Hooks that fill a dictionary with the raw output of every decoder block but the last, by recorded name."""
-    layers: dict[str, Tensor] = {}
-
-    def probe(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def keep(_module: nn.Module, _arguments: Any, output: Tensor) -> None:
-            layers[name] = output
-
-        return keep
-
-    hooks = [
-        block.register_forward_hook(probe(f"dec{branch}_layer{number:02d}"))
-        for branch, blocks in ((1, network.dec_blocks), (2, network.dec_blocks2))
-        for number, block in enumerate(list(blocks)[:-1], start=1)
-    ]
-    return hooks, layers
