@@ -19,7 +19,7 @@ from spann3r_ros.models.base import AnyModel
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture
 from spann3r_ros.models.random_weights import random_network
-from spann3r_ros.models.registry import family, family_of
+from spann3r_ros.models.registry import alike, family, family_of
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -47,14 +47,17 @@ def load_model(config: Config) -> AnyModel:
         network = random_network(row, row.tiny, PRECISIONS[config.precision], device)
         return row.model(network, config, f"{RANDOM_WEIGHTS} weights of a tiny network")
     with _checkpoint_path(config.checkpoint) as path:
-        checkpoint = read_checkpoint(path)
+        checkpoint = read_checkpoint(path, wanted=row.name)
         if checkpoint.family != row.name:
+            # A file of our own says which of several families of the same names it is of; others do not.
+            said = checkpoint.origin == "metadata"
+            found = " or ".join((checkpoint.family,) if said else alike(family(checkpoint.family)))
             raise CheckpointError(
                 f"{path} holds weights of another family than the parameter 'model' says",
-                got=checkpoint.family,
+                got=found,
                 expected=row.name,
                 next_step=(
-                    f"Set model to {checkpoint.family}, or checkpoint to weights of {row.name} "
+                    f"Set model to {found}, or checkpoint to weights of {row.name} "
                     f"({RANDOM_WEIGHTS!r}: a tiny network with random weights, to try the family)"
                 ),
             )

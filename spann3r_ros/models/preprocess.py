@@ -21,8 +21,9 @@ from spann3r_ros.geometry import camera as geometry
 
 LANCZOS = Image.Resampling.LANCZOS
 
-# (u8 / 255 - 0.5) / 0.5, rounded at each step as the published code does in float32.
-_NORMALIZED = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+# What networks take for the values 0..255, rounded at each step as the published codes do in float32.
+UNIT = np.arange(256, dtype=np.float32) / np.float32(255)
+SYMMETRIC = (UNIT - np.float32(0.5)) / np.float32(0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class NetworkImage:
     """One image as a network takes it.
 
     Attributes:
-        pixels: (1, 3, h, w) float32 on the CPU, RGB in [-1, 1].
+        pixels: (1, 3, h, w) float32 on the CPU, RGB in [-1, 1], or what else ``values`` made of it.
         colors: (h, w, 3) uint8 RGB, the same pixels.
         intrinsics: calibration of the (h, w) grid, or None when the frame has none.
     """
@@ -100,7 +101,9 @@ Planner: TypeAlias = Callable[[int, int, "Intrinsics | None"], "CropPlan"]
 """(width, height, calibration or None) of a camera image to how it is cut and resized."""
 
 
-def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
+def preprocess(
+    frame: Frame, target: tuple[int, int] | Planner, values: NDArray[np.float32] = SYMMETRIC
+) -> NetworkImage:
     """The image of a frame as a network takes it.
 
     Args:
@@ -111,25 +114,35 @@ def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
             image when uncalibrated), resized to cover the target, the surplus cut off evenly. An image that has the
             size already passes untouched. A principal point in the outer fifth of the image centers the crop on the
             image instead, since centering on it would throw most of the view away; the intrinsics stay true either way.
+        values: (256,) what the network takes for the values of an image: ``SYMMETRIC``, -1 to 1, or ``UNIT``, 0 to 1.
 
     Raises:
         ConfigError: a size that is not positive.
         FrameError: an image smaller than a patch, one that the plan cannot take, or of which less than 1/64 would
             remain.
     """
+    plan = _plan(frame, target)
+    colors = plan.apply(frame.image)
+    # One pass: looked up, converted and laid out plane by plane.
+    pixels = torch.from_numpy(np.take(values, colors.transpose(2, 0, 1)))[None]
+    intrinsics = None if frame.intrinsics is None else plan.intrinsics(frame.intrinsics)
+    return NetworkImage(pixels, colors, intrinsics)
+
+
+def planned_size(frame: Frame, target: tuple[int, int] | Planner) -> tuple[int, int]:
+    """(height, width) of what ``preprocess`` would make of a frame; raises as that does."""
+    window = _plan(frame, target).window
+    return window.height, window.width
+
+
+def _plan(frame: Frame, target: tuple[int, int] | Planner) -> CropPlan:
     height, width = frame.image.shape[:2]
     check_smallest(width, height)
     if callable(target):
-        plan = target(width, height, frame.intrinsics)
-    else:
-        if min(target) < 1:
-            raise ConfigError("network image size (height, width)", got=tuple(target), expected=">= 1 px")
-        plan = cover(width, height, (int(target[0]), int(target[1])), frame.intrinsics)
-    colors = plan.apply(frame.image)
-    # One pass: looked up, converted and laid out plane by plane.
-    pixels = torch.from_numpy(np.take(_NORMALIZED, colors.transpose(2, 0, 1)))[None]
-    intrinsics = None if frame.intrinsics is None else plan.intrinsics(frame.intrinsics)
-    return NetworkImage(pixels, colors, intrinsics)
+        return target(width, height, frame.intrinsics)
+    if min(target) < 1:
+        raise ConfigError("network image size (height, width)", got=tuple(target), expected=">= 1 px")
+    return cover(width, height, (int(target[0]), int(target[1])), frame.intrinsics)
 
 
 def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> CropPlan:

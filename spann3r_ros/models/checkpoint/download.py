@@ -24,13 +24,25 @@ Progress = Callable[[int, int | None], None]
 """Called with the bytes that are here and the bytes that there will be (None: unknown)."""
 
 CC_BY_NC_SA = "CC BY-NC-SA 4.0"
+NON_COMMERCIAL = "non-commercial (see its page)"
+VGGT_LICENSE = "VGGT License v1"
 
 LICENSES = {
     CC_BY_NC_SA: (
         "Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International: you may use, share and adapt the "
         "weights if you name their authors, not for commercial purposes, and pass on what you derive under the same "
         "license. Full text: https://creativecommons.org/licenses/by-nc-sa/4.0/"
-    )
+    ),
+    NON_COMMERCIAL: (
+        "Its authors allow non-commercial use only. The exact terms stand on the page that the file comes from: read "
+        "them there."
+    ),
+    VGGT_LICENSE: (
+        "Meta's VGGT License v1: use, commercial use too, within its acceptable use policy, and redistribution under "
+        "the same terms. The policy forbids military use and weapons, and what has to do with critical "
+        "infrastructure, transportation technologies or heavy machinery: whether a robot is any of these is for you "
+        "to judge. Full text: https://github.com/facebookresearch/vggt/blob/main/LICENSE.txt"
+    ),
 }
 
 
