@@ -12,9 +12,10 @@ from spann3r_ros.config import DEMO_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models import loading, registry
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
+from spann3r_ros.models.mast3r import architecture as mast3r
 from spann3r_ros.streaming.stream import load_stream
 
-TINY = {"dust3r": TINY_TRUNK, "spann3r": tiny_architecture()}
+TINY = {"dust3r": TINY_TRUNK, "spann3r": tiny_architecture(), "mast3r": mast3r.TINY}
 
 
 def weights_of(family, path, dtype=None):
@@ -34,7 +35,7 @@ def test_every_row_builds_its_official_network_without_memory(name):
     assert all(parameter.is_meta for parameter in network.parameters())
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     # The published counts, less mask_token and the unused unit of each DPT head.
-    assert millions == pytest.approx({"spann3r": 658.69, "dust3r": 571.17}[name] - 2 * 1.18, abs=0.01)
+    assert millions == pytest.approx({"spann3r": 658.69, "dust3r": 571.17, "mast3r": 688.64}[name] - 2 * 1.18, abs=0.01)
 
 
 def test_families_are_imported_only_when_asked_for():
@@ -57,7 +58,7 @@ def test_a_configuration_becomes_a_model_that_steps(tmp_path, name, precision):
     config = Config(model=name, checkpoint=checkpoint, device="cpu", precision=precision, output="immediate")
     stream = load_stream(config)
     model = stream.model
-    assert (model.name, model.metric, model.weights) == (name, False, checkpoint)
+    assert (model.name, model.metric, model.weights) == (name, TINY[name].metric, checkpoint)
     predictions = [prediction for frame in random_frames(3) for prediction in stream.step(frame)]
     predictions += stream.flush()
     assert predictions
