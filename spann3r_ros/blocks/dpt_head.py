@@ -79,7 +79,8 @@ class Pyramid(nn.Module):
         token_widths: width of each of the four hooked layers.
         hooks: their numbers; 0 is the decoder's input.
         widths: channels of the four pyramid levels.
-        width, last_width: channels of the fusion and of the output stack.
+        width: channels of the fusion; the output stack begins with half of them.
+        last_width: channels before the outputs.
         channels: raw outputs per pixel.
     """
 
@@ -105,9 +106,9 @@ class Pyramid(nn.Module):
         )
         self.scratch = Scratch(widths, width)
         self.head = nn.Sequential(
-            nn.Conv2d(width, last_width, 3, padding=1),
+            nn.Conv2d(width, width // 2, 3, padding=1),
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
-            nn.Conv2d(last_width, last_width, 3, padding=1),
+            nn.Conv2d(width // 2, last_width, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(last_width, channels, 1),
         )

@@ -11,6 +11,7 @@ from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.dust3r.family import DUST3R
 from spann3r_ros.models.family import Architecture, Family
+from spann3r_ros.models.mast3r.family import MAST3R
 from spann3r_ros.models.spann3r.family import SPANN3R
 from spann3r_ros.models.vggt.family import VGGT
 
@@ -20,11 +21,11 @@ FAMILIES: dict[str, Family] = {
         SPANN3R,
         DUST3R,
         VGGT,
+        MAST3R,
     )
 }
 
 FOREIGN = (
-    ("MASt3R", ("enc_blocks.", "downstream_head1.head_local_features.")),
     ("CUT3R", ("enc_blocks.", "dec_blocks_state.")),
     ("CUT3R", ("enc_blocks.", "decoder_embed_state.")),
     ("CUT3R", ("enc_blocks.", "pose_retriever.")),

@@ -133,6 +133,15 @@ _READERS: dict[str, Callable[[Any], dict[str, Any]]] = {
 def fields_from_constructor(text: str) -> dict[str, Any]:
     """Fields of ``Dust3rArchitecture`` in a constructor call ``AsymmetricCroCo3DStereo(enc_depth=24, ...)``.
 
+    Raises:
+        CheckpointError: as ``keywords_of_constructor`` and ``fields_from_keywords``.
+    """
+    return fields_from_keywords(keywords_of_constructor(text, "AsymmetricCroCo3DStereo"))
+
+
+def keywords_of_constructor(text: str, name: str) -> dict[str, Any]:
+    """The keywords of a constructor call ``name(keyword=literal, ...)``.
+
     The text is parsed as an expression and matched against a whitelist (that name; keywords with literals, tuples,
     ``inf`` and ``-inf``). Nothing of it is ever evaluated.
 
@@ -140,21 +149,21 @@ def fields_from_constructor(text: str) -> dict[str, Any]:
         CheckpointError: anything else in the text.
     """
     problem = "description of the network in the checkpoint's 'args'"
-    expected = "AsymmetricCroCo3DStereo(keyword=literal, ...)"
+    expected = f"{name}(keyword=literal, ...)"
     try:
         call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise CheckpointError(problem, got=shortened(text), expected=expected) from error
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
         raise CheckpointError(problem, got=shortened(text), expected=expected)
-    if call.func.id != "AsymmetricCroCo3DStereo":
+    if call.func.id != name:
         raise CheckpointError(problem, got=f"a network of class {call.func.id}", expected=expected)
     keywords: dict[str, Any] = {}
     for keyword in call.keywords:
         if keyword.arg is None:
             raise CheckpointError(problem, got=shortened(ast.unparse(keyword.value)), expected="no ** arguments")
         keywords[keyword.arg] = _literal(keyword.value)
-    return fields_from_keywords(keywords)
+    return keywords
 
 
 def _literal(node: ast.expr) -> Any:

@@ -35,9 +35,17 @@ class Dust3rNetwork(nn.Module):
             for _ in range(2)
         )
         self.dec_norm = nn.LayerNorm(a.decoder_width, eps=NORM_EPS)
-        self.downstream_head1 = _head(a)
-        self.downstream_head2 = _head(a)
+        self.downstream_head1 = self.new_head()
+        self.downstream_head2 = self.new_head()
         self._tables: dict[tuple[Grid, int, torch.device], RotaryTable] = {}
+
+    def new_head(self) -> nn.Module:
+        """What makes four raw outputs a pixel (x, y, z, confidence) of the decoder layers of one branch."""
+        a = self.architecture
+        if a.head == "linear":
+            return LinearHead(a.decoder_width, a.patch_size)
+        widths = [a.encoder_width] + 3 * [a.decoder_width]
+        return DptHead(Pyramid(widths, a.hooks, a.dpt_layer_widths, a.dpt_width, a.dpt_last_width))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -116,10 +124,3 @@ class Dust3rNetwork(nn.Module):
             features1, features2 = self.encode(images1), self.encode(images2)
         layers1, layers2 = self.decode(features1, features2, grid1, grid2)
         return self.pointmap(1, layers1, grid1), self.pointmap(2, layers2, grid2)
-
-
-def _head(a: Dust3rArchitecture) -> nn.Module:
-    if a.head == "linear":
-        return LinearHead(a.decoder_width, a.patch_size)
-    widths = [a.encoder_width] + 3 * [a.decoder_width]
-    return DptHead(Pyramid(widths, a.hooks, a.dpt_layer_widths, a.dpt_width, a.dpt_last_width))

@@ -1,0 +1,28 @@
+"""MASt3R's own parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from spann3r_ros.config import parameter
+
+
+@dataclass
+class Mast3rParameters:
+    """How MASt3R, which knows pairs only, follows a stream."""
+
+    GROUP: ClassVar[str] = "mast3r"
+
+    reference: str = parameter(
+        "keyframe",
+        "Frame that each new one is matched against: the first, or the last keyframe.",
+        choices=("first", "keyframe"),
+    )
+    keyframe_confidence: float = parameter(
+        0.5,
+        "A frame of a lower mean confidence becomes the next keyframe.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
