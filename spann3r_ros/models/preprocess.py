@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +23,13 @@ LANCZOS = Image.Resampling.LANCZOS
 
 # (u8 / 255 - 0.5) / 0.5, rounded at each step as the published code does in float32.
 _NORMALIZED = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+
+
+class FittedImage(NamedTuple):
+    """One image at a network's size: colors (h, w, 3) uint8 RGB, and the calibration of that grid or None."""
+
+    colors: NDArray[np.uint8]
+    intrinsics: Intrinsics | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +107,8 @@ Planner: TypeAlias = Callable[[int, int, "Intrinsics | None"], "CropPlan"]
 """(width, height, calibration or None) of a camera image to how it is cut and resized."""
 
 
-def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
-    """The image of a frame as a network takes it.
+def planned(frame: Frame, target: tuple[int, int] | Planner) -> CropPlan:
+    """How the image of a frame is brought to a network's size.
 
     Args:
         frame: any image size.
@@ -120,16 +127,25 @@ def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
     height, width = frame.image.shape[:2]
     check_smallest(width, height)
     if callable(target):
-        plan = target(width, height, frame.intrinsics)
-    else:
-        if min(target) < 1:
-            raise ConfigError("network image size (height, width)", got=tuple(target), expected=">= 1 px")
-        plan = cover(width, height, (int(target[0]), int(target[1])), frame.intrinsics)
-    colors = plan.apply(frame.image)
-    # One pass: looked up, converted and laid out plane by plane.
-    pixels = torch.from_numpy(np.take(_NORMALIZED, colors.transpose(2, 0, 1)))[None]
+        return target(width, height, frame.intrinsics)
+    if min(target) < 1:
+        raise ConfigError("network image size (height, width)", got=tuple(target), expected=">= 1 px")
+    return cover(width, height, (int(target[0]), int(target[1])), frame.intrinsics)
+
+
+def fitted(frame: Frame, target: tuple[int, int] | Planner) -> FittedImage:
+    """The image of a frame at a network's size, its pixels as they are; arguments and errors as of ``planned``."""
+    plan = planned(frame, target)
     intrinsics = None if frame.intrinsics is None else plan.intrinsics(frame.intrinsics)
-    return NetworkImage(pixels, colors, intrinsics)
+    return FittedImage(plan.apply(frame.image), intrinsics)
+
+
+def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
+    """The image of a frame as a network takes it; arguments and errors as of ``planned``."""
+    image = fitted(frame, target)
+    # One pass: looked up, converted and laid out plane by plane.
+    pixels = torch.from_numpy(np.take(_NORMALIZED, image.colors.transpose(2, 0, 1)))[None]
+    return NetworkImage(pixels, image.colors, image.intrinsics)
 
 
 def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> CropPlan:
