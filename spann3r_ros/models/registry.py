@@ -11,6 +11,7 @@ from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.dust3r.family import DUST3R
 from spann3r_ros.models.family import Architecture, Family
+from spann3r_ros.models.pi3.family import PI3
 from spann3r_ros.models.spann3r.family import SPANN3R
 
 FAMILIES: dict[str, Family] = {
@@ -18,6 +19,7 @@ FAMILIES: dict[str, Family] = {
     for row in (
         SPANN3R,
         DUST3R,
+        PI3,
     )
 }
 
@@ -29,7 +31,6 @@ FOREIGN = (
     ("Fast3R", ("encoder.enc_blocks.",)),
     ("Fast3R", ("net.encoder.enc_blocks.",)),
     ("VGGT or StreamVGGT", ("aggregator.",)),
-    ("Pi3", ("point_decoder.",)),
     ("CroCo", ("enc_blocks.", "prediction_head.")),
 )
 """Networks that this version does not run, and what their tensors are called, so that they are refused by name."""

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tiny_models import TINY_TRUNK, random_frames, tiny_architecture
+from tiny_models import random_frames
 
 from spann3r_ros.config import DEMO_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError
@@ -14,15 +14,22 @@ from spann3r_ros.models import loading, registry
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
 from spann3r_ros.streaming.stream import load_stream
 
-TINY = {"dust3r": TINY_TRUNK, "spann3r": tiny_architecture()}
+MILLIONS = {
+    # The published counts, less mask_token and the unused unit of each DPT head.
+    "spann3r": 658.69 - 2 * 1.18,
+    "dust3r": 571.17 - 2 * 1.18,
+    "pi3": 958.70,
+}
+"""Parameters of the official networks."""
 
 
 def weights_of(family, path, dtype=None):
     torch.manual_seed(0)
-    network = loading.empty_network(TINY[family]).to_empty(device="cpu")
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    write_checkpoint(path, network, TINY[family], dtype=dtype)
+    tiny = registry.family(family).tiny
+    network = loading.empty_network(tiny).to_empty(device="cpu")
+    for tensor in (*network.parameters(), *network.buffers()):
+        torch.nn.init.normal_(tensor, std=0.05)
+    write_checkpoint(path, network, tiny, dtype=dtype)
     return str(path)
 
 
@@ -33,8 +40,7 @@ def test_every_row_builds_its_official_network_without_memory(name):
     network = loading.empty_network(row.architecture)
     assert all(parameter.is_meta for parameter in network.parameters())
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-    # The published counts, less mask_token and the unused unit of each DPT head.
-    assert millions == pytest.approx({"spann3r": 658.69, "dust3r": 571.17}[name] - 2 * 1.18, abs=0.01)
+    assert millions == pytest.approx(MILLIONS[name], abs=0.01)
 
 
 def test_families_are_imported_only_when_asked_for():
@@ -46,7 +52,7 @@ def test_families_are_imported_only_when_asked_for():
 
 
 def test_an_unknown_family_lists_the_choices():
-    with pytest.raises(ConfigError, match=r"parameter 'model': got 'vggt'; expected spann3r \| dust3r"):
+    with pytest.raises(ConfigError, match=r"parameter 'model': got 'vggt'; expected spann3r \| dust3r.*"):
         loading.load_model(Config(model="vggt"))
 
 
@@ -57,12 +63,13 @@ def test_a_configuration_becomes_a_model_that_steps(tmp_path, name, precision):
     config = Config(model=name, checkpoint=checkpoint, device="cpu", precision=precision, output="immediate")
     stream = load_stream(config)
     model = stream.model
-    assert (model.name, model.metric, model.weights) == (name, False, checkpoint)
+    tiny = registry.family(name).tiny
+    assert (model.name, model.metric, model.weights) == (name, tiny.metric, checkpoint)
     predictions = [prediction for frame in random_frames(3) for prediction in stream.step(frame)]
     predictions += stream.flush()
     assert predictions
     for prediction in predictions:
-        assert prediction.points.shape == (48, 64, 3) and prediction.points.dtype == np.float32
+        assert prediction.points.shape == (*tiny.image_size, 3) and prediction.points.dtype == np.float32
         assert np.isfinite(prediction.points).all()
 
 

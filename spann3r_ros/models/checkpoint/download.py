@@ -24,13 +24,18 @@ Progress = Callable[[int, int | None], None]
 """Called with the bytes that are here and the bytes that there will be (None: unknown)."""
 
 CC_BY_NC_SA = "CC BY-NC-SA 4.0"
+CC_BY_NC = "CC BY-NC 4.0"
 
 LICENSES = {
     CC_BY_NC_SA: (
         "Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International: you may use, share and adapt the "
         "weights if you name their authors, not for commercial purposes, and pass on what you derive under the same "
         "license. Full text: https://creativecommons.org/licenses/by-nc-sa/4.0/"
-    )
+    ),
+    CC_BY_NC: (
+        "Creative Commons Attribution-NonCommercial 4.0 International: you may use, share and adapt the weights if you "
+        "name their authors, not for commercial purposes. Full text: https://creativecommons.org/licenses/by-nc/4.0/"
+    ),
 }
 
 
