@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -24,6 +24,13 @@ LANCZOS = Image.Resampling.LANCZOS
 # What networks take for the values 0..255, rounded at each step as the published codes do in float32.
 UNIT = np.arange(256, dtype=np.float32) / np.float32(255)
 SYMMETRIC = (UNIT - np.float32(0.5)) / np.float32(0.5)
+
+
+class FittedImage(NamedTuple):
+    """One image at a network's size: colors (h, w, 3) uint8 RGB, and the calibration of that grid or None."""
+
+    colors: NDArray[np.uint8]
+    intrinsics: Intrinsics | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +108,8 @@ Planner: TypeAlias = Callable[[int, int, "Intrinsics | None"], "CropPlan"]
 """(width, height, calibration or None) of a camera image to how it is cut and resized."""
 
 
-def preprocess(
-    frame: Frame, target: tuple[int, int] | Planner, values: NDArray[np.float32] = SYMMETRIC
-) -> NetworkImage:
-    """The image of a frame as a network takes it.
+def planned(frame: Frame, target: tuple[int, int] | Planner) -> CropPlan:
+    """How the image of a frame is brought to a network's size.
 
     Args:
         frame: any image size.
@@ -114,28 +119,12 @@ def preprocess(
             image when uncalibrated), resized to cover the target, the surplus cut off evenly. An image that has the
             size already passes untouched. A principal point in the outer fifth of the image centers the crop on the
             image instead, since centering on it would throw most of the view away; the intrinsics stay true either way.
-        values: (256,) what the network takes for the values of an image: ``SYMMETRIC``, -1 to 1, or ``UNIT``, 0 to 1.
 
     Raises:
         ConfigError: a size that is not positive.
         FrameError: an image smaller than a patch, one that the plan cannot take, or of which less than 1/64 would
             remain.
     """
-    plan = _plan(frame, target)
-    colors = plan.apply(frame.image)
-    # One pass: looked up, converted and laid out plane by plane.
-    pixels = torch.from_numpy(np.take(values, colors.transpose(2, 0, 1)))[None]
-    intrinsics = None if frame.intrinsics is None else plan.intrinsics(frame.intrinsics)
-    return NetworkImage(pixels, colors, intrinsics)
-
-
-def planned_size(frame: Frame, target: tuple[int, int] | Planner) -> tuple[int, int]:
-    """(height, width) of what ``preprocess`` would make of a frame; raises as that does."""
-    window = _plan(frame, target).window
-    return window.height, window.width
-
-
-def _plan(frame: Frame, target: tuple[int, int] | Planner) -> CropPlan:
     height, width = frame.image.shape[:2]
     check_smallest(width, height)
     if callable(target):
@@ -143,6 +132,35 @@ def _plan(frame: Frame, target: tuple[int, int] | Planner) -> CropPlan:
     if min(target) < 1:
         raise ConfigError("network image size (height, width)", got=tuple(target), expected=">= 1 px")
     return cover(width, height, (int(target[0]), int(target[1])), frame.intrinsics)
+
+
+def planned_size(frame: Frame, target: tuple[int, int] | Planner) -> tuple[int, int]:
+    """(height, width) of what ``preprocess`` would make of a frame; raises as ``planned``."""
+    window = planned(frame, target).window
+    return window.height, window.width
+
+
+def fitted(frame: Frame, target: tuple[int, int] | Planner) -> FittedImage:
+    """The image of a frame at a network's size, its pixels as they are; arguments and errors as of ``planned``."""
+    plan = planned(frame, target)
+    intrinsics = None if frame.intrinsics is None else plan.intrinsics(frame.intrinsics)
+    return FittedImage(plan.apply(frame.image), intrinsics)
+
+
+def preprocess(
+    frame: Frame, target: tuple[int, int] | Planner, values: NDArray[np.float32] = SYMMETRIC
+) -> NetworkImage:
+    """The image of a frame as a network takes it; frame, target and errors as of ``planned``.
+
+    Args:
+        frame: any image size.
+        target: (height, width) in pixels; or the plan of a family.
+        values: (256,) what the network takes for the values of an image: ``SYMMETRIC``, -1 to 1, or ``UNIT``, 0 to 1.
+    """
+    image = fitted(frame, target)
+    # One pass: looked up, converted and laid out plane by plane.
+    pixels = torch.from_numpy(np.take(values, image.colors.transpose(2, 0, 1)))[None]
+    return NetworkImage(pixels, image.colors, image.intrinsics)
 
 
 def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> CropPlan:

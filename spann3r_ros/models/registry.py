@@ -12,6 +12,7 @@ from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.dust3r.family import DUST3R
 from spann3r_ros.models.family import Architecture, Family
 from spann3r_ros.models.mast3r.family import MAST3R
+from spann3r_ros.models.pi3.family import PI3
 from spann3r_ros.models.spann3r.family import SPANN3R
 from spann3r_ros.models.vggt.family import VGGT
 
@@ -22,6 +23,7 @@ FAMILIES: dict[str, Family] = {
         DUST3R,
         VGGT,
         MAST3R,
+        PI3,
     )
 }
 
@@ -32,6 +34,7 @@ FOREIGN = (
     ("Fast3R", ("encoder.enc_blocks.",)),
     ("Fast3R", ("net.encoder.enc_blocks.",)),
     ("Pi3", ("point_decoder.",)),
+    ("VGGT or StreamVGGT", ("aggregator.",)),
     ("CroCo", ("enc_blocks.", "prediction_head.")),
 )
 """Networks that this version does not run, and what their tensors are called, so that they are refused by name."""

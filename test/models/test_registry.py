@@ -22,6 +22,7 @@ MILLIONS = {
     "dust3r": 571.17 - 2 * 1.18,
     "vggt": 1256.54 - 65.94,
     "mast3r": 688.64 - 2 * 1.18,
+    "pi3": 958.70,
 }
 
 
@@ -29,8 +30,8 @@ def weights_of(family, path, dtype=None):
     torch.manual_seed(0)
     tiny = registry.family(family).tiny
     network = loading.empty_network(tiny).to_empty(device="cpu")
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
+    for tensor in (*network.parameters(), *network.buffers()):
+        torch.nn.init.normal_(tensor, std=0.05)
     write_checkpoint(path, network, tiny, dtype=dtype)
     return str(path)
 

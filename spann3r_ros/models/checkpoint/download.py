@@ -26,6 +26,7 @@ Progress = Callable[[int, int | None], None]
 CC_BY_NC_SA = "CC BY-NC-SA 4.0"
 NON_COMMERCIAL = "non-commercial (see its page)"
 VGGT_LICENSE = "VGGT License v1"
+CC_BY_NC = "CC BY-NC 4.0"
 
 LICENSES = {
     CC_BY_NC_SA: (
@@ -42,6 +43,10 @@ LICENSES = {
         "the same terms. The policy forbids military use and weapons, and what has to do with critical "
         "infrastructure, transportation technologies or heavy machinery: whether a robot is any of these is for you "
         "to judge. Full text: https://github.com/facebookresearch/vggt/blob/main/LICENSE.txt"
+    ),
+    CC_BY_NC: (
+        "Creative Commons Attribution-NonCommercial 4.0 International: you may use, share and adapt the weights if you "
+        "name their authors, not for commercial purposes. Full text: https://creativecommons.org/licenses/by-nc/4.0/"
     ),
 }
 

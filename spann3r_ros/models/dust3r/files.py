@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.download import CC_BY_NC_SA, HubRepository, OfficialFile, Url
+from spann3r_ros.models.checkpoint.shapes import depth, mlp_ratio, shape_of
 from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
 from spann3r_ros.models.dust3r.keywords import fields_from_constructor, fields_from_keywords, trunk_from_config
 from spann3r_ros.models.family import Shapes
@@ -160,45 +160,20 @@ def fields_from_shapes(shapes: Shapes) -> dict[str, Any]:
     Raises:
         CheckpointError: a tensor that tells a size is missing or has the wrong number of axes.
     """
-    patch = _shape(shapes, "patch_embed.proj.weight", 4)
+    patch = shape_of(shapes, "patch_embed.proj.weight", 4)
     fields: dict[str, Any] = {
         "patch_size": patch[2],
         "encoder_width": patch[0],
         "encoder_depth": depth(shapes, "enc_blocks."),
-        "decoder_width": _shape(shapes, "decoder_embed.weight", 2)[0],
+        "decoder_width": shape_of(shapes, "decoder_embed.weight", 2)[0],
         "decoder_depth": depth(shapes, "dec_blocks."),
         "mlp_ratio": mlp_ratio(shapes, "enc_blocks.0"),
         "head": "dpt" if any(name.startswith("downstream_head1.dpt.") for name in shapes) else "linear",
     }
     if fields["head"] == "dpt":
         dpt = "downstream_head1.dpt"
-        levels = [_shape(shapes, f"{dpt}.scratch.layer_rn.{level}.weight", 4) for level in range(4)]
+        levels = [shape_of(shapes, f"{dpt}.scratch.layer_rn.{level}.weight", 4) for level in range(4)]
         fields["dpt_layer_widths"] = tuple(level[1] for level in levels)
         fields["dpt_width"] = levels[0][0]
-        fields["dpt_last_width"] = _shape(shapes, f"{dpt}.head.4.weight", 4)[1]
+        fields["dpt_last_width"] = shape_of(shapes, f"{dpt}.head.4.weight", 4)[1]
     return fields
-
-
-def _shape(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
-    shape = shapes.get(name)
-    if shape is None or len(shape) != axes:
-        raise CheckpointError(
-            f"tensor {name}, which tells the size of the network,",
-            got="nothing" if shape is None else f"shape {list(shape)}",
-            expected=f"{axes} axes",
-        )
-    return shape
-
-
-def depth(shapes: Shapes, prefix: str) -> int:
-    """Number of the blocks whose tensors begin with ``prefix`` and a number."""
-    numbers = {int(name.split(".")[1]) for name in shapes if re.match(re.escape(prefix) + r"\d+\.", name)}
-    return 1 + max(numbers, default=-1)
-
-
-def mlp_ratio(shapes: Shapes, block: str) -> float:
-    """Hidden width over width of a block's MLP."""
-    hidden, width = _shape(shapes, f"{block}.mlp.fc1.weight", 2)
-    ratio = hidden / width
-    # Networks take int(width * ratio); the quotient must not fall short of the hidden width by rounding.
-    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)

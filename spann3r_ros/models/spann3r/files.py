@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.download import CC_BY_NC_SA, DriveFolder, OfficialFile
+from spann3r_ros.models.checkpoint.shapes import depth, mlp_ratio
 from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
-from spann3r_ros.models.dust3r.files import HEAD_DIM, config_beside, depth, mlp_ratio, trunk_fields
+from spann3r_ros.models.dust3r.files import HEAD_DIM, config_beside, trunk_fields
 from spann3r_ros.models.dust3r.keywords import fields_from_keywords, trunk_from_config
 from spann3r_ros.models.family import Shapes
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture

@@ -254,7 +254,6 @@ def test_integer_tensors_are_refused(tmp_path):
     [
         ("CUT3R", ["enc_blocks.0.norm1.weight", "pose_retriever.mem"]),
         ("Fast3R", ["encoder.enc_blocks.0.norm1.weight", "decoder.dec_blocks.0.norm1.weight"]),
-        ("Pi3", ["encoder.blocks.0.norm1.weight", "point_decoder.blocks.0.norm1.weight"]),
         ("CroCo", ["enc_blocks.0.norm1.weight", "prediction_head.weight"]),
     ],
 )

@@ -1,0 +1,161 @@
+"""pi^3: images in no order, a pointmap and a pose for each in one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spann3r_ros.config import Config
+from spann3r_ros.errors import ConfigError, FrameError, GeometryError
+from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.geometry.pointmap_edges import surface_edges
+from spann3r_ros.geometry.ray_intrinsics import intrinsics_from_rays
+from spann3r_ros.models.pi3.camera_head import rigid_inverse
+from spann3r_ros.models.pi3.network import Pi3Network
+from spann3r_ros.models.pi3.parameters import Pi3Parameters
+from spann3r_ros.models.pi3.squeeze import squeezed, whole_image
+from spann3r_ros.models.pi3.trunk import Pi3Trunk, ViewSet
+from spann3r_ros.models.pixels import target_size
+from spann3r_ros.models.pointmap import View, fingerprint
+from spann3r_ros.models.preprocess import CropPlan, Planner, fitted, planned
+from spann3r_ros.prediction import Prediction
+from spann3r_ros.sim3 import Sim3
+
+LEAST_CONFIDENCE = 0.05
+"""Of pixels that can be edges or beside one (section 9)."""
+
+LEAST_PIXELS = 10
+"""Fewer of a whole window are not all that is no edge: the filter does not understand what it sees (section 9)."""
+
+
+class ViewSetModel:
+    """What the models of pi^3 and Pi3X have in common; see ``WindowModel``.
+
+    Every call is in the optical axes of its first frame's camera.
+
+    Args:
+        trunk: of the network, in evaluation mode, on its device, in its precision.
+        architecture: of the network.
+        config: ``image_width`` and ``image_height`` are used.
+        settings: the family's own parameters.
+        weights: where the weights came from.
+    """
+
+    name: str
+    metric: bool
+
+    def __init__(
+        self, trunk: Pi3Trunk, architecture: object, config: Config, settings: Pi3Parameters, weights: str
+    ) -> None:
+        self._trunk, self.settings, self.weights = trunk, settings, weights
+        self.image_size = _image_size(config, settings, trunk)
+        self.device = trunk.register_token.device
+        samples = [trunk.encoder.norm, trunk.decoder[-1]]
+        self.fingerprint = fingerprint(self.name, architecture, samples, trunk.dtype)
+
+    def answer_size(self, frame: Frame) -> tuple[int, int]:
+        """See ``WindowModel.answer_size``."""
+        window = planned(frame, self.image_size).window
+        return window.height, window.width
+
+    @torch.inference_mode()
+    def infer(self, frames: Sequence[Frame]) -> list[Prediction]:
+        """See ``WindowModel.infer``; images of other shapes than the first are squeezed to its size."""
+        if not frames:
+            raise FrameError("frames to infer", got=0, expected=">= 1")
+        views = self.views(frames)
+        colors = torch.from_numpy(np.stack([view.colors for view in views])).to(self.device, non_blocking=True)
+        answer = self._seen((colors.permute(0, 3, 1, 2) / 255.0)[None], views)
+        first_from_camera = rigid_inverse(answer.scene_from_camera[:, :1]) @ answer.scene_from_camera
+        points: NDArray[Any] = answer.points_in(first_from_camera)[0].cpu().numpy()
+        local: NDArray[Any] = answer.local_points[0].cpu().numpy()
+        confidence: NDArray[Any] = torch.sigmoid(answer.logits)[0].cpu().numpy()
+        if self.settings.edge_filter:
+            confidence = without_edges(local, confidence)
+        poses = [_rigid(pose) for pose in first_from_camera[0].cpu().numpy()]
+        return [_prediction(*parts) for parts in zip(views, points, local, confidence, poses, strict=True)]
+
+    def _seen(self, images: Tensor, views: Sequence[View]) -> ViewSet:
+        """What the network says of images (1, N, 3, H, W) in [0, 1]."""
+        raise NotImplementedError
+
+    def views(self, frames: Sequence[Frame]) -> list[View]:
+        """The frames at the size of the first one."""
+        target = self.image_size
+        if callable(target):
+            size = planned(frames[0], target).size
+
+            def target(width: int, height: int, _camera: Intrinsics | None) -> CropPlan:
+                return squeezed(width, height, size)
+
+        return [View(frame, *fitted(frame, target)) for frame in frames]
+
+
+class Pi3(ViewSetModel):
+    """A pi^3 network with fixed weights; see ``WindowModel``."""
+
+    name, metric = "pi3", False
+
+    def __init__(self, network: Pi3Network, config: Config, weights: str) -> None:
+        super().__init__(network, network.architecture, config, config.of(Pi3Parameters), weights)
+        self.network = network
+
+    def _seen(self, images: Tensor, _views: Sequence[View]) -> ViewSet:
+        answer: ViewSet = self.network(images)
+        return answer
+
+
+def without_edges(local: NDArray[np.float32], confidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Confidences (N, h, w) of pointmaps (N, h, w, 3), each in its own camera's axes, with 0 at the surfaces' edges."""
+    kept = confidence.copy()
+    for points, sure in zip(local, kept, strict=True):
+        sure[surface_edges(points, sure > LEAST_CONFIDENCE)] = 0.0
+    return kept if int((kept > LEAST_CONFIDENCE).sum()) >= LEAST_PIXELS else confidence
+
+
+def _image_size(config: Config, settings: Pi3Parameters, trunk: Pi3Trunk) -> tuple[int, int] | Planner:
+    """The size that was asked for, else whole images of as many pixels as were asked for or the weights are used to."""
+    architecture = trunk.trunk
+    if config.image_height or config.image_width:
+        return target_size(config, architecture)
+    limit = settings.pixel_limit or architecture.pixel_limit
+    if limit < architecture.patch_size**2:
+        expected = f"0, or at least the {architecture.patch_size**2} of a patch"
+        raise ConfigError(f"parameter '{settings.GROUP}.pixel_limit'", got=limit, expected=expected)
+    return whole_image(limit, architecture.patch_size)
+
+
+def _rigid(pose: NDArray[np.float64]) -> Sim3 | None:
+    """A pose, or None where the network gave no number."""
+    return Sim3.rigid(pose[:3, :3], pose[:3, 3]) if np.isfinite(pose).all() else None
+
+
+def _prediction(
+    view: View,
+    points: NDArray[np.float32],
+    local: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+    pose: Sim3 | None,
+) -> Prediction:
+    """The answer about one view, with the intrinsics of its rays unless its camera is calibrated."""
+    intrinsics, source = view.intrinsics, "camera_info"
+    if intrinsics is None:
+        try:
+            intrinsics, source = intrinsics_from_rays(local), "model"
+        except GeometryError:
+            source = ""
+    return Prediction(
+        view.frame,
+        points,
+        confidence,
+        view.colors,
+        submap_from_camera=pose,
+        pose_source="" if pose is None else "model",
+        intrinsics=intrinsics,
+        intrinsics_source=source,
+    )
