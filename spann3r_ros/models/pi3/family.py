@@ -64,4 +64,5 @@ PI3 = Family(
     architecture_of=files.architecture_of,
     described=_described,
     parameters=Pi3Parameters,
+    poses="network",
 )

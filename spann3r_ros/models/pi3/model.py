@@ -22,7 +22,7 @@ from spann3r_ros.models.pi3.squeeze import squeezed, whole_image
 from spann3r_ros.models.pi3.trunk import Pi3Trunk, ViewSet
 from spann3r_ros.models.pixels import target_size
 from spann3r_ros.models.pointmap import View, fingerprint
-from spann3r_ros.models.preprocess import CropPlan, Planner, fitted, planned
+from spann3r_ros.models.preprocess import CropPlan, Planner, fitted, planned, planned_size
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -60,8 +60,7 @@ class ViewSetModel:
 
     def answer_size(self, frame: Frame) -> tuple[int, int]:
         """See ``WindowModel.answer_size``."""
-        window = planned(frame, self.image_size).window
-        return window.height, window.width
+        return planned_size(frame, self.image_size)
 
     @torch.inference_mode()
     def infer(self, frames: Sequence[Frame]) -> list[Prediction]:

@@ -67,4 +67,5 @@ VGGT = Family(
     architecture_of=files.architecture_of,
     described=described,
     parameters=VggtParameters,
+    poses="network",
 )
