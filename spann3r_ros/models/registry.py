@@ -12,6 +12,7 @@ from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.dust3r.family import DUST3R
 from spann3r_ros.models.family import Architecture, Family
 from spann3r_ros.models.spann3r.family import SPANN3R
+from spann3r_ros.models.streamvggt.family import STREAMVGGT
 from spann3r_ros.models.vggt.family import VGGT
 
 FAMILIES: dict[str, Family] = {
@@ -20,6 +21,7 @@ FAMILIES: dict[str, Family] = {
         SPANN3R,
         DUST3R,
         VGGT,
+        STREAMVGGT,
     )
 }
 

@@ -17,7 +17,8 @@ from spann3r_ros.streaming.stream import load_stream
 
 # The published counts in millions, less what inference does not use (the mask token aside, which is too small to see):
 # a unit of each DPT head of DUSt3R, the head of VGGT that tracks points.
-MILLIONS = {"spann3r": 658.69 - 2 * 1.18, "dust3r": 571.17 - 2 * 1.18, "vggt": 1256.54 - 65.94}
+MILLIONS = {"spann3r": 658.69 - 2 * 1.18, "dust3r": 571.17 - 2 * 1.18}
+MILLIONS |= dict.fromkeys(("vggt", "streamvggt"), 1256.54 - 65.94)
 
 
 def weights_of(family, path, dtype=None):
