@@ -14,6 +14,7 @@ from spann3r_ros.models.family import Architecture, Family
 from spann3r_ros.models.mast3r.family import MAST3R
 from spann3r_ros.models.pi3.family import PI3
 from spann3r_ros.models.spann3r.family import SPANN3R
+from spann3r_ros.models.streamvggt.family import STREAMVGGT
 from spann3r_ros.models.vggt.family import VGGT
 
 FAMILIES: dict[str, Family] = {
@@ -24,6 +25,7 @@ FAMILIES: dict[str, Family] = {
         VGGT,
         MAST3R,
         PI3,
+        STREAMVGGT,
     )
 }
 

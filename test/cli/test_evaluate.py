@@ -1,13 +1,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from made_up_run import FRAMES, STEP, true_pose, write_run
 from miniature_datasets import plain
 from wall_network import write_wall_checkpoint
 
 from spann3r_ros.cli.main import main
 from spann3r_ros.files.tum import read_camera_path, write_trajectory
+from spann3r_ros.models import registry
+from spann3r_ros.models.checkpoint.reading import write_checkpoint
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import StampedPose
 
@@ -33,6 +37,26 @@ def test_runs_side_by_side_against_a_reference(
     assert [run["name"] for run in runs] == ["good", "worse"]
     assert all(run["trajectory"]["sim3"]["ate"]["rmse"] < 1e-9 for run in runs)
     assert "Both" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["vggt", "streamvggt"])
+def test_a_network_with_poses_of_its_own_is_reconstructed_and_evaluated(name: str, tmp_path: Path) -> None:
+    row = registry.family(name)
+    torch.manual_seed(0)
+    network = row.network(row.tiny)
+    write_checkpoint(tmp_path / "random.safetensors", network, row.tiny)
+    values = {
+        "model": name,
+        "checkpoint": tmp_path / "random.safetensors",
+        "device": "cpu",
+        "tracking.enabled": "false",
+    }
+    settings = [text for key, value in values.items() for text in ("--set", f"{key}={value}")]
+    out = tmp_path / "out"
+    assert main(["evaluate", str(plain(tmp_path)), "-o", str(out), "--no-plots", *settings]) == 0
+    (run,) = json.loads((out / "report.json").read_text())["runs"]
+    assert run["quality"]["processed"] == 3 and np.isfinite(run["geometry"]["chamfer"])
+    assert len(read_camera_path(out / "mine" / "trajectory.txt")) == 3, "each frame has the network's pose"
 
 
 def test_a_recording_is_reconstructed_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

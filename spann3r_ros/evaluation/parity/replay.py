@@ -17,6 +17,7 @@ REPLAYED = (
     "vggt",
     "mast3r",
     "pi3",
+    "streamvggt",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

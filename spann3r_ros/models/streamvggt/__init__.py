@@ -1,0 +1,1 @@
+"""StreamVGGT (Zhuo et al. 2025)."""

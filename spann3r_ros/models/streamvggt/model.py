@@ -1,0 +1,131 @@
+"""StreamVGGT as a streaming model: one frame in, its final answer out, at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from spann3r_ros.config import Config
+from spann3r_ros.errors import MemoryMismatchError
+from spann3r_ros.frame import Frame
+from spann3r_ros.memory.kv_cache import KvCache, check_bound
+from spann3r_ros.memory.snapshot import memory_file, read_snapshot
+from spann3r_ros.models.pointmap import fingerprint
+from spann3r_ros.models.streamvggt.memory import CACHE, StreamVggtMemory
+from spann3r_ros.models.streamvggt.network import StreamVggtNetwork, cache_shapes
+from spann3r_ros.models.streamvggt.parameters import StreamVggtParameters
+from spann3r_ros.models.vggt.answers import ImageSize, predictions, require_head
+from spann3r_ros.models.vggt.model import memory_of
+from spann3r_ros.models.window_memory import require_memory
+from spann3r_ros.prediction import Prediction
+
+
+class StreamVggt:
+    """A StreamVGGT network with fixed weights; see ``StreamingModel``. The world is the first frame's camera, nearly.
+
+    Args:
+        network: in evaluation mode, on its device, in its precision.
+        config: ``image_width``, ``image_height``, ``pose.use_camera_info`` and its own.
+        weights: where the weights came from.
+
+    Raises:
+        ConfigError: weights without the head that is asked for, or a cache too small or too large for the memory.
+    """
+
+    name = "streamvggt"
+
+    def __init__(self, network: StreamVggtNetwork, config: Config, weights: str) -> None:
+        self.network, self.config, self.weights = network, config, weights
+        self.settings = config.of(StreamVggtParameters)
+        architecture = network.architecture
+        self.metric = architecture.metric
+        self.device = network.aggregator.camera_token.device
+        require_head(architecture, self.settings.points, "streamvggt.points")
+        self.image_size = ImageSize(config, architecture, self.settings.fit)
+        self._require_memory()
+        samples = [network.aggregator.patch_embed.norm, network.camera_head.token_norm, network.camera_head.trunk_norm]
+        self.fingerprint = fingerprint(self.name, architecture, samples, network.dtype)
+
+    def _require_memory(self) -> None:
+        """Refuse a bound that contradicts itself, and a cache that cannot be had."""
+        size, settings, network = self.image_size.usual, self.settings, self.network
+        check_bound(settings.kv_frames, settings.recent_frames)
+        frame = sum(shape.bytes() for shape in cache_shapes(network.architecture, size, network.dtype).values())
+        require_memory(
+            f"the keys and values of {settings.kv_frames + 1} frames",
+            frame * (settings.kv_frames + 1) + memory_of(network.architecture, size, 1, network.dtype),
+            self.device,
+            "Lower streamvggt.kv_frames or image_width, or set precision to bf16",
+        )
+
+    def new_memory(self) -> StreamVggtMemory:
+        """An empty memory."""
+        return StreamVggtMemory(self.fingerprint)
+
+    def load_memory(self, path: Path) -> StreamVggtMemory:
+        """A memory written by ``StreamVggtMemory.save`` with the same weights, precision and bound."""
+        tensors, state = read_snapshot(path, self.fingerprint)
+        memory = self.new_memory()
+        with memory_file(path):
+            if state["size"] is None:
+                return memory
+            (height, width), (tall, wide) = state["size"], state["answer"]
+            memory.size, memory.answer = (int(height), int(width)), (int(tall), int(wide))
+            patch = self.network.architecture.patch_size
+            if any(side % patch or not patch <= side <= 8192 for side in memory.size):
+                raise ValueError(f"images of {memory.size}")
+            held = {name.removeprefix(CACHE): tensor for name, tensor in tensors.items() if name.startswith(CACHE)}
+            # What was saved tells how large the images were, before buffers for them are made.
+            expected = cache_shapes(self.network.architecture, memory.size, self.network.dtype)
+            if any(held[f"{name}.keys"].shape[3] != shape.entries for name, shape in expected.items()):
+                raise ValueError(f"keys of other images than {memory.size}")
+            memory.cache = self._new_cache(memory.size)
+            memory.cache.restore(held, state["counters"])
+        return memory
+
+    @torch.inference_mode()
+    def step(self, frame: Frame, memory: StreamVggtMemory) -> list[Prediction]:
+        """Take one frame; its answer is final.
+
+        Raises:
+            FrameError: an image that cannot be taken.
+            MemoryMismatchError: a memory of another model, or of images of another size.
+            AnswerError: an answer that is not finite.
+        """
+        if memory.owner != self.fingerprint:
+            raise MemoryMismatchError(
+                "memory of another model", got=memory.owner, expected=self.fingerprint, next_step="Use new_memory()"
+            )
+        answer = self.image_size.of(frame)
+        if memory.answer not in (None, answer):
+            raise MemoryMismatchError(
+                "image size (H, W) differs from the memory's",
+                got=answer,
+                expected=memory.answer,
+                next_step="Use new_memory() for another size",
+            )
+        loaded = self.image_size.load([frame])
+        size = (loaded.pixels.shape[-2], loaded.pixels.shape[-1])
+        cache = self._new_cache(size) if memory.cache is None else memory.cache
+        images = loaded.pixels.to(self.device, non_blocking=True)
+        taken = self.network.step(images, cache, shared=self.settings.camera_cache == "shared")
+        answers = predictions(
+            self.network,
+            taken.features,
+            taken.encodings[-1],
+            loaded,
+            self.settings.points,
+            self.config.pose.use_camera_info,
+        )
+        cache.commit(taken.received)  # from here on the memory changes, and no layer of the network runs
+        memory.cache, memory.size, memory.answer = cache, size, answer
+        return answers
+
+    def flush(self, memory: StreamVggtMemory) -> list[Prediction]:
+        """Nothing: every answer was given at once."""
+        del memory
+        return []
+
+    def _new_cache(self, size: tuple[int, int]) -> KvCache:
+        return self.network.new_cache(size, self.settings.kv_frames, self.settings.recent_frames)
