@@ -12,6 +12,7 @@ from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.dust3r.family import DUST3R
 from spann3r_ros.models.family import Architecture, Family
 from spann3r_ros.models.pi3.family import PI3
+from spann3r_ros.models.pi3x.family import PI3X
 from spann3r_ros.models.spann3r.family import SPANN3R
 
 FAMILIES: dict[str, Family] = {
@@ -20,6 +21,7 @@ FAMILIES: dict[str, Family] = {
         SPANN3R,
         DUST3R,
         PI3,
+        PI3X,
     )
 }
 

@@ -19,6 +19,7 @@ MILLIONS = {
     "spann3r": 658.69 - 2 * 1.18,
     "dust3r": 571.17 - 2 * 1.18,
     "pi3": 958.70,
+    "pi3x": 1360.03,
 }
 """Parameters of the official networks."""
 

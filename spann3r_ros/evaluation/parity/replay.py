@@ -15,6 +15,7 @@ REPLAYED = (
     "spann3r",
     "dust3r",
     "pi3",
+    "pi3x",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 
