@@ -71,10 +71,14 @@ class Frame:
         camera: name of the camera's optical frame (x right, y down, z forward).
         image: (H, W, 3) uint8, RGB.
         intrinsics: calibration of this very image, or None when unknown.
-        prior: odom_from_camera at the stamp, rigid, where the robot has odometry; read by correctors only.
+        prior: odom_from_camera at the stamp, rigid, where the robot has odometry; read by correctors, and by models
+            that take poses.
+        depth: (H, W) float32 in meters along the optical axis, measured for this very image, 0 where unknown; read by
+            models that take depth.
 
     Raises:
-        FrameError: wrong dtype or shape, an empty image, intrinsics of another size, or a prior that is not rigid.
+        FrameError: wrong dtype or shape, an empty image, intrinsics of another size, a prior that is not rigid, or a
+            depth of another size or with values that are no depths.
     """
 
     index: int
@@ -83,6 +87,7 @@ class Frame:
     image: NDArray[np.uint8]
     intrinsics: Intrinsics | None = None
     prior: Sim3 | None = None
+    depth: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         image = self.image
@@ -108,3 +113,17 @@ class Frame:
             )
         if self.prior is not None and self.prior.scale != 1.0:
             raise FrameError("prior pose of a frame", got=f"scale {self.prior.scale}", expected="a rigid pose, scale 1")
+        if self.depth is not None:
+            _check_depth(self.depth, image.shape[:2])
+
+
+def _check_depth(depth: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    """Raise FrameError unless a depth image is one of an image of ``shape``."""
+    if not isinstance(depth, np.ndarray) or depth.dtype != np.float32 or depth.shape != shape:
+        got = (depth.dtype, depth.shape) if isinstance(depth, np.ndarray) else type(depth).__name__
+        raise FrameError("depth of a frame", got=got, expected=f"float32 {shape}, the size of the image")
+    # One pass without a temporary: NaN and infinity make the sum so, too.
+    if not np.isfinite(depth.sum(dtype=np.float64)) or depth.min(initial=0.0) < 0:
+        raise FrameError(
+            "depth of a frame", got="values that are negative or not finite", expected="meters, 0: unknown"
+        )

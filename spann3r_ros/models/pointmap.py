@@ -35,6 +35,8 @@ class View(NamedTuple):
     def save(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
         """Add the images to the tensors of a snapshot; return the rest for its state."""
         tensors["view.image"], tensors["view.colors"] = torch.tensor(self.frame.image), torch.tensor(self.colors)
+        if self.frame.depth is not None:
+            tensors["view.depth"] = torch.tensor(self.frame.depth)
         return {
             "index": self.frame.index,
             "stamp": self.frame.stamp,
@@ -50,9 +52,9 @@ class View(NamedTuple):
         camera = state["camera_intrinsics"] and Intrinsics(**state["camera_intrinsics"])
         prior = np.array(state["prior"]) if state.get("prior") else None
         odom_from_camera = None if prior is None else Sim3.rigid(prior[:3, :3], prior[:3, 3])
-        frame = Frame(
-            state["index"], state["stamp"], state["camera"], tensors["view.image"].numpy(), camera, odom_from_camera
-        )
+        image, depth = tensors["view.image"].numpy(), tensors.get("view.depth")
+        measured = None if depth is None else depth.numpy()
+        frame = Frame(state["index"], state["stamp"], state["camera"], image, camera, odom_from_camera, measured)
         intrinsics = state["intrinsics"] and Intrinsics(**state["intrinsics"])
         return cls(frame, tensors["view.colors"].numpy(), intrinsics)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -95,6 +96,13 @@ class CropPlan:
         if self.size != (crop.width, crop.height):
             image = np.asarray(Image.fromarray(image).resize(self.size, self.resampling))
         return np.ascontiguousarray(image[window.top : window.bottom, window.left : window.right])
+
+    def apply_depth(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(H, W) float32 to (h, w): the nearest values, since the mean of two surfaces' depths is neither's."""
+        crop, window = self.crop, self.window
+        depth = depth[crop.top : crop.bottom, crop.left : crop.right]
+        resized = cv2.resize(depth, self.size, interpolation=cv2.INTER_NEAREST)
+        return np.ascontiguousarray(resized[window.top : window.bottom, window.left : window.right], np.float32)
 
     def intrinsics(self, camera: Intrinsics) -> Intrinsics:
         """Calibration of the network's image, given that of the camera image."""

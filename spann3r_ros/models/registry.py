@@ -13,6 +13,7 @@ from spann3r_ros.models.dust3r.family import DUST3R
 from spann3r_ros.models.family import Architecture, Family
 from spann3r_ros.models.mast3r.family import MAST3R
 from spann3r_ros.models.pi3.family import PI3
+from spann3r_ros.models.pi3x.family import PI3X
 from spann3r_ros.models.spann3r.family import SPANN3R
 from spann3r_ros.models.streamvggt.family import STREAMVGGT
 from spann3r_ros.models.vggt.family import VGGT
@@ -26,6 +27,7 @@ FAMILIES: dict[str, Family] = {
         MAST3R,
         PI3,
         STREAMVGGT,
+        PI3X,
     )
 }
 

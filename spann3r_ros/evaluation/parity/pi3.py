@@ -31,7 +31,7 @@ Case = Mapping[str, Any]
 def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
     """Replay every case."""
     config = recorded.config
-    network = loaded(Pi3Network, architecture_from_config(config), recorded.weights)
+    network = loaded(Pi3Network, trunk_from_config(config), recorded.weights)
     reports = {}
     for case in config["cases"]:
         tensors = entries(recorded.recording, f"{case['name']}/")
@@ -51,7 +51,7 @@ def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
     return reports
 
 
-def architecture_from_config(config: Mapping[str, Any]) -> Pi3Architecture:
+def trunk_from_config(config: Mapping[str, Any]) -> Pi3Architecture:
     """The trunk that the configuration of a recording describes.
 
     Raises:

@@ -18,6 +18,7 @@ REPLAYED = (
     "mast3r",
     "pi3",
     "streamvggt",
+    "pi3x",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

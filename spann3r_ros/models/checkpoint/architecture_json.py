@@ -45,7 +45,9 @@ def _restored(kind: Any, values: Any) -> Any:
         hints = get_type_hints(kind)
         make: Any = kind
         return make(**{name: _restored(hints[name], value) for name, value in values.items()})
-    arguments = getattr(kind, "__args__", ())
+    arguments: tuple[Any, ...] = getattr(kind, "__args__", ())
+    if getattr(kind, "__origin__", None) is tuple and arguments[1:] == (Ellipsis,):
+        return tuple(_restored(arguments[0], value) for value in values)
     if getattr(kind, "__origin__", None) is tuple:
         return tuple(_restored(item, value) for item, value in zip(arguments, values, strict=True))
     if kind in (int, float):

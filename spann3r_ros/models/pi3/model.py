@@ -85,14 +85,19 @@ class ViewSetModel:
 
     def views(self, frames: Sequence[Frame]) -> list[View]:
         """The frames at the size of the first one."""
-        target = self.image_size
-        if callable(target):
-            size = planned(frames[0], target).size
-
-            def target(width: int, height: int, _camera: Intrinsics | None) -> CropPlan:
-                return squeezed(width, height, size)
-
+        target = self.common_size(frames[0])
         return [View(frame, *fitted(frame, target)) for frame in frames]
+
+    def common_size(self, first: Frame) -> tuple[int, int] | Planner:
+        """What all frames of a window are brought to, given its first one."""
+        if not callable(self.image_size):
+            return self.image_size
+        size = planned(first, self.image_size).size
+
+        def plan(width: int, height: int, _camera: Intrinsics | None) -> CropPlan:
+            return squeezed(width, height, size)
+
+        return plan
 
 
 class Pi3(ViewSetModel):
