@@ -49,7 +49,13 @@ LEVELS = (
 )
 """From the bottom up. A part imports what lies below it, and beside it where that makes no circle."""
 
-PAPER_BUILDS_ON = {"spann3r": {"dust3r"}, "mast3r": {"dust3r"}, "cut3r": {"dust3r"}, "streamvggt": {"vggt"}}
+PAPER_BUILDS_ON = {
+    "spann3r": {"dust3r"},
+    "mast3r": {"dust3r"},
+    "cut3r": {"dust3r"},
+    "fast3r": {"dust3r"},
+    "streamvggt": {"vggt"},
+}
 """The other families whose folder a family may import; every other import between two families is refused."""
 
 

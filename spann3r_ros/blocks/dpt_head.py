@@ -81,6 +81,8 @@ class Pyramid(nn.Module):
         widths: channels of the four pyramid levels.
         width, last_width: channels of the fusion and of the output stack.
         channels: raw outputs per pixel.
+        middle_width: channels between the two 3x3 convolutions of the output stack; None: ``last_width``. It is half
+            of ``width`` in every published network.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Pyramid(nn.Module):
         width: int,
         last_width: int,
         channels: int = 4,
+        middle_width: int | None = None,
     ) -> None:
         super().__init__()
         self.hooks = tuple(hooks)
@@ -104,10 +107,11 @@ class Pyramid(nn.Module):
             ]
         )
         self.scratch = Scratch(widths, width)
+        middle = last_width if middle_width is None else middle_width
         self.head = nn.Sequential(
-            nn.Conv2d(width, last_width, 3, padding=1),
+            nn.Conv2d(width, middle, 3, padding=1),
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
-            nn.Conv2d(last_width, last_width, 3, padding=1),
+            nn.Conv2d(middle, last_width, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(last_width, channels, 1),
         )

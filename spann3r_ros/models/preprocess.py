@@ -117,19 +117,23 @@ def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
         FrameError: an image smaller than a patch, one that the plan cannot take, or of which less than 1/64 would
             remain.
     """
-    height, width = frame.image.shape[:2]
-    check_smallest(width, height)
-    if callable(target):
-        plan = target(width, height, frame.intrinsics)
-    else:
-        if min(target) < 1:
-            raise ConfigError("network image size (height, width)", got=tuple(target), expected=">= 1 px")
-        plan = cover(width, height, (int(target[0]), int(target[1])), frame.intrinsics)
+    plan = planned(frame, target)
     colors = plan.apply(frame.image)
     # One pass: looked up, converted and laid out plane by plane.
     pixels = torch.from_numpy(np.take(_NORMALIZED, colors.transpose(2, 0, 1)))[None]
     intrinsics = None if frame.intrinsics is None else plan.intrinsics(frame.intrinsics)
     return NetworkImage(pixels, colors, intrinsics)
+
+
+def planned(frame: Frame, target: tuple[int, int] | Planner) -> CropPlan:
+    """How ``preprocess`` cuts and resizes the image of a frame, found without touching a pixel; it raises the same."""
+    height, width = frame.image.shape[:2]
+    check_smallest(width, height)
+    if callable(target):
+        return target(width, height, frame.intrinsics)
+    if min(target) < 1:
+        raise ConfigError("network image size (height, width)", got=tuple(target), expected=">= 1 px")
+    return cover(width, height, (int(target[0]), int(target[1])), frame.intrinsics)
 
 
 def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> CropPlan:

@@ -11,6 +11,7 @@ from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.dust3r.family import DUST3R
 from spann3r_ros.models.family import Architecture, Family
+from spann3r_ros.models.fast3r.family import FAST3R
 from spann3r_ros.models.spann3r.family import SPANN3R
 
 FAMILIES: dict[str, Family] = {
@@ -18,6 +19,7 @@ FAMILIES: dict[str, Family] = {
     for row in (
         SPANN3R,
         DUST3R,
+        FAST3R,
     )
 }
 
@@ -26,8 +28,6 @@ FOREIGN = (
     ("CUT3R", ("enc_blocks.", "dec_blocks_state.")),
     ("CUT3R", ("enc_blocks.", "decoder_embed_state.")),
     ("CUT3R", ("enc_blocks.", "pose_retriever.")),
-    ("Fast3R", ("encoder.enc_blocks.",)),
-    ("Fast3R", ("net.encoder.enc_blocks.",)),
     ("VGGT or StreamVGGT", ("aggregator.",)),
     ("Pi3", ("point_decoder.",)),
     ("CroCo", ("enc_blocks.", "prediction_head.")),

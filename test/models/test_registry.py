@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tiny_models import TINY_TRUNK, random_frames, tiny_architecture
+from tiny_models import random_frames
 
 from spann3r_ros.config import DEMO_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError
@@ -14,7 +14,14 @@ from spann3r_ros.models import loading, registry
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
 from spann3r_ros.streaming.stream import load_stream
 
-TINY = {"dust3r": TINY_TRUNK, "spann3r": tiny_architecture()}
+TINY = {name: row.tiny for name, row in registry.FAMILIES.items()}
+
+PARAMETERS = {
+    "spann3r": 658.69 - 2 * 1.18,
+    "dust3r": 571.17 - 2 * 1.18,
+    "fast3r": 647.551368 - 2 * 1.18,
+}
+"""Published counts in millions, less what inference does not use: mask_token, and a unit of each DPT head."""
 
 
 def weights_of(family, path, dtype=None):
@@ -33,8 +40,7 @@ def test_every_row_builds_its_official_network_without_memory(name):
     network = loading.empty_network(row.architecture)
     assert all(parameter.is_meta for parameter in network.parameters())
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-    # The published counts, less mask_token and the unused unit of each DPT head.
-    assert millions == pytest.approx({"spann3r": 658.69, "dust3r": 571.17}[name] - 2 * 1.18, abs=0.01)
+    assert millions == pytest.approx(PARAMETERS[name], abs=0.01)
 
 
 def test_families_are_imported_only_when_asked_for():
@@ -57,7 +63,7 @@ def test_a_configuration_becomes_a_model_that_steps(tmp_path, name, precision):
     config = Config(model=name, checkpoint=checkpoint, device="cpu", precision=precision, output="immediate")
     stream = load_stream(config)
     model = stream.model
-    assert (model.name, model.metric, model.weights) == (name, False, checkpoint)
+    assert (model.name, model.metric, model.weights) == (name, TINY[name].metric, checkpoint)
     predictions = [prediction for frame in random_frames(3) for prediction in stream.step(frame)]
     predictions += stream.flush()
     assert predictions

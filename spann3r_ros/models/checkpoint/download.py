@@ -24,13 +24,19 @@ Progress = Callable[[int, int | None], None]
 """Called with the bytes that are here and the bytes that there will be (None: unknown)."""
 
 CC_BY_NC_SA = "CC BY-NC-SA 4.0"
+FAIR_NC = "FAIR Noncommercial Research License"
 
 LICENSES = {
     CC_BY_NC_SA: (
         "Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International: you may use, share and adapt the "
         "weights if you name their authors, not for commercial purposes, and pass on what you derive under the same "
         "license. Full text: https://creativecommons.org/licenses/by-nc-sa/4.0/"
-    )
+    ),
+    FAIR_NC: (
+        "FAIR Noncommercial Research License: for noncommercial research only, which includes whatever the weights "
+        "compute; who passes them on does so under the same agreement and with a copy of it. The full text lies beside "
+        "the weights"
+    ),
 }
 
 
