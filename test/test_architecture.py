@@ -50,7 +50,11 @@ LEVELS = (
 """From the bottom up. A part imports what lies below it, and beside it where that makes no circle."""
 
 PAPER_BUILDS_ON = {
-    **{"spann3r": {"dust3r"}, "mast3r": {"dust3r"}, "cut3r": {"dust3r"}, "streamvggt": {"vggt"}},
+    "spann3r": {"dust3r"},
+    "mast3r": {"dust3r"},
+    "cut3r": {"dust3r"},
+    "fast3r": {"dust3r"},
+    "streamvggt": {"vggt"},
     "pi3x": {"pi3"},
 }
 """The other families whose folder a family may import; every other import between two families is refused."""

@@ -71,6 +71,37 @@ def estimate_focal(
     return focal
 
 
+def published_focal(
+    points: NDArray[Any], principal_point: tuple[float, float], iterations: int, valid: NDArray[np.bool_] | None = None
+) -> float:
+    """Focal length as the code of DUSt3R and its relatives computes it, for whoever must equal it.
+
+    Unlike ``estimate_focal`` it neither weighs pixels nor leaves out points behind the camera, and it never refuses.
+
+    Args:
+        points: (h, w, 3) pointmap in the optical axes of the very camera that sees it.
+        principal_point: (cx, cy) in pixels.
+        iterations: of Weiszfeld's method after the least-squares start.
+        valid: (h, w) pixels to use; None uses all.
+
+    Returns:
+        Focal length in pixels, at least 0; NaN where nothing tells it.
+    """
+    height, width = points.shape[:2]
+    chosen = np.ones((height, width), bool) if valid is None else valid
+    pixels = pixel_grid(width, height)[chosen] - principal_point
+    usable = points[chosen].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        directions = usable[:, :2] / usable[:, 2:]
+        directions = np.where(np.isfinite(directions), directions, 0.0)
+        products, squares = (pixels * directions).sum(axis=1), (directions**2).sum(axis=1)
+        focal = products.mean() / squares.mean()
+        for _ in range(iterations):
+            weights = 1.0 / np.maximum(np.linalg.norm(pixels - focal * directions, axis=1), 1e-8)
+            focal = (weights @ products) / (weights @ squares)
+    return float(np.maximum(focal, 0.0))
+
+
 def _weiszfeld(
     pixels: NDArray[np.float64],
     directions: NDArray[np.float64],

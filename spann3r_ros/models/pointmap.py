@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spann3r_ros.errors import AnswerError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
@@ -72,6 +73,15 @@ class EncodedView:
     features: Tensor
     grid: tuple[int, int]
     view: View
+
+
+def require_finite(*arrays: NDArray[np.float32]) -> None:
+    """Raise AnswerError for numbers on the host that are not finite."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise AnswerError(
+            "the network's answer is not finite",
+            next_step="The frame is lost, the memory is as it was. If that happens often, set precision to fp32",
+        )
 
 
 def to_prediction(pointmap: Pointmap, view: View, *, final: bool) -> Prediction:

@@ -11,6 +11,7 @@ from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.dust3r.family import DUST3R
 from spann3r_ros.models.family import Architecture, Family
+from spann3r_ros.models.fast3r.family import FAST3R
 from spann3r_ros.models.mast3r.family import MAST3R
 from spann3r_ros.models.pi3.family import PI3
 from spann3r_ros.models.pi3x.family import PI3X
@@ -23,10 +24,11 @@ FAMILIES: dict[str, Family] = {
     for row in (
         SPANN3R,
         DUST3R,
-        VGGT,
         MAST3R,
-        PI3,
+        FAST3R,
+        VGGT,
         STREAMVGGT,
+        PI3,
         PI3X,
     )
 }
@@ -35,10 +37,6 @@ FOREIGN = (
     ("CUT3R", ("enc_blocks.", "dec_blocks_state.")),
     ("CUT3R", ("enc_blocks.", "decoder_embed_state.")),
     ("CUT3R", ("enc_blocks.", "pose_retriever.")),
-    ("Fast3R", ("encoder.enc_blocks.",)),
-    ("Fast3R", ("net.encoder.enc_blocks.",)),
-    ("Pi3", ("point_decoder.",)),
-    ("VGGT or StreamVGGT", ("aggregator.",)),
     ("CroCo", ("enc_blocks.", "prediction_head.")),
 )
 """Networks that this version does not run, and what their tensors are called, so that they are refused by name."""

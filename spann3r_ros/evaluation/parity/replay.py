@@ -19,6 +19,7 @@ REPLAYED = (
     "pi3",
     "streamvggt",
     "pi3x",
+    "fast3r",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

@@ -27,6 +27,7 @@ CC_BY_NC_SA = "CC BY-NC-SA 4.0"
 NON_COMMERCIAL = "non-commercial (see its page)"
 VGGT_LICENSE = "VGGT License v1"
 CC_BY_NC = "CC BY-NC 4.0"
+FAIR_NC = "FAIR Noncommercial Research License"
 
 LICENSES = {
     CC_BY_NC_SA: (
@@ -47,6 +48,11 @@ LICENSES = {
     CC_BY_NC: (
         "Creative Commons Attribution-NonCommercial 4.0 International: you may use, share and adapt the weights if you "
         "name their authors, not for commercial purposes. Full text: https://creativecommons.org/licenses/by-nc/4.0/"
+    ),
+    FAIR_NC: (
+        "FAIR Noncommercial Research License: for noncommercial research only, which includes whatever the weights "
+        "compute; who passes them on does so under the same agreement and with a copy of it. The full text lies beside "
+        "the weights"
     ),
 }
 

@@ -29,6 +29,9 @@ FETCH = "Fetch it again: `python -m spann3r_ros models fetch NAME` (`models list
 # What official files hold besides tensors and plain values: the training command's arguments.
 _CLASSES = [argparse.Namespace]
 
+# Of a network trained on several GPUs, and of one that is a part of a training module.
+_WRAPPERS = ("module.", "net.")
+
 
 @dataclass(frozen=True, eq=False)
 class TensorFile:
@@ -169,7 +172,15 @@ def _tensors_and_model(path: Path, content: Any) -> tuple[dict[str, torch.Tensor
             expected="tensors by name, at the top or under 'model'",
             next_step=FETCH,
         )
-    return dict(tensors), model if isinstance(model, str) else None
+    return _unwrapped(tensors), model if isinstance(model, str) else None
+
+
+def _unwrapped(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors without the prefix that training frameworks put before every name."""
+    for prefix in _WRAPPERS:
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return dict(tensors)
 
 
 def _read_safetensors(path: Path) -> TensorFile:

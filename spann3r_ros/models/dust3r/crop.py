@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from PIL import Image
 
+from spann3r_ros.config import ModelConfig
 from spann3r_ros.errors import FrameError
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.models.preprocess import LANCZOS, Box, CropPlan
+from spann3r_ros.models.family import Architecture
+from spann3r_ros.models.pixels import target_size
+from spann3r_ros.models.preprocess import LANCZOS, Box, CropPlan, Planner
 
 BICUBIC = Image.Resampling.BICUBIC
+
+
+def published_size(config: ModelConfig, architecture: Architecture) -> tuple[int, int] | Planner:
+    """The size that was asked for, else the published preprocessing of the official sizes: 512 follows the aspect."""
+    size = target_size(config, architecture)
+    asked = config.image_height or config.image_width
+    if asked:
+        return size
+    return {(384, 512): long_edge, (224, 224): central_square}.get(size, size)
 
 
 def central_square(width: int, height: int, _camera: Intrinsics | None) -> CropPlan:

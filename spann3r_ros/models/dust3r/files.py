@@ -58,6 +58,25 @@ _UNUSED = re.compile(r"(^|\.)mask_token$|\.scratch\.refinenet4\.resConfUnit1\.")
 
 def published_tensors(file: TensorFile) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """Each shared tensor once, no unused ones; a second decoder that is missing is a copy of the first."""
+    state, unused = distinct_tensors(file)
+    if not any("dec_blocks2." in name for name in state):
+        copy_decoder(state, "dec_blocks2.")
+    return state, unused
+
+
+def copy_decoder(state: dict[str, torch.Tensor], second: str) -> None:
+    """Add a second decoder, the prefix of whose tensors is ``second``, that begins as a copy of ``dec_blocks.``."""
+    for name in [name for name in state if "dec_blocks." in name]:
+        # A copy, not the same storage: training must be able to move them apart.
+        state[name.replace("dec_blocks.", second)] = state[name].clone()
+
+
+def distinct_tensors(file: TensorFile) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """Each tensor that the heads' networks share once, under the name of the list; and the names that are not needed.
+
+    Raises:
+        CheckpointError: two tensors that are one in the network differ.
+    """
     state: dict[str, torch.Tensor] = {}
     unused: list[str] = []
     for name, tensor in file.tensors.items():
@@ -74,10 +93,6 @@ def published_tensors(file: TensorFile) -> tuple[dict[str, torch.Tensor], tuple[
                 got=f"{name} and its twin",
                 next_step="Fetch it again: `python -m spann3r_ros models fetch NAME`",
             )
-    if not any("dec_blocks2." in name for name in state):
-        for name in [name for name in state if "dec_blocks." in name]:
-            # A copy, not the same storage: training must be able to move them apart.
-            state[name.replace("dec_blocks.", "dec_blocks2.")] = state[name].clone()
     return state, tuple(unused)
 
 

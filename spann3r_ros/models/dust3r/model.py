@@ -6,12 +6,11 @@ import torch
 
 from spann3r_ros.config import Config
 from spann3r_ros.frame import Frame
-from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
-from spann3r_ros.models.dust3r.crop import central_square, long_edge
+from spann3r_ros.models.dust3r.crop import published_size
 from spann3r_ros.models.dust3r.network import Dust3rNetwork
-from spann3r_ros.models.pixels import check_pixels, target_size
+from spann3r_ros.models.pixels import check_pixels
 from spann3r_ros.models.pointmap import EncodedView, View, fingerprint, to_prediction
-from spann3r_ros.models.preprocess import Planner, preprocess
+from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.prediction import Prediction
 
 
@@ -30,7 +29,7 @@ class Dust3r:
         self.network = network
         self.weights = weights
         self.metric = network.architecture.metric
-        self.image_size = _image_size(config, network.architecture)
+        self.image_size = published_size(config, network.architecture)
         self.mixed_sizes = callable(self.image_size)  # which then follows the aspect of each image
         self.device = network.enc_norm.weight.device
         samples = [network.enc_norm, network.dec_norm]
@@ -51,12 +50,3 @@ class Dust3r:
         first = self.network.pointmap(1, layers1, a.grid)
         second = self.network.pointmap(2, layers2, b.grid)
         return to_prediction(first, a.view, final=True), to_prediction(second, b.view, final=True)
-
-
-def _image_size(config: Config, architecture: Dust3rArchitecture) -> tuple[int, int] | Planner:
-    """The size that was asked for, else the published preprocessing of the official sizes: 512 follows the aspect."""
-    size = target_size(config, architecture)
-    asked = config.image_height or config.image_width
-    if asked:
-        return size
-    return {(384, 512): long_edge, (224, 224): central_square}.get(size, size)

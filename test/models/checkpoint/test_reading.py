@@ -253,7 +253,6 @@ def test_integer_tensors_are_refused(tmp_path):
     ("family", "names"),
     [
         ("CUT3R", ["enc_blocks.0.norm1.weight", "pose_retriever.mem"]),
-        ("Fast3R", ["encoder.enc_blocks.0.norm1.weight", "decoder.dec_blocks.0.norm1.weight"]),
         ("CroCo", ["enc_blocks.0.norm1.weight", "prediction_head.weight"]),
     ],
 )

@@ -1,0 +1,1 @@
+"""Fast3R (Yang et al. 2025)."""
