@@ -15,10 +15,10 @@ from torch import nn
 from spann3r_ros.config import DEMO_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
-from spann3r_ros.models.base import AnyModel
+from spann3r_ros.models.base import AnyModel, Relocalizer
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture
-from spann3r_ros.models.registry import family, family_of
+from spann3r_ros.models.registry import RELOCALIZERS, family, family_of, relocalizer_family
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -49,10 +49,26 @@ def load_model(config: Config) -> AnyModel:
                 f"{path} holds weights of another family than the parameter 'model' says",
                 got=checkpoint.family,
                 expected=row.name,
-                next_step=f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}",
+                next_step=(
+                    f"It maps nothing: use it with `localize SOURCE --checkpoint {path}`"
+                    if checkpoint.family in RELOCALIZERS
+                    else f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}"
+                ),
             )
         network = load_network(checkpoint, device, config.precision, config.checkpoint_mapping)
     return row.model(network, config, config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})")
+
+
+def load_relocalizer(checkpoint: Path, device: str = "auto") -> Relocalizer:
+    """The relocalizer of a file of weights, in fp32.
+
+    Raises:
+        ConfigError: a device that this machine does not have.
+        CheckpointError: weights that are missing, damaged, unsafe, or of a family that maps.
+    """
+    found = read_checkpoint(checkpoint)
+    row = relocalizer_family(found.family, str(checkpoint))
+    return row.relocalizer(load_network(found, pick_device(device)), str(checkpoint))
 
 
 def load_network(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from spann3r_ros.models.registry import FAMILIES, official_files
+from spann3r_ros.models.family import NetworkFamily
+from spann3r_ros.models.registry import FAMILIES, RELOCALIZERS, official_files
 
 BEGIN, END = "<!-- begin: generated from the registry, {name} -->", "<!-- end: {name} -->"
 
 
 def with_tables(page: str) -> str:
     """A page whose parts between the marks of each table are made anew; ValueError when a mark is missing."""
-    for name, table in (("families", families_table()), ("weights", weights_table())):
+    tables = {"families": families_table(), "relocalizers": relocalizers_table(), "weights": weights_table()}
+    for name, table in tables.items():
         begin, end = BEGIN.format(name=name), END.format(name=name)
         head, _, rest = page.partition(begin)
         _, found, tail = rest.partition(end)
@@ -23,11 +25,20 @@ def with_tables(page: str) -> str:
 
 def families_table() -> str:
     """A row for each family."""
+    return _families(FAMILIES.values(), "parameter `model`")
+
+
+def relocalizers_table() -> str:
+    """A row for each relocalizer."""
+    return _families(RELOCALIZERS.values(), "relocalizer")
+
+
+def _families(families: Iterable[NetworkFamily], head: str) -> str:
     rows = [
         (f"`{row.name}`", row.kind, row.summary, row.memory, f"[arXiv {row.paper}](https://arxiv.org/abs/{row.paper})")
-        for row in FAMILIES.values()
+        for row in families
     ]
-    return _markdown(("parameter `model`", "kind", "what it does", "memory", "paper"), rows)
+    return _markdown((head, "kind", "what it does", "memory", "paper"), rows)
 
 
 def weights_table() -> str:

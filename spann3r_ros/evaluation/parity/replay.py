@@ -14,6 +14,7 @@ Replay = Callable[[RecordedSet], dict[str, ParityReport]]
 REPLAYED = (
     "spann3r",
     "dust3r",
+    "posenet",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

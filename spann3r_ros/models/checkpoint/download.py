@@ -24,13 +24,24 @@ Progress = Callable[[int, int | None], None]
 """Called with the bytes that are here and the bytes that there will be (None: unknown)."""
 
 CC_BY_NC_SA = "CC BY-NC-SA 4.0"
+POSENET_LICENSE = "CC BY-NC 4.0, research only"
+UNSTATED = "not stated"
 
 LICENSES = {
     CC_BY_NC_SA: (
         "Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International: you may use, share and adapt the "
         "weights if you name their authors, not for commercial purposes, and pass on what you derive under the same "
         "license. Full text: https://creativecommons.org/licenses/by-nc-sa/4.0/"
-    )
+    ),
+    POSENET_LICENSE: (
+        "Personal and research use only, by the authors' page, under Creative Commons Attribution-NonCommercial 4.0 "
+        "International: not for commercial purposes without their consent. Full text: "
+        "https://creativecommons.org/licenses/by-nc/4.0/"
+    ),
+    UNSTATED: (
+        "Nobody says what these weights may be used for. What they were trained on and began with is for research "
+        "only: take them for research, and ask their authors about anything else."
+    ),
 }
 
 
