@@ -17,6 +17,7 @@ from spann3r_ros.errors import INSTALL, Spann3rError, missing_module
 SUBCOMMANDS = {
     "demo": "run the node on a walk through the apartment that ships, evaluate and draw the result",
     "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
+    "localize": "tell where each image of a recording was taken in the one scene that a relocalizer knows",
     "replay": "play a bag into a running node and record its results",
     "evaluate": "compare runs, recordings or trajectories with the truth, and write a report",
     "embedded": "measure how good the model that ships is",
@@ -24,7 +25,7 @@ SUBCOMMANDS = {
     "view": "make a page that shows a map in a browser",
     "models": "list, fetch and check the weights of networks",
     "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
-    "train": "train a network from nothing in a synthetic scene, or fine-tune existing weights",
+    "train": "train a network from nothing or from existing weights, in a synthetic scene or on recordings",
     "parameters": "list the parameters of the node, or write them as YAML and Markdown",
     "parity": "replay recorded network activations through the model and compare every tensor",
     "soak": "throw every fault of a robot at the running node, at random, and see whether it stands",

@@ -63,6 +63,8 @@ def list_models() -> int:
     """Print families, official files and the model that ships."""
     print("Families (parameter `model`):")
     _print_table((row.name, row.summary) for row in registry.FAMILIES.values())
+    print("\nRelocalizers (`python -m spann3r_ros localize`):")
+    _print_table((row.name, row.summary) for row in registry.RELOCALIZERS.values())
     print("\nOfficial weights (`python -m spann3r_ros models fetch NAME`):")
     _print_table(
         [
@@ -141,9 +143,11 @@ def check_file(path: Path, sha256: str | None) -> int:
     _print_table(rows)
     load_into(empty_network(architecture), checkpoint)
     print("Good: every tensor is there, has its shape and finite values.")
-    names = (
-        (checkpoint.family,) if checkpoint.origin == "metadata" else registry.alike(registry.family(checkpoint.family))
-    )
+    if checkpoint.family in registry.RELOCALIZERS:
+        print(f"Use it with `python -m spann3r_ros localize SOURCE --checkpoint {path.absolute()}`")
+        return 0
+    named = checkpoint.origin == "metadata"
+    names = (checkpoint.family,) if named else registry.alike(registry.family(checkpoint.family))
     print(f"Use it with the parameters model: {' or '.join(names)}, checkpoint: {path.absolute()}")
     if len(names) > 1:
         print("Weights of these families have the same names and shapes: only you know which they are.")

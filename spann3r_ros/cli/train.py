@@ -1,9 +1,12 @@
-"""Train a Spann3R network from nothing in a synthetic scene, or fine-tune existing weights."""
+"""Train a Spann3R network from nothing in a synthetic scene, fine-tune existing weights, or train a relocalizer."""
 
 from __future__ import annotations
 
 import argparse
+import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from spann3r_ros.errors import ConfigError
 
@@ -15,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in the output folder")
     parser.add_argument("--init", type=Path, help="weights to begin with, for example spann3r.pth")
     parser.add_argument(
-        "--data", type=Path, nargs="+", default=[], help="bags or dataset folders with true poses and depth"
+        "--data",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="bags or dataset folders with true poses and (but for a relocalizer) depth",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--export", type=Path, help="at the end, write the averaged weights to this .safetensors")
@@ -24,29 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; the checkpoint is also written when interrupted."""
-    import signal
+    from spann3r_ros.training.recipe import read_content
 
-    import torch
+    content = read_content(arguments.config)
+    options = vars(arguments)
+    return train_relocalizer(content, options) if "model" in content else train_spann3r(content, options)
+
+
+def train_spann3r(content: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+    """By the recipe and the command line's options, by name."""
     from tqdm import tqdm
 
     from spann3r_ros.training.export import export
     from spann3r_ros.training.losses import LossTerms
     from spann3r_ros.training.preparation import open_session
-    from spann3r_ros.training.recipe import read_recipe
+    from spann3r_ros.training.recipe import recipe_from
     from spann3r_ros.training.schedule import Plan
     from spann3r_ros.training.trainer import CHECKPOINT
 
-    recipe = read_recipe(arguments.config)
-    folder = arguments.output or Path("out") / "train" / recipe.name
-    if (folder / CHECKPOINT).exists() and not arguments.resume:
-        raise ConfigError(
-            f"checkpoint in {folder}", expected="none", next_step="Continue with --resume, or choose another --output"
-        )
-    if recipe.compute.threads:
-        torch.set_num_threads(recipe.compute.threads)
-    torch.set_flush_denormal(True)
-    trainer = open_session(recipe, folder, arguments.init, arguments.data, arguments.device)
-    if arguments.resume:
+    recipe = recipe_from(content)
+    folder = _folder(options, recipe.name)
+    _prepare(recipe.compute.threads)
+    trainer = open_session(recipe, folder, options["init"], options["data"], options["device"])
+    if options["resume"]:
         trainer.resume()
     with tqdm(total=recipe.curriculum.steps, initial=trainer.step, unit="step", mininterval=5) as bar:
 
@@ -54,15 +61,66 @@ def run(arguments: argparse.Namespace) -> int:
             bar.set_postfix_str(f"{plan.stage.name} loss {float(terms.total.detach()):.3f}")
             bar.update()
 
-        # A training in the background is stopped by SIGTERM; it then writes its checkpoint as for Ctrl-C.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            trainer.run(arguments.until, show)
-        except KeyboardInterrupt:
-            trainer.save()
-            raise
+        _until_stopped(lambda: trainer.run(options["until"], show), trainer.save)
     print(f"step {trainer.step} of {recipe.curriculum.steps}, {trainer.frames} frames, checkpoint in {folder}")
-    if arguments.export is not None:
-        export(folder / CHECKPOINT, arguments.export)
-        print(f"weights in {arguments.export}")
+    if options["export"] is not None:
+        export(folder / CHECKPOINT, options["export"])
+        print(f"weights in {options['export']}")
     return 0
+
+
+def train_relocalizer(content: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+    """Likewise, PoseNet."""
+    from tqdm import tqdm
+
+    from spann3r_ros.training.relocalizer import open_relocalizer_training, relocalizer_recipe_from
+
+    recipe = relocalizer_recipe_from(content)
+    folder = _folder(options, recipe.name)
+    _prepare(recipe.threads)
+    trainer = open_relocalizer_training(recipe, folder, options["init"], options["data"], options["device"])
+    if options["resume"]:
+        trainer.resume()
+    with tqdm(total=recipe.steps, initial=trainer.step, unit="step", mininterval=5) as bar:
+
+        def show(loss: float) -> None:
+            bar.set_postfix_str(f"loss {loss:.3f}")
+            bar.update()
+
+        _until_stopped(lambda: trainer.run(options["until"], show), trainer.save)
+    print(f"step {trainer.step} of {recipe.steps}, {trainer.frames} frames, checkpoint in {folder}")
+    if options["export"] is not None:
+        trainer.export(options["export"])
+        print(f"weights in {options['export']}")
+    return 0
+
+
+def _folder(options: Mapping[str, Any], name: str) -> Path:
+    """Where checkpoint and log go; ConfigError for one that holds a training that is not to be continued."""
+    from spann3r_ros.training.trainer import CHECKPOINT
+
+    folder: Path = options["output"] or Path("out") / "train" / name
+    if (folder / CHECKPOINT).exists() and not options["resume"]:
+        raise ConfigError(
+            f"checkpoint in {folder}", expected="none", next_step="Continue with --resume, or choose another --output"
+        )
+    return folder
+
+
+def _prepare(threads: int) -> None:
+    """PyTorch on the CPU."""
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+
+
+def _until_stopped(train: Callable[[], None], save: Callable[[], Path]) -> None:
+    """Train; Ctrl-C, and SIGTERM, which stops a training in the background, write the checkpoint first."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        train()
+    except KeyboardInterrupt:
+        save()
+        raise

@@ -108,6 +108,19 @@ class PairModel(Model, Protocol):
         ...
 
 
+class Relocalizer(Model, Protocol):
+    """A network that tells where in the one scene of its weights an image was taken; it keeps and maps nothing."""
+
+    def locate(self, frame: Frame) -> Sim3:
+        """``world_from_camera`` in the scene's frame, rigid.
+
+        Raises:
+            FrameError: an image that it cannot take.
+            AnswerError: an answer that is no pose.
+        """
+        ...
+
+
 @runtime_checkable
 class WindowSettings(Protocol):
     """Parameters of a family of windows that say how it follows a stream.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -12,13 +12,14 @@ from spann3r_ros.models.checkpoint.download import OfficialFile
 if TYPE_CHECKING:  # a row costs no import of PyTorch
     from torch import nn
 
-    from spann3r_ros.models.base import AnyModel
+    from spann3r_ros.models.base import AnyModel, Relocalizer
     from spann3r_ros.models.checkpoint.tensor_file import TensorFile
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
-KINDS = ("streaming", "window", "pair")
-"""streaming: one frame at a time, with a memory; window: a set of frames at once; pair: two images."""
+KINDS = ("streaming", "window", "pair", "relocalizer")
+"""streaming: one frame at a time, with a memory; window: a set of frames at once; pair: two images; relocalizer: one
+image, of which it tells the pose in a scene that it knows, and no points."""
 
 
 class Architecture(Protocol):
@@ -38,12 +39,12 @@ class Architecture(Protocol):
     def metric(self) -> bool: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class Family:
-    """One row of the registry. The functions import what they need when they are called.
+@dataclass(frozen=True, kw_only=True)
+class NetworkFamily:
+    """What every row of the registry says. The functions import what they need when they are called.
 
     Attributes:
-        name: as in the parameter ``model``.
+        name: as in the parameter ``model``, where it is one of its choices.
         title: how people call it.
         summary: what it does, in one line.
         kind: one of ``KINDS``.
@@ -55,10 +56,9 @@ class Family:
             tested with it.
         tensors: beginnings of tensor names that all occur in a file of its weights. Of several families that fit, the
             one that names most is meant.
+        other_tensors: the same where a file calls its tensors otherwise.
         files: its official weights.
-        parameters: a dataclass of its own parameters with their group's name in ``GROUP``, or None.
         network: makes the network of an architecture; reads no file, draws no random numbers on the meta device.
-        model: makes the model of (network, configuration, where the weights came from).
         published: the tensors that a network takes, by published name, and the names of those that it does not need.
         architecture_of: the architecture that (file, shapes of the published tensors) tell, and where that stood.
         described: what ``models check`` says about an architecture.
@@ -75,14 +75,47 @@ class Family:
     tensors: tuple[str, ...]
     files: tuple[OfficialFile, ...]
     network: Callable[[Architecture], nn.Module]
-    model: Callable[[nn.Module, Config, str], AnyModel]
     published: Callable[[TensorFile], tuple[dict[str, Any], tuple[str, ...]]]
     architecture_of: Callable[[TensorFile, Shapes], tuple[Architecture, str]]
     described: Callable[[Architecture], str]
-    parameters: type | None = None
     poses: str = "PnP"
+    other_tensors: tuple[tuple[str, ...], ...] = ()
 
     @property
     def licenses(self) -> tuple[str, ...]:
         """Names of the licenses of its official weights."""
         return tuple(dict.fromkeys(file.license for file in self.files))
+
+    def recognizes(self, names: Collection[str]) -> int:
+        """How many beginnings of names agree with those of a file's tensors; 0 when these are not of this family."""
+        ways = (self.tensors, *self.other_tensors)
+        return max((len(way) for way in ways if all_begin(way, names)), default=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(NetworkFamily):
+    """A family that maps: one that the parameter ``model`` can name.
+
+    Attributes:
+        model: makes the model of (network, configuration, where the weights came from).
+        parameters: a dataclass of its own parameters with their group's name in ``GROUP``, or None.
+    """
+
+    model: Callable[[nn.Module, Config, str], AnyModel]
+    parameters: type | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelocalizerFamily(NetworkFamily):
+    """A family that only tells poses in a scene that its weights know.
+
+    Attributes:
+        relocalizer: makes the model of (network, where the weights came from).
+    """
+
+    relocalizer: Callable[[nn.Module, str], Relocalizer]
+
+
+def all_begin(beginnings: Collection[str], names: Collection[str]) -> bool:
+    """Whether each of the beginnings is that of some name."""
+    return all(any(name.startswith(beginning) for name in names) for beginning in beginnings)

@@ -15,11 +15,11 @@ from torch import nn
 from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
-from spann3r_ros.models.base import AnyModel
+from spann3r_ros.models.base import AnyModel, Relocalizer
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture
 from spann3r_ros.models.random_weights import random_network
-from spann3r_ros.models.registry import alike, family, family_of
+from spann3r_ros.models.registry import RELOCALIZERS, alike, family, family_of, relocalizer_family
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -49,20 +49,41 @@ def load_model(config: Config) -> AnyModel:
     with _checkpoint_path(config.checkpoint) as path:
         checkpoint = read_checkpoint(path, wanted=row.name)
         if checkpoint.family != row.name:
-            # A file of our own says which of several families of the same names it is of; others do not.
-            said = checkpoint.origin == "metadata"
-            found = " or ".join((checkpoint.family,) if said else alike(family(checkpoint.family)))
-            raise CheckpointError(
-                f"{path} holds weights of another family than the parameter 'model' says",
-                got=found,
-                expected=row.name,
-                next_step=(
-                    f"Set model to {found}, or checkpoint to weights of {row.name} "
-                    f"({RANDOM_WEIGHTS!r}: a tiny network with random weights, to try the family)"
-                ),
-            )
+            raise _of_another_family(checkpoint, row.name, path)
         network = load_network(checkpoint, device, config.precision, config.checkpoint_mapping)
     return row.model(network, config, config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})")
+
+
+def load_relocalizer(checkpoint: Path, device: str = "auto") -> Relocalizer:
+    """The relocalizer of a file of weights, in fp32.
+
+    Raises:
+        ConfigError: a device that this machine does not have.
+        CheckpointError: weights that are missing, damaged, unsafe, or of a family that maps.
+    """
+    found = read_checkpoint(checkpoint)
+    row = relocalizer_family(found.family, str(checkpoint))
+    return row.relocalizer(load_network(found, pick_device(device)), str(checkpoint))
+
+
+def _of_another_family(checkpoint: Checkpoint, wanted: str, path: Path) -> CheckpointError:
+    """The refusal of weights that are not of the family that the parameter ``model`` says."""
+    if checkpoint.family in RELOCALIZERS:
+        found, way_out = checkpoint.family, f"It maps nothing: use it with `localize SOURCE --checkpoint {path}`"
+    else:
+        # A file of our own says which of several families of the same names it is of; others do not.
+        said = checkpoint.origin == "metadata"
+        found = " or ".join((checkpoint.family,) if said else alike(family(checkpoint.family)))
+        way_out = (
+            f"Set model to {found}, or checkpoint to weights of {wanted} "
+            f"({RANDOM_WEIGHTS!r}: a tiny network with random weights, to try the family)"
+        )
+    return CheckpointError(
+        f"{path} holds weights of another family than the parameter 'model' says",
+        got=found,
+        expected=wanted,
+        next_step=way_out,
+    )
 
 
 def load_network(

@@ -10,11 +10,12 @@ from collections.abc import Collection
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.dust3r.family import DUST3R
-from spann3r_ros.models.family import Architecture, Family
+from spann3r_ros.models.family import Architecture, Family, NetworkFamily, RelocalizerFamily, all_begin
 from spann3r_ros.models.fast3r.family import FAST3R
 from spann3r_ros.models.mast3r.family import MAST3R
 from spann3r_ros.models.pi3.family import PI3
 from spann3r_ros.models.pi3x.family import PI3X
+from spann3r_ros.models.posenet.family import POSENET
 from spann3r_ros.models.spann3r.family import SPANN3R
 from spann3r_ros.models.streamvggt.family import STREAMVGGT
 from spann3r_ros.models.vggt.family import VGGT
@@ -32,6 +33,10 @@ FAMILIES: dict[str, Family] = {
         PI3X,
     )
 }
+"""Those that map, which the parameter ``model`` names."""
+
+RELOCALIZERS: dict[str, RelocalizerFamily] = {row.name: row for row in (POSENET,)}
+"""Those that tell poses in a scene that they know, for ``localize``."""
 
 FOREIGN = (
     ("CUT3R", ("enc_blocks.", "dec_blocks_state.")),
@@ -42,6 +47,11 @@ FOREIGN = (
 """Networks that this version does not run, and what their tensors are called, so that they are refused by name."""
 
 
+def all_families() -> dict[str, NetworkFamily]:
+    """All rows by name."""
+    return {**FAMILIES, **RELOCALIZERS}
+
+
 def family(name: str) -> Family:
     """The row of a family; ConfigError with the choices for an unknown name."""
     if name not in FAMILIES:
@@ -49,15 +59,27 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
-def family_of(architecture: Architecture) -> Family:
+def relocalizer_family(name: str, where: str) -> RelocalizerFamily:
+    """The row of a relocalizer; CheckpointError with the way out for weights of another family."""
+    if name not in RELOCALIZERS:
+        raise CheckpointError(
+            f"{where} holds weights that map, not those of a relocalizer",
+            got=name,
+            expected=" | ".join(RELOCALIZERS),
+            next_step=f"Map with them: `reconstruct SOURCE -o FOLDER --set model={name} --set checkpoint={where}`",
+        )
+    return RELOCALIZERS[name]
+
+
+def family_of(architecture: Architecture) -> NetworkFamily:
     """The row whose networks have architectures of this type; CheckpointError when there is none."""
-    for row in FAMILIES.values():
+    for row in all_families().values():
         if type(row.architecture) is type(architecture):
             return row
     raise CheckpointError("architecture of no known family", got=type(architecture).__name__, expected=_titles())
 
 
-def recognized(names: Collection[str], where: str, wanted: str = "") -> Family:
+def recognized(names: Collection[str], where: str, wanted: str = "") -> NetworkFamily:
     """The family whose tensors have these names.
 
     Args:
@@ -68,22 +90,16 @@ def recognized(names: Collection[str], where: str, wanted: str = "") -> Family:
     Raises:
         CheckpointError: tensors of a network that this version does not run, or of an unknown one.
     """
-
-    def fits(beginnings: tuple[str, ...]) -> bool:
-        return all(any(name.startswith(beginning) for name in names) for beginning in beginnings)
-
-    own = [row for row in FAMILIES.values() if fits(row.tensors)]
-    best = max(own, key=lambda row: (len(row.tensors), row.name == wanted), default=None)
-    foreign = [(title, beginnings) for title, beginnings in FOREIGN if fits(beginnings)]
-    for title, beginnings in foreign:
-        if best is None or len(beginnings) > len(best.tensors):
+    best = max(all_families().values(), key=lambda row: (row.recognizes(names), row.name == wanted))
+    for title, beginnings in FOREIGN:
+        if all_begin(beginnings, names) and len(beginnings) > best.recognizes(names):
             raise CheckpointError(
                 f"{where} looks like weights of {title}",
                 expected=f"weights of {_titles()}",
                 next_step="`python -m spann3r_ros models list` shows the families that this version can run",
             )
-    if best is None:
-        known = " or ".join(f"{' and '.join(row.tensors)} ({row.title})" for row in FAMILIES.values())
+    if not best.recognizes(names):
+        known = " or ".join(f"{' and '.join(row.tensors)} ({row.title})" for row in all_families().values())
         raise CheckpointError(
             f"{where} holds weights of an unknown network",
             got=f"{len(names)} tensors: {', '.join(list(names)[:5])}, ...",
@@ -93,14 +109,14 @@ def recognized(names: Collection[str], where: str, wanted: str = "") -> Family:
     return best
 
 
-def alike(row: Family) -> tuple[str, ...]:
+def alike(row: NetworkFamily) -> tuple[str, ...]:
     """Names of the families whose tensors have the same names as this one's, itself first: no file tells them apart."""
     return row.name, *(other.name for other in FAMILIES.values() if other.tensors == row.tensors and other != row)
 
 
-def official_files() -> dict[str, tuple[Family, OfficialFile]]:
+def official_files() -> dict[str, tuple[NetworkFamily, OfficialFile]]:
     """Official weights of all families by the name that ``models fetch`` takes."""
-    return {file.name: (row, file) for row in FAMILIES.values() for file in row.files}
+    return {file.name: (row, file) for row in all_families().values() for file in row.files}
 
 
 def official_file(name: str) -> OfficialFile:
@@ -118,4 +134,4 @@ def parameter_groups() -> tuple[type, ...]:
 
 def _titles() -> str:
     """Who can run, for an error."""
-    return " or ".join(row.title for row in FAMILIES.values())
+    return " or ".join(row.title for row in all_families().values())

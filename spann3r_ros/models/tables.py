@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
-from spann3r_ros.models.family import Family
-from spann3r_ros.models.registry import FAMILIES, official_files
+from spann3r_ros.models.family import NetworkFamily
+from spann3r_ros.models.registry import FAMILIES, RELOCALIZERS, all_families, official_files
 from spann3r_ros.models.speeds import FamilySpeed, read_speeds
 
 BEGIN, END = "<!-- begin: generated from the registry, {name} -->", "<!-- end: {name} -->"
@@ -26,6 +26,7 @@ def with_tables(page: str, speeds: Path) -> str:
     """
     tables = {
         "families": families_table(),
+        "relocalizers": relocalizers_table(),
         "networks": networks_table(read_speeds(speeds)),
         "weights": weights_table(),
     }
@@ -41,11 +42,20 @@ def with_tables(page: str, speeds: Path) -> str:
 
 def families_table() -> str:
     """A row for each family."""
+    return _families(FAMILIES.values(), "parameter `model`")
+
+
+def relocalizers_table() -> str:
+    """A row for each relocalizer."""
+    return _families(RELOCALIZERS.values(), "relocalizer")
+
+
+def _families(families: Iterable[NetworkFamily], head: str) -> str:
     rows = [
         (f"`{row.name}`", row.kind, row.summary, row.memory, f"[arXiv {row.paper}](https://arxiv.org/abs/{row.paper})")
-        for row in FAMILIES.values()
+        for row in families
     ]
-    return _markdown(("parameter `model`", "kind", "what it does", "memory", "paper"), rows)
+    return _markdown((head, "kind", "what it does", "memory", "paper"), rows)
 
 
 def networks_table(speeds: Sequence[FamilySpeed]) -> str:
@@ -61,19 +71,19 @@ def networks_table(speeds: Sequence[FamilySpeed]) -> str:
             _commercial(row),
             "; ".join(_speed(speed) for speed in speeds if speed.family == row.name) or "not measured",
         )
-        for row in FAMILIES.values()
+        for row in all_families().values()
     ]
     head = ("`model`", "poses", "unit", "images", "parameters", "license of the weights", "commercial use")
     return _markdown((*head, "measured: s/frame, peak of the memory"), rows)
 
 
-def parameter_count(row: Family) -> int:
+def parameter_count(row: NetworkFamily) -> int:
     """Numbers in the full-size network's tensors; official files hold some more that inference does not use."""
     with torch.device("meta"):
         return sum(tensor.numel() for tensor in row.network(row.architecture).state_dict().values())
 
 
-def _commercial(row: Family) -> str:
+def _commercial(row: NetworkFamily) -> str:
     """Whether any, all or none of the official files may earn money."""
     allowed = {file.commercial for file in row.files}
     if len(allowed) > 1:

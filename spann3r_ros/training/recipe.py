@@ -129,11 +129,18 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         ConfigError: a file that cannot be read, an unknown name or a wrong type.
     """
+    return recipe_from(read_content(path))
+
+
+def read_content(path: Path) -> Mapping[str, Any]:
+    """What a recipe's YAML file holds; ConfigError for one that cannot be read or is no mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"recipe {path}", got=str(error), expected="a YAML file") from error
-    return recipe_from(content)
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"recipe {path}", got=type(content).__name__, expected="names and values")
+    return content
 
 
 def recipe_from(content: Mapping[str, Any]) -> Recipe:
@@ -150,7 +157,7 @@ def recipe_mapping(recipe: Recipe) -> dict[str, Any]:
 def _convert(value: Any, kind: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         assert isinstance(kind, type)
-        return _dataclass_from(value, kind, where)
+        return dataclass_from(value, kind, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
@@ -174,7 +181,8 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     return value
 
 
-def _dataclass_from(value: Any, kind: type[T], where: str) -> T:
+def dataclass_from(value: Any, kind: type[T], where: str) -> T:
+    """A dataclass from a mapping, and those in it from nested ones; ConfigError for an unknown name or a wrong type."""
     if not isinstance(value, Mapping):
         raise ConfigError(where, got=repr(value), expected="a mapping")
     hints = typing.get_type_hints(kind)

@@ -20,6 +20,7 @@ REPLAYED = (
     "streamvggt",
     "pi3x",
     "fast3r",
+    "posenet",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.family import Architecture
-from spann3r_ros.models.registry import FAMILIES, family_of
+from spann3r_ros.models.registry import all_families, family_of
 
 
 def architecture_to_json(architecture: Architecture) -> str:
@@ -30,13 +30,13 @@ def architecture_from_json(text: str) -> Architecture:
     try:
         values = json.loads(text)
         name = values.pop("family")
-        if name in FAMILIES:
-            found: Architecture = _restored(type(FAMILIES[name].architecture), values)
+        if name in all_families():
+            found: Architecture = _restored(type(all_families()[name].architecture), values)
             return found
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ConfigError) as error:
         got = repr(text if len(text) <= 120 else text[:117] + "...")
         raise CheckpointError("architecture in the metadata", got=f"{got} ({error})") from error
-    raise CheckpointError("family in the metadata", got=repr(name), expected=" or ".join(FAMILIES))
+    raise CheckpointError("family in the metadata", got=repr(name), expected=" or ".join(all_families()))
 
 
 def _restored(kind: Any, values: Any) -> Any:

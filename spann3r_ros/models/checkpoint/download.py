@@ -28,6 +28,8 @@ NON_COMMERCIAL = "non-commercial (see its page)"
 VGGT_LICENSE = "VGGT License v1"
 CC_BY_NC = "CC BY-NC 4.0"
 FAIR_NC = "FAIR Noncommercial Research License"
+POSENET_LICENSE = "CC BY-NC 4.0, research only"
+UNSTATED = "not stated"
 
 LICENSES = {
     CC_BY_NC_SA: (
@@ -53,6 +55,15 @@ LICENSES = {
         "FAIR Noncommercial Research License: for noncommercial research only, which includes whatever the weights "
         "compute; who passes them on does so under the same agreement and with a copy of it. The full text lies beside "
         "the weights"
+    ),
+    POSENET_LICENSE: (
+        "Personal and research use only, by the authors' page, under Creative Commons Attribution-NonCommercial 4.0 "
+        "International: not for commercial purposes without their consent. Full text: "
+        "https://creativecommons.org/licenses/by-nc/4.0/"
+    ),
+    UNSTATED: (
+        "Nobody says what these weights may be used for. What they were trained on and began with is for research "
+        "only: take them for research, and ask their authors about anything else."
     ),
 }
 

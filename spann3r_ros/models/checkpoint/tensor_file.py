@@ -123,6 +123,8 @@ def _read_pytorch(path: Path, zipped: bool) -> TensorFile:
     if zipped and not zipfile.is_zipfile(path):
         size = path.stat().st_size
         raise CheckpointError(f"{path} is cut short", got=f"{size:,} bytes without an end", next_step=FETCH)
+    if zipped:
+        _refuse_archive(path)
     try:
         with _allowed_classes():
             # Only the zipped layout (since PyTorch 1.6) can be mapped; older files are small enough to read.
@@ -130,6 +132,21 @@ def _read_pytorch(path: Path, zipped: bool) -> TensorFile:
     except Exception as error:  # a damaged or hostile pickle can raise anything
         raise _pytorch_refusal(path, error) from error
     return TensorFile(path, *_tensors_and_model(path, content))
+
+
+def _refuse_archive(path: Path) -> None:
+    """Raise CheckpointError for a zip of other files; PyTorch's own holds one pickle of a known name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return  # damaged, which reading it will tell
+    if not any(name.endswith("data.pkl") for name in names):
+        raise CheckpointError(
+            f"{path} is an archive, not weights",
+            got=", ".join(names[:5]) + (", ..." if len(names) > 5 else ""),
+            next_step="Unpack it, and name the file of weights in it",
+        )
 
 
 def _pytorch_refusal(path: Path, error: Exception) -> CheckpointError:

@@ -47,6 +47,7 @@ PI3X = Family(
     memory="the images of a window, bounded",
     architecture=Pi3xArchitecture(),
     tiny=TINY,
+    poses="network",
     tensors=("point_decoder.", "metric_token"),
     files=files.OFFICIAL_FILES,
     network=_network,

@@ -43,6 +43,7 @@ STREAMVGGT = Family(
     memory="keys and values of frames, bounded: the first, the newest, the most attended",
     architecture=StreamVggtArchitecture(),
     tiny=TINY,
+    poses="network",
     tensors=TENSORS,
     files=files.OFFICIAL_FILES,
     network=_network,

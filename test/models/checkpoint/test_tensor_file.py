@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import zipfile
 
 import pytest
 import torch
@@ -227,3 +228,10 @@ def test_what_is_not_looked_at_is_not_read(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     assert sha256(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_an_archive_of_other_files_is_to_be_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "weights.zip", "w") as archive:
+        archive.writestr("scene/500_net_G.pth", b"0" * 100)
+    with pytest.raises(CheckpointError, match=r"is an archive, not weights: got scene/500_net_G\.pth\. Unpack it"):
+        read_tensor_file(tmp_path / "weights.zip")

@@ -1,0 +1,129 @@
+"""The three ways in which PoseNet's tensors are called, and the mean image beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from spann3r_ros.config import Config
+from spann3r_ros.errors import CheckpointError
+from spann3r_ros.models.checkpoint.reading import load_into, read_checkpoint, write_checkpoint
+from spann3r_ros.models.loading import empty_network, load_model, load_relocalizer
+from spann3r_ros.models.posenet.architecture import PosenetArchitecture, scaled
+from spann3r_ros.models.posenet.files import LAYERS
+from spann3r_ros.models.posenet.network import PosenetNetwork
+
+SIZES = scaled(16, mean_size=(2, 3))
+
+
+def state(architecture: PosenetArchitecture = SIZES) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return {name: p.detach() for name, p in PosenetNetwork(architecture).named_parameters()}
+
+
+def renamed(way: int) -> dict[str, torch.Tensor]:
+    """As the authors (0) and the port (1) call them."""
+    found = {}
+    for name, tensor in state().items():
+        layer, _, kind = name.rpartition(".")
+        found[f"{LAYERS[layer][way]}.{kind}"] = tensor
+    return found
+
+
+def mean_beside(folder: Path, mean: object = None) -> None:
+    np.save(folder / "mean_image.npy", np.full((2, 3, 3), 80.0) if mean is None else mean, allow_pickle=True)
+
+
+def test_our_own_files_tell_everything(tmp_path: Path) -> None:
+    architecture = scaled(16, mean_size=(2, 3), pool="padded", rotation="camera_from_world")
+    write_checkpoint(tmp_path / "own.safetensors", {**state(), "mean_image": torch.ones(3, 2, 3)}, architecture)
+    checkpoint = read_checkpoint(tmp_path / "own.safetensors")
+    assert (checkpoint.family, checkpoint.architecture, checkpoint.origin) == ("posenet", architecture, "metadata")
+    load_into(empty_network(architecture), checkpoint)
+
+
+def test_the_ports_files_are_read_with_their_doubles(tmp_path: Path) -> None:
+    tensors = renamed(1)
+    inner = {name: tensor for name, tensor in tensors.items() if not name.startswith("before_inception")}
+    doubles = {f"model.3.{name}": tensor for name, tensor in inner.items()}
+    assert (len(tensors), len(doubles)) == (136, 130)
+    torch.save({**tensors, **doubles}, tmp_path / "500_net_G.pth")
+    mean_beside(tmp_path)
+    checkpoint = read_checkpoint(tmp_path / "500_net_G.pth")
+    found = checkpoint.architecture
+    assert isinstance(found, PosenetArchitecture) and checkpoint.origin == "shapes"
+    assert (found.pool, found.channels, found.unit_quaternion) == ("padded", "rgb", True)
+    assert found.inceptions == SIZES.inceptions and found.mean_size == (2, 3)
+    assert len(checkpoint.unused) == 130 and float(checkpoint.state["mean_image"].mean()) == 80.0
+    load_into(empty_network(found), checkpoint)
+    for name, tensor in state().items():
+        assert torch.equal(checkpoint.state[name], tensor)
+
+
+def test_the_authors_layers_are_read_with_caffes_shapes(tmp_path: Path) -> None:
+    def caffe(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor[None, None].contiguous() if "fc" in name and name.endswith("weight") else tensor
+
+    tensors = {name: caffe(name, tensor) for name, tensor in renamed(0).items()}
+    assert tensors["cls2_fc1.weight"].ndim == 4  # sic: the second one has no suffix
+    save_file(tensors, tmp_path / "authors.safetensors")
+    mean_beside(tmp_path)
+    checkpoint = read_checkpoint(tmp_path / "authors.safetensors")
+    found = checkpoint.architecture
+    assert isinstance(found, PosenetArchitecture)
+    assert (found.pool, found.channels, found.unit_quaternion) == ("ceil", "bgr", False)
+    load_into(empty_network(found), checkpoint)
+    assert torch.equal(checkpoint.state["pose2.fc.weight"], state()["pose2.fc.weight"])
+
+
+def test_a_file_for_testing_only_lacks_the_auxiliary_regressors(tmp_path: Path) -> None:
+    tensors = {name: tensor for name, tensor in renamed(1).items() if not name.startswith(("cls1", "cls2"))}
+    torch.save(tensors, tmp_path / "test_only.pth")
+    mean_beside(tmp_path)
+    checkpoint = read_checkpoint(tmp_path / "test_only.pth")
+    assert isinstance(checkpoint.architecture, PosenetArchitecture) and not checkpoint.architecture.auxiliary
+    load_into(empty_network(checkpoint.architecture), checkpoint)
+    assert load_relocalizer(tmp_path / "test_only.pth", "cpu").name == "posenet"
+
+
+def test_without_a_mean_image_the_weights_mean_nothing(tmp_path: Path) -> None:
+    torch.save(renamed(1), tmp_path / "net_G.pth")
+    with pytest.raises(CheckpointError, match=r"no mean image beside .*net_G.pth: got no file mean_image.npy"):
+        read_checkpoint(tmp_path / "net_G.pth")
+
+
+@pytest.mark.fault("hostile file")
+@pytest.mark.parametrize(
+    "mean",
+    [np.zeros((4, 4)), np.full((2, 3, 3), np.nan), np.full((2, 3, 3), 256.0), np.array(["x"]), np.array([{}])],
+    ids=["gray", "nan", "too large", "text", "pickle"],
+)
+def test_a_mean_image_that_is_none_is_refused(tmp_path: Path, mean: object) -> None:
+    torch.save(renamed(1), tmp_path / "net_G.pth")
+    mean_beside(tmp_path, mean)
+    with pytest.raises(CheckpointError, match=r"mean image .*expected an array \(H, W, 3\)"):
+        read_checkpoint(tmp_path / "net_G.pth")
+
+
+def test_a_missing_layer_is_named(tmp_path: Path) -> None:
+    tensors = {name: tensor for name, tensor in renamed(1).items() if "inception_4b.branch_x3.0" not in name}
+    torch.save(tensors, tmp_path / "net_G.pth")
+    mean_beside(tmp_path)
+    with pytest.raises(CheckpointError, match=r"tensor inception4b\.branch2\.0\.weight.*got nothing; expected 4 axes"):
+        read_checkpoint(tmp_path / "net_G.pth")
+
+
+def test_relocalizers_and_maps_refuse_each_others_weights(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    write_checkpoint(path, {**state(), "mean_image": torch.ones(3, 2, 3)}, SIZES)
+    with pytest.raises(CheckpointError, match=r"got posenet; expected spann3r\. It maps nothing: use .*`localize"):
+        load_model(Config(checkpoint=str(path), device="cpu"))
+    from tiny_models import tiny_architecture, tiny_network
+
+    write_checkpoint(path, tiny_network(), tiny_architecture())
+    with pytest.raises(CheckpointError, match=r"weights that map.*got spann3r; expected posenet\. Map with them"):
+        load_relocalizer(path, "cpu")
