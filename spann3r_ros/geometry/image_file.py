@@ -14,22 +14,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spann3r_ros.errors import FrameError
+from spann3r_ros.geometry import jpeg_scans
 
 FORMATS = ("JPEG", "PNG", "WebP", "TIFF", "BMP", "PPM")
 """What is read; MPO is a JPEG that further ones follow, as many telephones write it."""
 
-MOST_SCANS = 100
-"""Scans of a JPEG; encoders make about ten, and each costs as much as decoding the picture once."""
-
 PADDING = 8
-"""Superfluous bytes before a marker that are no damage: some webcams pad their JPEGs."""
+"""Superfluous bytes before the end that are no damage: some webcams pad their JPEGs."""
 
 # Pillow's own limit is one for the whole process; ours is a parameter, and every file is judged by it.
 Image.MAX_IMAGE_PIXELS = None
 
 _JPEG_END = b"\xff\xd9"
-_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # stuffed bytes, restarts and fill bytes belong to a scan
-_SUPERFLUOUS = re.compile(r"(\d+) extraneous bytes before marker")
+_SUPERFLUOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _ORIENTATION = 0x0112
 
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -99,7 +96,8 @@ def _judged(content: bytes, max_pixels: int) -> Image.Image:
 def _decode_jpeg(content: bytes, opened: Image.Image) -> NDArray[np.uint8]:
     """By libjpeg-turbo through simplejpeg, which tells the warnings that others print or swallow."""
     content += _JPEG_END  # the one marker that may lack; a second one does no harm
-    _check_scans(content)
+    if what := jpeg_scans.damage(content):
+        raise _refusal(content, what)
     space = {"L": "GRAY", "CMYK": "CMYK"}.get(opened.mode, "RGB")
     try:
         pixels = simplejpeg.decode_jpeg(content, space)
@@ -125,35 +123,6 @@ def _decode_other(content: bytes, opened: Image.Image) -> NDArray[Any]:
     if image is None:
         raise _refusal(content, f"damaged {opened.format}")
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _check_scans(content: bytes) -> None:
-    """Raise FrameError where a scan is missing: a progressive JPEG cut between two scans decodes to a blur.
-
-    Of each component, every coefficient must have come down to its last bit (ITU-T T.81, G.1.1.1).
-    """
-    lowest: dict[int, list[int]] = {}
-    scans, place = 0, 2
-    while (found := _NEXT_MARKER.search(content, place)) is not None:
-        marker, place = content[found.end() - 1], found.end()
-        if marker == 0xD9:
-            break
-        if marker in (0x01, 0xD8):
-            continue
-        segment = content[place + 2 : place + int.from_bytes(content[place : place + 2], "big")]
-        place += 2 + len(segment)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            lowest = {component: [1] * 64 for component in segment[6::3]}
-        elif marker == 0xDA:
-            scans += 1
-            count = segment[0]
-            first, last, bit = segment[1 + 2 * count], segment[2 + 2 * count], segment[3 + 2 * count] & 15
-            for component in segment[1 : 1 + 2 * count : 2]:
-                lowest[component][first : last + 1] = [bit] * (last + 1 - first)
-    if scans > MOST_SCANS:
-        raise _refusal(content, f"JPEG of {scans} scans")
-    if not lowest or any(map(any, lowest.values())):
-        raise _refusal(content, f"JPEG of which scans are missing after the first {scans}")
 
 
 def _refusal(content: bytes, what: str) -> FrameError:

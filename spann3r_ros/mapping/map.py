@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ GROWTH = 1.5
 
 HEADROOM = 0.1
 """Share of a submap's voxels that one frame is expected to add at most."""
+
+RATE_FRAMES = 20
+"""Frames over which the rate of forgetting is taken."""
 
 LEAST_SHARE = 0.25
 """Share of ``max_points`` that a new submap gets at least; the oldest points of the others make room."""
@@ -79,6 +83,7 @@ class Map:
         self.scale_source = ""
         self.reason = ""
         self.forgotten = self.refused = 0
+        self._forgotten_before = deque([0], RATE_FRAMES + 1)
         self._voxel_size = self._asked_size = config.voxel_size
         self._trajectory: Trajectory | None = Trajectory()
         self.open_submap(0)
@@ -129,6 +134,7 @@ class Map:
         update = grid.insert(cloud)
         self.forgotten += update.forgotten
         self.refused += update.refused + update.refused_points
+        self._forgotten_before.append(self.forgotten)
         return update
 
     def insert_pose(self, prediction: Prediction) -> None:
@@ -143,6 +149,12 @@ class Map:
         elif self._trajectory is not None:
             self._trajectory.insert(pose.seen_from(submap.world_from_submap))
         self.revision += 1
+
+    @property
+    def forgetting_rate(self) -> float:
+        """Points forgotten a frame, mean of the last ``RATE_FRAMES`` frames that were inserted; 0 before the first."""
+        before = self._forgotten_before
+        return (self.forgotten - before[0]) / max(1, len(before) - 1)
 
     @property
     def metric(self) -> bool:
@@ -247,6 +259,7 @@ class Map:
         self._trajectory, self.reason, self.scale_source = Trajectory(), "", ""
         self._voxel_size = self._asked_size = self.config.voxel_size
         self.forgotten = self.refused = 0
+        self._forgotten_before = deque([0], RATE_FRAMES + 1)
         self.revision += 1
 
     def _of(self, prediction: Prediction) -> Submap:

@@ -104,15 +104,10 @@ def load_network(
         CheckpointError: as ``load_into``, or the file was changed meanwhile.
     """
     network: Any = empty_network(checkpoint.architecture)
-    load_into(network, checkpoint)
+    load_into(network, checkpoint if mapping else checkpoint.private())
     network.requires_grad_(False)
     network.set_precision(PRECISIONS[precision])
     ready: nn.Module = network.to(device).eval()
-    if not mapping:
-        mapped = {tensor.data_ptr() for tensor in checkpoint.state.values()}
-        for tensor in (*ready.parameters(), *ready.buffers()):
-            if tensor.data_ptr() in mapped:
-                tensor.data = tensor.data.clone()
     checkpoint.require_unchanged()
     return ready
 

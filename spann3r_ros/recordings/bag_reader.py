@@ -250,7 +250,7 @@ class BagReader:
             if frame is not None:
                 yield frame
                 index += 1
-        self._count_missing(topic, number + 1)
+        self.count_missing(topic, number + 1)
         if index == 0:
             raise DataError(
                 f"no usable image in {topic} of {self.path}",
@@ -259,8 +259,13 @@ class BagReader:
                 next_step="Run again with -v to see each reason",
             )
 
-    def _count_missing(self, topic: str, read: int) -> None:
-        """Count images that were recorded and cannot be read any more."""
+    def count_missing(self, topic: str, read: int) -> None:
+        """Count in ``missing`` the images that were recorded and cannot be read any more.
+
+        Args:
+            topic: of the images.
+            read: how many ``raw`` gave, to its end.
+        """
         files = self._bag.files
         promised = self._promised(topic)
         damaged = {name: file.damage for name, file in files if file.damage and self._may_hold(file, topic)}

@@ -55,6 +55,7 @@ def _reconstruction(
         "lost": snapshot.lost_frames,
         "points": snapshot.points,
         "points forgotten": snapshot.points_forgotten,
+        "points forgotten a frame": f"{snapshot.forgetting_rate:.1f}",
         "points refused": snapshot.points_refused,
         "poses not broadcast": session.world.dropped,
         "memory tokens": f"{snapshot.memory.tokens} of {snapshot.memory.capacity}",

@@ -46,6 +46,7 @@ class Snapshot:
     points: int = 0
     points_forgotten: int = 0
     points_refused: int = 0
+    forgetting_rate: float = 0.0
     voxel_size: float = 0.0
     posed_frames: int = 0
     submaps: int = 0
@@ -326,6 +327,7 @@ class Session:
         return Snapshot(
             points=sum(len(submap.voxels) for submap in submaps),
             points_forgotten=reconstruction.map.forgotten,
+            forgetting_rate=reconstruction.map.forgetting_rate,
             points_refused=reconstruction.map.refused,
             voxel_size=reconstruction.map.voxel_size,
             posed_frames=sum(len(submap.poses) for submap in submaps),

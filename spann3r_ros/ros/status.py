@@ -61,6 +61,7 @@ def status_message(
     message.voxel_size = snapshot.voxel_size
     message.points, message.posed_frames, message.submaps = snapshot.points, snapshot.posed_frames, snapshot.submaps
     message.points_forgotten, message.points_refused = snapshot.points_forgotten, snapshot.points_refused
+    message.forgetting_rate = snapshot.forgetting_rate
     message.metric, message.scale_source = snapshot.metric, snapshot.scale_source
     message.memory = memory_message(snapshot.memory)
     return message

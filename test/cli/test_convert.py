@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -6,6 +7,8 @@ import pytest
 from miniature_datasets import HEIGHT, MAKERS, WIDTH, picture, pose, with_small_intrinsics
 
 from spann3r_ros.cli.main import main
+from spann3r_ros.cli.run_progress import INCOMPLETE
+from spann3r_ros.recordings.bag_writer import BagWriter
 from spann3r_ros.recordings.layouts import open_sequence
 
 
@@ -58,6 +61,26 @@ def test_part_of_a_video_as_jpeg(tmp_path: Path, capsys: pytest.CaptureFixture[s
     bag = open_sequence(tmp_path / "bag")
     assert [frame.stamp for frame in bag.frames()] == [1_000_000_000, 1_200_000_000, 1_400_000_000]
     assert bag.ground_truth() is None
+
+
+@pytest.mark.fault("recordings", case="02")
+def test_what_is_whole_of_a_torn_bag_is_converted_and_the_status_says_that_there_was_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, rng = tmp_path / "torn", np.random.default_rng(0)
+    with BagWriter(source) as bag:
+        for number in range(12):
+            bag.image(
+                "/camera/image_raw", 10**9 * (5 + number), "camera", rng.integers(0, 256, (200, 200, 3), np.uint8)
+            )
+    (file,) = source.glob("*.mcap")
+    os.truncate(file, file.stat().st_size * 6 // 10)
+    assert main(["convert", str(source), "-o", str(tmp_path / "bag")]) == INCOMPLETE == 3
+    told = capsys.readouterr().out
+    found = open_sequence(tmp_path / "bag")
+    count = len(list(found.frames()))
+    assert 4 < count < 9 and f"bag: {count} images" in told
+    assert f"the source promised {12 - count} more frames that could not be read" in told and "cut off" in told
 
 
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

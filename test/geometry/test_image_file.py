@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spann3r_ros.errors import FrameError
-from spann3r_ros.geometry.image_file import MOST_SCANS, PADDING, decode_file
+from spann3r_ros.geometry.image_file import PADDING, decode_file
+from spann3r_ros.geometry.jpeg_scans import MOST_SCANS
 
 MOST = 50_000_000
 
@@ -155,7 +156,11 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
 def test_padding_of_webcams_is_no_damage() -> None:
     padded = JPEG.removesuffix(END) + bytes(PADDING) + END
     np.testing.assert_array_equal(decode_file(padded, MOST), decode_file(JPEG, MOST))
-    refuses(JPEG.removesuffix(END) + bytes(500) + END, "extraneous")
+    refuses(JPEG.removesuffix(END) + b"\x55" * 500 + END, "extraneous")
+    refuses(JPEG.removesuffix(END) + bytes(500) + END, "hole of zero bytes")
+    restarts = JPEGS["restarts"]
+    second = restarts.index(b"\xff\xd1")  # in the middle nothing is padded
+    refuses(restarts[:second] + b"\x55" * 4 + restarts[second:], "4 extraneous bytes")
 
 
 @pytest.mark.fault("image judged before decoding")

@@ -8,7 +8,7 @@ from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.filters import cloud_from_prediction
-from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.map import RATE_FRAMES, Map
 from spann3r_ros.mapping.voxel_grid import voxel_keys
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
@@ -246,6 +246,7 @@ def test_points_that_are_forgotten_or_refused_are_counted():
     updates = [world.insert(prediction(index)) for index in range(8)]
     assert world.forgotten == sum(update.forgotten for update in updates) > 0
     assert len(world) == sum(update.added for update in updates) - world.forgotten
+    assert world.forgetting_rate == world.forgotten / 8, "over all frames while they are few"
     far = prediction(8)
     far.points[:6] = 1e9
     world.insert(far)
@@ -254,4 +255,14 @@ def test_points_that_are_forgotten_or_refused_are_counted():
     world.open_submap(1)
     assert world.forgotten - before[0] == before[1] - len(world) > 0, "points that give way to a new submap"
     world.clear()
-    assert world.forgotten == world.refused == 0
+    assert world.forgotten == world.refused == world.forgetting_rate == 0
+
+
+@pytest.mark.fault("map bound")
+def test_the_rate_of_forgetting_is_that_of_the_last_frames():
+    world = Map(MapConfig(min_confidence=0.0, voxel_size=0.001, max_points=1000))
+    updates = [world.insert(prediction(index)) for index in range(30)]
+    assert world.forgetting_rate == sum(update.forgotten for update in updates[-RATE_FRAMES:]) / RATE_FRAMES > 0
+    for _ in range(RATE_FRAMES):
+        world.insert(prediction(29))  # which is in the map already
+    assert world.forgetting_rate == 0 < world.forgotten

@@ -104,6 +104,32 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(weights: Path, tm
     load_network(checkpoint, torch.device("cpu"))  # the one that was opened is whole
 
 
+@pytest.mark.fault("weights pulled away")
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_a_file_that_is_cut_while_it_is_loaded_is_refused(weights: Path, tmp_path: Path, name: str) -> None:
+    # Mapped pages behind the new end would end the process with SIGBUS, so it is a process of its own.
+    script = """
+        import os, sys
+        import torch
+        from spann3r_ros.errors import CheckpointError
+        from spann3r_ros.models.checkpoint.reading import read_checkpoint
+        from spann3r_ros.models.loading import load_network
+        checkpoint = read_checkpoint(sys.argv[1])
+        os.truncate(sys.argv[1], 5000)
+        try:
+            load_network(checkpoint, torch.device("cpu"))
+        except CheckpointError as error:
+            assert "cut short while it was read: got 5,000 bytes" in str(error), error
+            print("refused")
+    """
+    path = tmp_path / name
+    path.write_bytes((weights / name).read_bytes())
+    run = [sys.executable, "-c", textwrap.dedent(script), str(path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(run, capture_output=True, text=True, env=environment, check=False)
+    assert (result.returncode, result.stdout.strip()) == (0, "refused"), result.stderr
+
+
 @pytest.mark.fault("hostile request")
 def test_a_checkpoint_that_is_no_file_is_refused_unopened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")

@@ -14,6 +14,7 @@ import pytest
 from node_process import ROOT, NodeProcess
 from wall_network import HEIGHT, WIDTH
 
+from spann3r_ros.cli.run_progress import INCOMPLETE
 from spann3r_ros.config import Config, from_mapping
 from spann3r_ros.files.ply import read_ply
 from spann3r_ros.files.tum import read_camera_path
@@ -52,6 +53,20 @@ def finish(process: "subprocess.Popen[str]", status: int = 0) -> tuple[str, str]
     printed, errors = process.communicate(timeout=200)
     assert process.returncode == status, printed + errors
     return printed, errors
+
+
+@pytest.mark.fault("recordings", case="02")
+def test_what_is_whole_of_a_torn_bag_is_played_and_the_status_says_that_there_was_more(
+    start: Callable[..., NodeProcess], domain: int, tmp_path: Path
+) -> None:
+    bag, out = write_bag(tmp_path / "bag", 12), tmp_path / "out"
+    (file,) = bag.glob("*.mcap")
+    os.truncate(file, file.stat().st_size * 6 // 10)
+    start(use_sim_time=True, status_rate=10.0)
+    printed, _ = finish(replay(domain, bag, out, "--wait", *PATIENT), status=INCOMPLETE)
+    record = RunRecord.read(out / "run.json")
+    assert record.finished and record.missing == 12 - record.offered == 5
+    assert f"incomplete: the source promised {record.missing} more frames" in printed
 
 
 def test_waiting_loses_nothing_and_equals_the_library(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.files.checksum import sha256
 from spann3r_ros.models.checkpoint import tensor_file
 from spann3r_ros.models.checkpoint.architecture_json import architecture_from_json, architecture_to_json
+from spann3r_ros.models.checkpoint.private_copy import private_copies
 from spann3r_ros.models.checkpoint.tensor_file import FETCH
 from spann3r_ros.models.family import Architecture, Shapes
 from spann3r_ros.models.registry import family_of, recognized
@@ -59,6 +61,10 @@ class Checkpoint:
                 expected=f"{self.opened.st_size:,} bytes, untouched",
                 next_step="Wait until whatever writes it is done, and load it again",
             )
+
+    def private(self) -> Checkpoint:
+        """The same with tensors in memory of their own; raises CheckpointError for a file that was cut meanwhile."""
+        return dataclasses.replace(self, state=private_copies(self.state, self.path, self.opened))
 
     @cached_property
     def sha256(self) -> str:

@@ -80,6 +80,7 @@ class ReplayRun:
         self._player = BagPlayer(node, topics, options.remap, clock=options.clock)
         self.expected = min(options.limit or sequence.count(), sequence.count())
         self._sent: dict[int, float] = {}
+        self._images = 0
         self._finished = False
         self._late = 0
         self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -112,7 +113,7 @@ class ReplayRun:
         options, topic = self._options, self._sequence.topic
         began = first = None
         for message in self._sequence.reader.raw([]):
-            if stop() or len(self._sent) >= self.expected:
+            if stop() or (options.limit and len(self._sent) >= options.limit):
                 break
             if began is None or first is None:
                 self._player.tick(message.time)
@@ -126,6 +127,8 @@ class ReplayRun:
             self._send(message, is_image)
             if is_image:
                 progress()
+        else:
+            self._sequence.reader.count_missing(topic, self._images)
         self._finished = not stop()
         self._settle()
 
@@ -156,7 +159,9 @@ class ReplayRun:
             resets=recorder.resets,
             seconds=self._seconds(),
             finished=self._finished,
+            missing=sequence.missing.total(),
         )
+        record.skipped.update(sequence.missing)
         failed = int(status.frames_failed) if status is not None else 0
         if failed:
             record.skipped["refused by the node"] = failed
@@ -209,6 +214,7 @@ class ReplayRun:
     def _send(self, message: RawMessage, is_image: bool) -> None:
         """One message of the bag."""
         if is_image:
+            self._images += 1
             self._sent[header_stamp(message)] = time.monotonic()
         data = self._results.input_of(message)
         if data is not None:
