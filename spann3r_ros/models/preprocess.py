@@ -19,7 +19,7 @@ from spann3r_ros.errors import ConfigError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics, check_smallest
 from spann3r_ros.geometry import camera as geometry
 
-LANCZOS = Image.Resampling.LANCZOS
+LANCZOS: int = getattr(Image, "Resampling", Image).LANCZOS  # of the module itself before Pillow 9.1
 
 # (u8 / 255 - 0.5) / 0.5, rounded at each step as the published code does in float32.
 _NORMALIZED = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
@@ -76,7 +76,7 @@ class CropPlan:
     crop: Box
     size: tuple[int, int]
     window: Box
-    resampling: Image.Resampling
+    resampling: int
     factor: float | None = None
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

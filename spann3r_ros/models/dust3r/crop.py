@@ -8,7 +8,7 @@ from spann3r_ros.errors import FrameError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.models.preprocess import LANCZOS, Box, CropPlan
 
-BICUBIC = Image.Resampling.BICUBIC
+BICUBIC: int = getattr(Image, "Resampling", Image).BICUBIC  # of the module itself before Pillow 9.1
 
 
 def central_square(width: int, height: int, _camera: Intrinsics | None) -> CropPlan:
