@@ -8,15 +8,15 @@ FROM ros:jazzy-ros-base
 
 RUN apt-get update && apt-get install --yes --no-install-recommends \
       python3-colcon-common-extensions python3-numpy python3-opencv python3-pil python3-pip python3-scipy python3-tqdm python3-yaml \
-      ros-jazzy-cv-bridge ros-jazzy-sensor-msgs-py ros-jazzy-tf-transformations ros-jazzy-tf2-ros \
+      ros-jazzy-tf2-ros-py \
     && rm -rf /var/lib/apt/lists/*
 # torch's wheels bring their CUDA libraries. NumPy stays the one that ROS's modules are compiled against.
-RUN pip install --no-cache-dir --break-system-packages "numpy<2" "torch>=2.2" "safetensors>=0.4" "rosbags>=0.10" "simplejpeg>=1.8"
+RUN pip install --no-cache-dir --break-system-packages "numpy<2" "torch>=2.2" "safetensors>=0.4" "rosbags>=0.11" "simplejpeg>=1.8"
 
 WORKDIR /workspace
 COPY . src/spann3r_ros
 RUN . /opt/ros/jazzy/setup.sh && colcon build --merge-install --cmake-args -DBUILD_TESTING=OFF
 ENV FASTDDS_DEFAULT_PROFILES_FILE=/workspace/install/share/spann3r_ros/config/fastdds.xml \
     FASTRTPS_DEFAULT_PROFILES_FILE=/workspace/install/share/spann3r_ros/config/fastdds.xml
-RUN sed --in-place 's#^exec "\$@"#source /workspace/install/local_setup.bash\nexec "$@"#' /ros_entrypoint.sh
+RUN sed --in-place 's#^exec "\$@"#source /workspace/install/local_setup.bash --\nexec "$@"#' /ros_entrypoint.sh
 CMD ["ros2", "launch", "spann3r_ros", "spann3r.launch.py"]

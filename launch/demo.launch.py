@@ -3,6 +3,7 @@
 ros2 launch spann3r_ros demo.launch.py
 """
 
+import atexit
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from launch.actions import (
     OpaqueFunction,
     RegisterEventHandler,
 )
-from launch.event_handlers import OnProcessExit, OnShutdown
+from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
@@ -27,6 +28,8 @@ BOOLEANS = ["true", "false"]
 def start(context: LaunchContext) -> list:
     frames, device, rviz = (LaunchConfiguration(name).perform(context) for name in ("frames", "device", "rviz"))
     folder = Path(tempfile.mkdtemp(prefix="spann3r_ros_demo_"))
+    # When launch itself ends, not when it begins to: until then the recorder may still write there, and make it anew.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     bag = folder / "walk"
     # Without the robot's frames, so that world -> camera is published.
     command = ["ros2", "run", "spann3r_ros", "spann3r_ros", "make_bag", str(bag), "--frames", frames, "--tf", "camera"]
@@ -39,14 +42,7 @@ def start(context: LaunchContext) -> list:
     def recorded(event: object, _: LaunchContext) -> list:
         return [node] if getattr(event, "returncode", 1) == 0 else []
 
-    def ended(_event: object, _: LaunchContext) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-
-    return [
-        RegisterEventHandler(OnShutdown(on_shutdown=ended)),
-        RegisterEventHandler(OnProcessExit(target_action=record, on_exit=recorded)),
-        record,
-    ]
+    return [RegisterEventHandler(OnProcessExit(target_action=record, on_exit=recorded)), record]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -29,6 +29,7 @@ DISTRIBUTION_OF_MODULE = {
     "compression": "backports.zstd",  # in the standard library from Python 3.14 on
     "cv2": "opencv-python-headless",
     "PIL": "pillow",
+    "tf2_ros": "tf2_ros_py",  # ROS's package of the module's name is C++
     "yaml": "pyyaml",
 }
 ROS_MODULES_WITHOUT_PACKAGE = {"spann3r_ros"}
@@ -85,7 +86,7 @@ def test_every_import_is_declared() -> None:
     unknown = {
         module
         for module in imported_modules()
-        if DISTRIBUTION_OF_MODULE.get(module, module) not in pip_names and module not in ros_names
+        if DISTRIBUTION_OF_MODULE.get(module, module) not in pip_names | ros_names
     }
     assert not unknown, f"name {sorted(unknown)} in setup.cfg or package.xml"
 
@@ -124,6 +125,21 @@ def test_development_versions_are_pinned_within_the_declared_ranges(file: str) -
         assert specifier.operator == "==", f"{pin} is not pinned"
         allowed = ranges.get(pin.name.lower())
         assert allowed is None or allowed.specifier.contains(specifier.version), f"{pin} is outside of {allowed}"
+
+
+@pytest.mark.fault("ROS tools")
+@pytest.mark.parametrize("path", sorted((ROOT / "docker").iterdir()), ids=lambda path: path.name)
+def test_images_keep_the_numpy_that_their_modules_are_compiled_against(path: Path) -> None:
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    installs = re.findall(r"pip3? install ([^\n&}]+)", text)
+    assert installs and all("--constraint" in line or '"numpy<2"' in line for line in installs)
+    if "--constraint" in text:  # a NumPy that the system's packages do not know
+        assert not re.search(r"python3-(numpy|scipy|opencv|pil)\b", text) and '"scipy>=' in text
+    for name in ("FASTDDS", "FASTRTPS"):
+        assert f"{name}_DEFAULT_PROFILES_FILE=/workspace/install/share/spann3r_ros/config/fastdds.xml" in text
+    pip = [Requirement(line) for line in re.findall(r'"([a-z-]+>=[\d.]+)"', text)]
+    declared = {Requirement(line).name: Requirement(line) for line in lines(setup_cfg()["options"]["install_requires"])}
+    assert all(wanted.specifier == declared[wanted.name].specifier for wanted in pip)
 
 
 def console_scripts() -> dict[str, str]:

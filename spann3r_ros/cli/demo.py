@@ -97,9 +97,9 @@ def _prepare(out: Path) -> None:
 def _replay(bag: Path, out: Path, checkpoint: str, rviz: bool) -> None:
     """The bag through a node that is started for it; raises Spann3rError when that fails."""
     log = out / "node.log"
-    environment = private_environment(out / "log")
     command = [sys.executable, "-m", "spann3r_ros", "replay", str(bag), "-o", str(out), "--pointmaps"]
     with (
+        private_environment(out / "log") as environment,
         running_node({**NODE_PARAMETERS, "checkpoint": f"'{checkpoint}'"}, environment, log),
         running_rviz(environment) if rviz else contextlib.nullcontext(),
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -40,8 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
     out: Path = arguments.output
     _prepare(out)
-    environment = private_environment(out / "log")
-    os.environ.update(environment)  # this process takes part in that graph, too, so before ROS is loaded
+    with private_environment(out / "log") as environment:
+        os.environ.update(environment)  # this process takes part in that graph, too, so before ROS is loaded
+        return _soak(arguments, out / "node.log", environment)
+
+
+def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, str]) -> int:
     try:
         from spann3r_ros.ros.replay.background_node import background_node
         from spann3r_ros.ros.soak.soak_run import NODE_PARAMETERS, SoakRun
@@ -54,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     intrinsics, renderer = synthetic_camera(WIDTH, HEIGHT), Renderer(Scene.apartment())
     walk = Trajectories(Scene.apartment()).walk(EVALUATION_SEED, arguments.images, arguments.rate)
     images = [renderer.render(pose, intrinsics).image for pose in tqdm(walk, desc="rendering", leave=False)]
-    parameters, log = {**NODE_PARAMETERS, "checkpoint": f"'{arguments.checkpoint}'"}, out / "node.log"
+    parameters = {**NODE_PARAMETERS, "checkpoint": f"'{arguments.checkpoint}'"}
     with running_node(parameters, environment, log) as process, background_node("spann3r_soak") as node:
         job = SoakRun(node, process, log, images, intrinsics, arguments.seed, arguments.rate)
         with tqdm(

@@ -20,7 +20,7 @@ from spann3r_ros.errors import ConfigError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics, check_smallest
 from spann3r_ros.geometry import camera as geometry
 
-LANCZOS = Image.Resampling.LANCZOS
+LANCZOS: int = getattr(Image, "Resampling", Image).LANCZOS  # of the module itself before Pillow 9.1
 
 # What networks take for the values 0..255, rounded at each step as the published codes do in float32.
 UNIT = np.arange(256, dtype=np.float32) / np.float32(255)
@@ -85,7 +85,7 @@ class CropPlan:
     crop: Box
     size: tuple[int, int]
     window: Box
-    resampling: Image.Resampling
+    resampling: int
     factor: float | None = None
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

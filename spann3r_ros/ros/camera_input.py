@@ -96,11 +96,10 @@ class CameraInput:
 
     def discover(self) -> None:
         """Subscribe once the graph shows how, and anew when the publishers changed their type or QoS."""
-        found = find(self._node, self.topic, self._config.image_transport, self._config.image_qos)
-        if found is not None and found != self.subscribed:
-            with self._lock:
-                if not self._closed:
-                    self._subscribe(found)
+        with self._lock:  # activation and the timer may look at once: one of them subscribes
+            found = find(self._node, self.topic, self._config.image_transport, self._config.image_qos)
+            if found is not None and found != self.subscribed and not self._closed:
+                self._subscribe(found)
         self._look_for_others()
 
     def _look_for_others(self) -> None:

@@ -121,6 +121,7 @@ class Tf2Transforms:
         # Without the node, which would keep a service (tf2_frames) and with it the buffer for ever.
         self._buffer = tf2_ros.Buffer()
         self._parents: dict[str, tuple[str, bool]] = {}  # of each frame; whether it is for ever
+        self._lock = threading.Lock()  # guards them: the listener's callbacks run beside each other
         self._listener = tf2_ros.TransformListener(self, node, spin_thread=False)
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
@@ -136,14 +137,16 @@ class Tf2Transforms:
     def _note(self, transform: TransformStamped, static: bool) -> None:
         parent, child = frame_name(transform.header.frame_id), frame_name(transform.child_frame_id)
         if parent and child and parent != child:
-            self._parents[child] = (parent, static)
+            with self._lock:
+                self._parents[child] = (parent, static)
 
     def lookup(self, target: str, source: str, stamp: int) -> Sim3:  # noqa: D102
         try:
-            # Without a timeout, which makes it wait.
-            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp))
+            # Without a timeout, which makes it wait; never at 0, which asks for the latest, whenever that was.
+            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp or 1))
         except (self._error, ValueError, OverflowError) as error:  # the latter two: no time of ROS
-            raise GeometryError(str(error)) from error
+            # In our words, whichever source is installed; tf2's say which frame or time is missing.
+            raise GeometryError(f"no transform between '{target}' and '{source}'", next_step=str(error)) from error
         return transform_from_message(found.transform)
 
     def parent(self, frame: str) -> str | None:  # noqa: D102
@@ -151,7 +154,8 @@ class Tf2Transforms:
 
     def clear(self) -> None:  # noqa: D102
         self._buffer.clear()  # keeps what is static
-        self._parents = {child: entry for child, entry in self._parents.items() if entry[1]}
+        with self._lock:
+            self._parents = {child: entry for child, entry in self._parents.items() if entry[1]}
 
     def close(self) -> None:  # noqa: D102
         self._listener.unregister()

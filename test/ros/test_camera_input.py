@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +28,7 @@ from tf2_msgs.msg import TFMessage
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.rectification import rectification
 from spann3r_ros.prediction import WorldPrediction
+from spann3r_ros.ros.node import Spann3rNode
 
 Start = Callable[..., NodeProcess]
 
@@ -256,3 +260,30 @@ def test_a_silent_camera_info_delays_the_first_image_once(start: Start, robot: R
     entries = [message.transforms[0] for message in transforms]
     assert {(entry.header.frame_id, entry.child_frame_id) for entry in entries} == {("map", OPTICAL)}
     assert node.log.count("has a publisher but no message") == 1
+
+
+@pytest.mark.fault("ROS tools")
+def test_a_camera_is_subscribed_once_when_activation_and_the_timer_look_at_once(
+    start_inside: Callable[..., Spann3rNode], robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image between two subscriptions would be lost."""
+    node = start_inside()
+    session, made = node._session, list[str]()
+    assert session is not None
+    subscribe = node.create_subscription
+
+    def slow(kind: type, topic: str, *arguments: Any, **options: Any) -> Any:
+        made.append(topic)
+        time.sleep(0.2)  # as on a busy machine, so that the others look meanwhile
+        return subscribe(kind, topic, *arguments, **options)
+
+    monkeypatch.setattr(node, "create_subscription", slow)
+    robot.node.create_publisher(Image, "/camera/image_raw", RELIABLE)
+    robot.wait(lambda: node.count_publishers("/camera/image_raw"), "the publisher on the node's graph")
+    threads = [threading.Thread(target=session.discover) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == ["/camera/image_raw"]
+    assert asked_reliability(robot, "/camera/image_raw") == [ReliabilityPolicy.RELIABLE]

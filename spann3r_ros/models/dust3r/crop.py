@@ -11,7 +11,7 @@ from spann3r_ros.models.family import Architecture
 from spann3r_ros.models.pixels import target_size
 from spann3r_ros.models.preprocess import LANCZOS, Box, CropPlan, Planner
 
-BICUBIC = Image.Resampling.BICUBIC
+BICUBIC: int = getattr(Image, "Resampling", Image).BICUBIC  # of the module itself before Pillow 9.1
 
 
 def published_size(config: ModelConfig, architecture: Architecture) -> tuple[int, int] | Planner:

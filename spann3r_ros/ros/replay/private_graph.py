@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.resources
 import os
 import random
@@ -9,24 +10,60 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from spann3r_ros.errors import ConfigError
 
+DOMAINS = range(32, 102)
+"""DDS domains of private graphs: below, a robot nearby might live; above, ports may be taken."""
 
-def private_environment(log: Path) -> dict[str, str]:
+
+@contextmanager
+def private_environment(log: Path) -> Iterator[dict[str, str]]:
     """Variables of the environment for processes that shall only find each other, on the loopback.
+
+    No other run on this machine gets the same domain while the context lasts.
 
     Args:
         log: folder of ROS's logs.
+
+    Raises:
+        ConfigError: every domain is taken.
     """
+    domain, lock = _free_domain()
+    with lock:
+        yield _environment(domain, log)
+
+
+def _free_domain() -> tuple[int, IO[str]]:
+    """A domain, and the file whose lock keeps it until it is closed, even by a kill."""
+    for domain in random.SystemRandom().sample(DOMAINS, len(DOMAINS)):
+        try:
+            lock = (Path(tempfile.gettempdir()) / f"spann3r_ros_domain_{domain}").open("a")
+        except OSError:  # of another user
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return domain, lock
+    raise ConfigError(
+        "no DDS domain is free for a graph of our own",
+        got=f"{len(DOMAINS)} domains that other runs have, or whose locks cannot be opened",
+        next_step=f"End other runs, or set TMPDIR to a folder that can be written, now {tempfile.gettempdir()}",
+    )
+
+
+def _environment(domain: int, log: Path) -> dict[str, str]:
     profile = _fast_dds_profile()
     environment = {
         **os.environ,
-        # Below 32 a robot nearby might live; above 101 ports may be taken.
-        "ROS_DOMAIN_ID": str(random.SystemRandom().randint(32, 101)),
+        "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(log.resolve()),
         "OMP_WAIT_POLICY": "PASSIVE",
