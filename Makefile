@@ -9,11 +9,11 @@ DURATION ?= 60
 
 SECONDS ?= 60
 
-.PHONY: help setup demo test lint check fuzz bench soak clean
+.PHONY: help setup demo test ros-check lint check fuzz bench soak clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */make \1\t/' | expand -t 14
-	@echo 'PYTHON=python3.11 picks the interpreter; ARGS="..." goes to demo, test, fuzz, bench and soak.'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */make \1\t/' | expand -t 14
+	@echo 'PYTHON=python3.11 picks the interpreter; ARGS="..." goes to demo, test, ros-check, fuzz, bench and soak.'
 
 setup: ## make .venv with all that is needed; quick when nothing changed
 	@scripts/setup.sh
@@ -26,6 +26,9 @@ demo: setup ## run the node on a bag of images; leaves a map and pictures in out
 test: setup ## run the tests
 	@$(RUN) fastdds shm clean >/dev/null 2>&1 || true
 	@$(RUN) python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(or $(ARGS),--cov --cov-report=)
+
+ros-check: setup ## run the tests of real ROS tools; SOURCES=folder runs those of pure Python from source
+	@$(RUN) python test/support/ros_check.py $(if $(SOURCES),--sources $(SOURCES)) $(ARGS)
 
 lint: setup ## check style, formatting and types
 	@$(RUN) ruff check .

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from ros_tools import is_here
 from tiny_models import GOLDEN, tiny_config, tiny_network
 
 from spann3r_ros.models.spann3r.model import Spann3r
 
 torch.set_num_threads(1)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a ROS tool that is not here, unless it has a stand-in."""
+    for mark in item.iter_markers("ros_tool"):
+        [tool] = mark.args
+        if not mark.kwargs.get("stand_in") and not is_here(tool):
+            pytest.skip(f"{tool} is not installed")
 
 
 @pytest.fixture(scope="session")

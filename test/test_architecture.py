@@ -302,6 +302,7 @@ NAMED_AFTER_SOMETHING_ELSE = {
     "test_packaging.py": "what is shipped",
     "test_readme.py": "the README",
     "test_robustness.py": "the marks of all tests",
+    "test_ros_check.py": "make ros-check",
 }
 
 

@@ -128,6 +128,14 @@ def test_development_versions_are_pinned_within_the_declared_ranges(file: str) -
 
 
 @pytest.mark.fault("ROS tools")
+def test_no_enumeration_of_a_newer_pillow_than_ubuntu_22_04_has() -> None:
+    (pillow,) = (line for line in lines(setup_cfg()["options"]["install_requires"]) if line.startswith("pillow"))
+    assert pillow == "pillow>=9", "Pillow 9.1 brought the enumerations"
+    newer = re.compile(r"\bImage\.(Dither|Palette|Quantize|Resampling|Transform|Transpose)\b")
+    assert not [path for path in PACKAGE.rglob("*.py") if newer.search(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.fault("ROS tools")
 @pytest.mark.parametrize("path", sorted((ROOT / "docker").iterdir()), ids=lambda path: path.name)
 def test_images_keep_the_numpy_that_their_modules_are_compiled_against(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")

@@ -29,8 +29,8 @@ def test_topics_and_services_are_those_of_the_documentation() -> None:
 def test_every_command_exists() -> None:
     used = set(re.findall(r"python -m spann3r_ros ([a-z_]+)", README))
     assert used and used <= set(SUBCOMMANDS)
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"(?:`|    )make ([a-z]+)", README)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:`|    )make ([a-z-]+)", README)) <= targets
 
 
 def test_every_parameter_exists() -> None:

@@ -124,7 +124,5 @@ def write_growing_map(
         picture = draw_path(picture, cameras[: number + 1], view, scenery.camera)
         pictures.append(Image.fromarray(cv2.resize(picture, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)))
     if pictures:
-        palette = [
-            picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for picture in pictures
-        ]
+        palette = [picture.quantize(128) for picture in pictures]  # by median cut
         palette[0].save(path, save_all=True, append_images=palette[1:], duration=120, loop=0, optimize=True)

@@ -53,6 +53,7 @@ def test_every_interface_has_its_table() -> None:
     assert "| `files` | `string[]` | full paths of the files written |" in answer
 
 
+@pytest.mark.ros_tool("tf2_ros", stand_in=True)
 def test_the_node_has_exactly_these_topics_and_services(start: Start, robot: Robot) -> None:
     start(image_transport="raw", image_qos="reliable")
     robot.wait(lambda: robot.node.count_subscribers("/camera/image_raw"), "the active node")

@@ -15,6 +15,7 @@ from launch import LaunchDescription  # noqa: E402
 from launch.actions import IncludeLaunchDescription, SetEnvironmentVariable  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 
+pytestmark = pytest.mark.ros_tool("launch_pytest")
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -96,6 +96,19 @@ def test_the_whole_life(start: Start, robot: Robot, checkpoint: Path) -> None:
     assert node.interrupt() == 0
 
 
+@pytest.mark.fault("ROS tools")
+def test_launch_hears_that_a_node_in_a_namespace_is_active_whatever_is_logged(start: Start) -> None:
+    levels = [
+        "--log-level",
+        "error",
+        "--log-level",
+        "robots.one.spann3r.ready:=info",
+    ]  # as spann3r.launch.py gives them
+    node = start([*levels, "-r", "__ns:=/robots/one"])
+    line = node.wait_for_log(READY)
+    assert "[robots.one.spann3r.ready]" in line and "INFO" not in node.log.replace(line, "")
+
+
 def test_a_wrong_checkpoint_is_named_and_can_be_corrected(start: Start, robot: Robot, checkpoint: Path) -> None:
     node = start(checkpoint="/nowhere/weights.pth", status_rate=30.0, silence_timeout=0.0)
     diagnostics = robot.collect(DiagnosticArray, "/diagnostics")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nav_msgs.msg import Odometry
 from node_process import NodeProcess
 from numpy.testing import assert_allclose
 from rclpy.publisher import Publisher
+from rclpy.time import Time
 from robot import LATCHED, RELIABLE, Robot, image_message
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Image, PointCloud2
@@ -20,6 +22,7 @@ from spann3r_ros.msg import ReconstructionStatus
 from tf2_msgs.msg import TFMessage
 
 from spann3r_ros.errors import GeometryError
+from spann3r_ros.geometry.transform_tree import TransformTree
 from spann3r_ros.mapping.corrections import Correction
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.prediction import Prediction
@@ -27,6 +30,7 @@ from spann3r_ros.ros.conversions import transform_from_message, transform_messag
 from spann3r_ros.ros.node import Spann3rNode
 from spann3r_ros.sim3 import Sim3
 
+pytestmark = pytest.mark.ros_tool("tf2_ros", stand_in=True)  # the node takes it where it is installed
 Start = Callable[..., NodeProcess]
 
 BASE_FROM_CAMERA = Sim3(
@@ -199,16 +203,13 @@ def test_frames_carry_the_odometry_that_is_known_at_their_stamp(
     assert keeper.priors[frames[2].stamp] is None
 
 
+@pytest.mark.ros_tool("tf2_ros")
 def test_tf2_looks_up_the_same() -> None:
-    tf2_ros = pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
-    from rclpy.time import Time
-
+    tf2_ros = importlib.import_module("tf2_ros")
     buffer = tf2_ros.Buffer()
     for seconds in (0.0, 1.0):
         message = transform_message(int(seconds * 1e9), "odom", "base_link", odom_from_base(seconds))
         buffer.set_transform(message, "test")
-    from spann3r_ros.geometry.transform_tree import TransformTree
-
     tree = TransformTree()
     for seconds in (0.0, 1.0):
         tree.insert(int(seconds * 1e9), "odom", "base_link", odom_from_base(seconds))

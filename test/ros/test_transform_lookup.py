@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +14,16 @@ import pytest
 import rclpy
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
-from robot import LATCHED, Robot
+from rclpy.time import Time
+from robot import LATCHED, Robot, to_nanoseconds
 from tf2_msgs.msg import TFMessage
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.ros.conversions import transform_message
 from spann3r_ros.ros.transform_lookup import Tf2Transforms
 from spann3r_ros.sim3 import Sim3
+
+pytestmark = pytest.mark.ros_tool("tf2_ros", stand_in=True)
 
 
 class LookupFailed(Exception):
@@ -53,10 +58,13 @@ class Buffer:
     def clear(self) -> None:
         self._moving.clear()
 
-    def lookup_transform(self, target: str, source: str, _time: object) -> TransformStamped:
-        found = {**self._moving, **self._static}.get(source)
+    def lookup_transform(self, target: str, source: str, time: Time) -> TransformStamped:
+        moving, static = self._moving.get(source), self._static.get(source)
+        found = static or moving
         if found is None or found.header.frame_id != target:
             raise LookupFailed(f"{target} {source}")
+        if not static and time.nanoseconds not in (0, to_nanoseconds(found.header.stamp)):  # 0: the latest
+            raise LookupFailed("extrapolation")
         return found
 
 
@@ -121,8 +129,12 @@ def test_parents_are_known_without_the_whole_tree_and_moving_frames_are_forgotte
     robot.wait(heard, "both transforms")
     assert transforms.parent("odom") is None and transforms.parent("unknown") is None
     assert transforms.lookup("odom", "base_link", 5_000_000_000).translation.tolist() == [1.0, 2.0, 3.0]
-    with pytest.raises(GeometryError):
+    with pytest.raises(GeometryError, match="no transform between 'odom' and 'base_link'"):
         transforms.lookup("odom", "base_link", -1)
+    with pytest.raises(GeometryError, match=r"no transform between 'moon' and 'camera'.*moon"):
+        transforms.lookup("moon", "camera", 5_000_000_000)
+    with pytest.raises(GeometryError):
+        transforms.lookup("odom", "base_link", 0)  # which is no word for the latest
     transforms.clear()
     assert transforms.parent("base_link") is None and transforms.parent("camera") == "base_link"
     with pytest.raises(GeometryError):
@@ -130,3 +142,17 @@ def test_parents_are_known_without_the_whole_tree_and_moving_frames_are_forgotte
     assert transforms.lookup("base_link", "camera", 1).translation.tolist() == [1.0, 2.0, 3.0]
     transforms.close()
     assert list(node.services) == before and not list(node.subscriptions) and Jumps.registered == 0
+
+
+@pytest.mark.fault("ROS tools")
+def test_no_session_leaves_a_service_a_subscription_or_a_buffer_behind(tf2_ros: Any, node: Any) -> None:
+    before, buffers = [service.srv_name for service in node.services], []
+    for _ in range(3):
+        transforms = Tf2Transforms(node, tf2_ros)
+        buffers.append(weakref.ref(transforms._buffer))
+        assert [service.srv_name for service in node.services] == before, "no tf2_frames"
+        transforms.close()
+        del transforms
+    gc.collect()
+    assert [reference() for reference in buffers] == [None] * 3
+    assert not list(node.subscriptions)
