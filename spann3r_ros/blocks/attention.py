@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,10 @@ class HeadTensors(NamedTuple):
     value: Tensor
 
 
+Attending: TypeAlias = Callable[[HeadTensors], Tensor]
+"""How the heads of some tokens attend, (B, heads, P, head_dim) as a result: to themselves, or to a cache as well."""
+
+
 class SelfAttention(nn.Module):
     """Attention of tokens (B, P, width) among themselves.
 
@@ -58,9 +63,12 @@ class SelfAttention(nn.Module):
         self.head_norm = head_norm
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, table: RotaryTable | None, mask: Tensor | None = None) -> Tensor:
-        """Attend; without a table the tokens have no order."""
-        return self.merged(attend(*self.split(x, table), mask))
+    def forward(
+        self, x: Tensor, table: RotaryTable | None, mask: Tensor | None = None, by: Attending | None = None
+    ) -> Tensor:
+        """Attend; without a table the tokens have no order; ``by`` takes the place of ``attend``."""
+        heads = self.split(x, table)
+        return self.merged(attend(*heads, mask) if by is None else by(heads))
 
     def split(self, x: Tensor, table: RotaryTable | None) -> HeadTensors:
         """Queries, keys and values of tokens, ready to attend; ``merged`` makes tokens of the result."""

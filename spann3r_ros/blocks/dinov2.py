@@ -10,6 +10,14 @@ from .patch_embed import PatchEmbed
 from .sizes import DinoSizes
 from .transformer import NORM_EPS, EncoderBlock
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def normalized(images: Tensor) -> Tensor:
+    """RGB images (..., 3, H, W) in [0, 1] less ImageNet's mean over its standard deviation, as DINOv2 takes them."""
+    channels = zip(images.unbind(-3), IMAGENET_MEAN, IMAGENET_STD, strict=True)
+    return torch.stack([(channel - mean) / deviation for channel, mean, deviation in channels], dim=-3)
+
 
 class Dinov2(nn.Module):
     """A vision transformer with learned positions. Attribute names are the published tensors' names.

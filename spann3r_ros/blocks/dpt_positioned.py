@@ -16,16 +16,17 @@ SHARE = 0.1
 _BASE = 100.0
 
 
-def position_waves(size: int, extent: float, channels: int, device: torch.device | str = "cpu") -> Tensor:
-    """Sines, then cosines, (channels, size) float32, of ``size`` places along one axis.
-
-    The places are spread evenly over +-``extent`` (size - 1) / size; channel j turns by 100^(-2 j / channels).
-    """
+def places_along(size: int, extent: float, device: torch.device | str = "cpu") -> Tensor:
+    """``size`` places (size,) float32 along one axis, spread evenly over +-``extent`` (size - 1) / size."""
     reach = extent * (size - 1) / size
-    places = torch.linspace(-reach, reach, size, dtype=torch.float32, device=device).double()
+    return torch.linspace(-reach, reach, size, dtype=torch.float32, device=device)
+
+
+def position_waves(places: Tensor, channels: int) -> Tensor:
+    """Sines, then cosines, (channels, size) float32 of places (size,); wave j turns by 100^(-2 j / channels) a unit."""
     half = channels // 2
-    frequency = _BASE ** (-torch.arange(half, dtype=torch.float64, device=device) / half)
-    angle = frequency[:, None] * places
+    frequency = _BASE ** (-torch.arange(half, dtype=torch.float64, device=places.device) / half)
+    angle = frequency[:, None] * places.double()
     return torch.cat([angle.sin(), angle.cos()]).float()
 
 
@@ -39,8 +40,10 @@ def add_positions(x: Tensor, aspect: float) -> Tensor:
         aspect: width over height of the image.
     """
     half, diagonal = x.shape[1] // 2, math.hypot(aspect, 1.0)
-    x[:, :half] += SHARE * position_waves(x.shape[3], aspect / diagonal, half, x.device)[:, None, :]
-    x[:, half:] += SHARE * position_waves(x.shape[2], 1.0 / diagonal, half, x.device)[:, :, None]
+    columns = places_along(x.shape[3], aspect / diagonal, x.device)
+    rows = places_along(x.shape[2], 1.0 / diagonal, x.device)
+    x[:, :half] += SHARE * position_waves(columns, half)[:, None, :]
+    x[:, half:] += SHARE * position_waves(rows, half)[:, :, None]
     return x
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .attention import CrossAttention, SelfAttention
+from .attention import Attending, CrossAttention, SelfAttention
 from .rope import RotaryTable
 
 NORM_EPS = 1e-6
@@ -66,12 +66,11 @@ class EncoderBlock(nn.Module):
             self.ls1, self.ls2 = LayerScale(width), LayerScale(width)
         self.layer_scale = layer_scale
 
-    def forward(self, x: Tensor, table: RotaryTable | None, mask: Tensor | None = None) -> Tensor:
-        """Tokens (B, P, width) to tokens of the same shape; ``mask`` as of ``attend``."""
-        return self.finish(x, self.attn(self.norm1(x), table, mask))
-
-    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """The block after its attention: both residuals; for whoever attends to more than the tokens themselves."""
+    def forward(
+        self, x: Tensor, table: RotaryTable | None, mask: Tensor | None = None, by: Attending | None = None
+    ) -> Tensor:
+        """Tokens (B, P, width) to tokens of the same shape; ``mask`` and ``by`` as of ``SelfAttention``."""
+        attended = self.attn(self.norm1(x), table, mask, by)
         if not self.layer_scale:
             x = x + attended
             return x + self.mlp(self.norm2(x))

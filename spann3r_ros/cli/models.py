@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,13 +64,19 @@ def list_models() -> int:
     print("\nOfficial weights (`python -m spann3r_ros models fetch NAME`):")
     _print_table(
         [
-            ("NAME", "FAMILY", "FILE", "SIZE", "LICENSE", "WHERE"),
+            ("NAME", "FAMILY", "FILE", "SIZE", "COMMERCIAL USE", "LICENSE", "WHERE"),
             *(
-                (file.name, row.name, file.file, f"{file.gigabytes} GB", file.license, file.source.address)
+                (
+                    *(file.name, row.name, file.file, f"{file.gigabytes} GB", "yes" if file.commercial else "no"),
+                    *(file.license, file.source.address),
+                )
                 for row, file in registry.official_files().values()
             ),
         ]
     )
+    print("\nTheir licenses:")
+    for name in dict.fromkeys(file.license for _, file in registry.official_files().values()):
+        print(textwrap.fill(f"{name}: {download.LICENSES[name]}", 116, initial_indent="  ", subsequent_indent="    "))
     shipped = shipped_model()
     print("\nThe model that ships (parameter `checkpoint` empty), Apache-2.0; knows one synthetic apartment only:")
     print(f"  {shipped}" + ("" if shipped.is_file() else " (not in this installation)"))
@@ -132,7 +139,12 @@ def check_file(path: Path, sha256: str | None) -> int:
     _print_table(rows)
     load_into(empty_network(architecture), checkpoint)
     print("Good: every tensor is there, has its shape and finite values.")
-    print(f"Use it with the parameters model: {checkpoint.family}, checkpoint: {path.absolute()}")
+    names = (
+        (checkpoint.family,) if checkpoint.origin == "metadata" else registry.alike(registry.family(checkpoint.family))
+    )
+    print(f"Use it with the parameters model: {' or '.join(names)}, checkpoint: {path.absolute()}")
+    if len(names) > 1:
+        print("Weights of these families have the same names and shapes: only you know which they are.")
     return 0
 
 

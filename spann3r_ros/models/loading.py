@@ -18,7 +18,7 @@ from spann3r_ros.files.location import location
 from spann3r_ros.models.base import AnyModel
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture
-from spann3r_ros.models.registry import family, family_of
+from spann3r_ros.models.registry import alike, family, family_of
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -43,13 +43,16 @@ def load_model(config: Config) -> AnyModel:
     row = family(config.model)
     device = pick_device(config.device)
     with _checkpoint_path(config.checkpoint) as path:
-        checkpoint = read_checkpoint(path)
+        checkpoint = read_checkpoint(path, wanted=row.name)
         if checkpoint.family != row.name:
+            # A file of our own says which of several families of the same names it is of; others do not.
+            said = checkpoint.origin == "metadata"
+            found = " or ".join((checkpoint.family,) if said else alike(family(checkpoint.family)))
             raise CheckpointError(
                 f"{path} holds weights of another family than the parameter 'model' says",
-                got=checkpoint.family,
+                got=found,
                 expected=row.name,
-                next_step=f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}",
+                next_step=f"Set model to {found}, or name a checkpoint of {row.name}",
             )
         network = load_network(checkpoint, device, config.precision, config.checkpoint_mapping)
     return row.model(network, config, config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})")

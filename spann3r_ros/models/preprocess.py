@@ -22,8 +22,9 @@ from spann3r_ros.geometry import camera as geometry
 
 LANCZOS = Image.Resampling.LANCZOS
 
-# (u8 / 255 - 0.5) / 0.5, rounded at each step as the published code does in float32.
-_NORMALIZED = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+# What networks take for the values 0..255, rounded at each step as the published codes do in float32.
+UNIT = np.arange(256, dtype=np.float32) / np.float32(255)
+SYMMETRIC = (UNIT - np.float32(0.5)) / np.float32(0.5)
 
 
 class FittedImage(NamedTuple):
@@ -38,7 +39,7 @@ class NetworkImage:
     """One image as a network takes it.
 
     Attributes:
-        pixels: (1, 3, h, w) float32 on the CPU, RGB in [-1, 1].
+        pixels: (1, 3, h, w) float32 on the CPU, RGB in [-1, 1], or what else ``values`` made of it.
         colors: (h, w, 3) uint8 RGB, the same pixels.
         intrinsics: calibration of the (h, w) grid, or None when the frame has none.
     """
@@ -141,6 +142,12 @@ def planned(frame: Frame, target: tuple[int, int] | Planner) -> CropPlan:
     return cover(width, height, (int(target[0]), int(target[1])), frame.intrinsics)
 
 
+def planned_size(frame: Frame, target: tuple[int, int] | Planner) -> tuple[int, int]:
+    """(height, width) of what ``preprocess`` would make of a frame; raises as that does."""
+    window = planned(frame, target).window
+    return window.height, window.width
+
+
 def fitted(frame: Frame, target: tuple[int, int] | Planner) -> FittedImage:
     """The image of a frame at a network's size, its pixels as they are; arguments and errors as of ``planned``."""
     plan = planned(frame, target)
@@ -148,11 +155,18 @@ def fitted(frame: Frame, target: tuple[int, int] | Planner) -> FittedImage:
     return FittedImage(plan.apply(frame.image), intrinsics)
 
 
-def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
-    """The image of a frame as a network takes it; arguments and errors as of ``planned``."""
+def preprocess(
+    frame: Frame, target: tuple[int, int] | Planner, values: NDArray[np.float32] = SYMMETRIC
+) -> NetworkImage:
+    """The image of a frame as a network takes it; errors as of ``planned``.
+
+    Args:
+        frame, target: as of ``planned``.
+        values: (256,) what the network takes for the values of an image: ``SYMMETRIC``, -1 to 1, or ``UNIT``, 0 to 1.
+    """
     image = fitted(frame, target)
     # One pass: looked up, converted and laid out plane by plane.
-    pixels = torch.from_numpy(np.take(_NORMALIZED, image.colors.transpose(2, 0, 1)))[None]
+    pixels = torch.from_numpy(np.take(values, image.colors.transpose(2, 0, 1)))[None]
     return NetworkImage(pixels, image.colors, image.intrinsics)
 
 

@@ -14,6 +14,7 @@ from spann3r_ros.models.family import Architecture, Family
 from spann3r_ros.models.pi3.family import PI3
 from spann3r_ros.models.pi3x.family import PI3X
 from spann3r_ros.models.spann3r.family import SPANN3R
+from spann3r_ros.models.vggt.family import VGGT
 
 FAMILIES: dict[str, Family] = {
     row.name: row
@@ -22,6 +23,7 @@ FAMILIES: dict[str, Family] = {
         DUST3R,
         PI3,
         PI3X,
+        VGGT,
     )
 }
 
@@ -53,8 +55,13 @@ def family_of(architecture: Architecture) -> Family:
     raise CheckpointError("architecture of no known family", got=type(architecture).__name__, expected=_titles())
 
 
-def recognized(names: Collection[str], where: str) -> Family:
+def recognized(names: Collection[str], where: str, wanted: str = "") -> Family:
     """The family whose tensors have these names.
+
+    Args:
+        names: of the tensors.
+        where: they are, for errors.
+        wanted: the family that is asked for; it decides between families whose tensors have the same names.
 
     Raises:
         CheckpointError: tensors of a network that this version does not run, or of an unknown one.
@@ -64,7 +71,7 @@ def recognized(names: Collection[str], where: str) -> Family:
         return all(any(name.startswith(beginning) for name in names) for beginning in beginnings)
 
     own = [row for row in FAMILIES.values() if fits(row.tensors)]
-    best = max(own, key=lambda row: len(row.tensors), default=None)
+    best = max(own, key=lambda row: (len(row.tensors), row.name == wanted), default=None)
     foreign = [(title, beginnings) for title, beginnings in FOREIGN if fits(beginnings)]
     for title, beginnings in foreign:
         if best is None or len(beginnings) > len(best.tensors):
@@ -82,6 +89,11 @@ def recognized(names: Collection[str], where: str) -> Family:
             next_step="Fetch it again: `python -m spann3r_ros models fetch NAME` (`models list` shows the names)",
         )
     return best
+
+
+def alike(row: Family) -> tuple[str, ...]:
+    """Names of the families whose tensors have the same names as this one's, itself first: no file tells them apart."""
+    return row.name, *(other.name for other in FAMILIES.values() if other.tensors == row.tensors and other != row)
 
 
 def official_files() -> dict[str, tuple[Family, OfficialFile]]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spann3r_ros.blocks.dinov2 import Dinov2
+from spann3r_ros.blocks.dinov2 import Dinov2, normalized
 from spann3r_ros.blocks.sizes import DinoSizes
 
 SIZES = DinoSizes(patch_size=4, width=16, depth=2, heads=2, registers=2, native_grid=3)
@@ -93,3 +93,11 @@ def test_the_large_one_has_the_published_number_of_parameters() -> None:
     # 304.37 M with the mask token of the file, which is not built.
     assert sum(parameter.numel() for parameter in network.parameters()) + 1024 == 304_372_736
     assert len(network.state_dict()) + 1 == 344
+
+
+def test_images_are_normalized_channel_by_channel() -> None:
+    images = torch.rand(2, 1, 3, 4, 5)
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(
+        normalized(images), (images - mean.view(3, 1, 1)) / deviation.view(3, 1, 1), rtol=1e-6, atol=1e-6
+    )

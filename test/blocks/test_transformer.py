@@ -37,11 +37,15 @@ def test_options_of_a_block_change_what_they_say() -> None:
     assert block.norm1.eps == block.norm2.eps == 1e-5 and block.attn.q_norm.eps == block.attn.k_norm.eps == 1e-5
 
 
-def test_a_block_may_attend_to_more_than_its_tokens() -> None:
+def test_a_block_may_attend_in_another_way() -> None:
     torch.manual_seed(0)
     block, x, table = EncoderBlock(16, 2, layer_scale=True), torch.randn(1, 6, 16), rotary_table((2, 3), 8, 100.0)
-    attended = block.attn.merged(attend(*block.attn.split(block.norm1(x), table)))
-    torch.testing.assert_close(block.finish(x, attended), block(x, table))
+    split = block.attn.split(block.norm1(x), table)
+    torch.testing.assert_close(block(x, table, by=lambda heads: attend(*heads)), block(x, table))
+    halves = torch.ones(6, 6, dtype=torch.bool)
+    halves[:, 3:] = False
+    narrow = block(x, table, by=lambda _: attend(split.query, split.key[:, :, :3], split.value[:, :, :3]))
+    torch.testing.assert_close(narrow, block(x, table, halves))
 
 
 def test_an_mlp_may_have_another_width_at_its_end() -> None:

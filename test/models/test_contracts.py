@@ -212,7 +212,9 @@ def test_a_second_flush_says_nothing_new_and_the_stream_goes_on(name: str, outpu
             assert content(running, tmp_path) == state
             answers += first
     answers += running.flush()
-    assert sorted(answer.frame.index for answer in answers if answer.final) == list(range(FRAMES))
+    finals = places([answer for answer in answers if answer.final])
+    # Where windows do not fit each other, the next submap speaks of the frames that it shares, too.
+    assert sorted(finals) == sorted(set(finals)) and {index for _, index in finals} == set(range(FRAMES))
 
 
 @every_family

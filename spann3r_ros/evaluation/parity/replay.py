@@ -16,6 +16,7 @@ REPLAYED = (
     "dust3r",
     "pi3",
     "pi3x",
+    "vggt",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

@@ -25,6 +25,8 @@ Progress = Callable[[int, int | None], None]
 
 CC_BY_NC_SA = "CC BY-NC-SA 4.0"
 CC_BY_NC = "CC BY-NC 4.0"
+NON_COMMERCIAL = "non-commercial (see its page)"
+VGGT_LICENSE = "VGGT License v1"
 
 LICENSES = {
     CC_BY_NC_SA: (
@@ -35,6 +37,16 @@ LICENSES = {
     CC_BY_NC: (
         "Creative Commons Attribution-NonCommercial 4.0 International: you may use, share and adapt the weights if you "
         "name their authors, not for commercial purposes. Full text: https://creativecommons.org/licenses/by-nc/4.0/"
+    ),
+    NON_COMMERCIAL: (
+        "Its authors allow non-commercial use only. The exact terms stand on the page that the file comes from: read "
+        "them there."
+    ),
+    VGGT_LICENSE: (
+        "Meta's VGGT License v1: use, commercial use too, within its acceptable use policy, and redistribution under "
+        "the same terms. The policy forbids military use and weapons, and what has to do with critical "
+        "infrastructure, transportation technologies or heavy machinery: whether a robot is any of these is for you "
+        "to judge. Full text: https://github.com/facebookresearch/vggt/blob/main/LICENSE.txt"
     ),
 }
 

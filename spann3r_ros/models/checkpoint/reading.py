@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from spann3r_ros.models.checkpoint import tensor_file
 from spann3r_ros.models.checkpoint.architecture_json import architecture_from_json, architecture_to_json
 from spann3r_ros.models.checkpoint.tensor_file import FETCH
 from spann3r_ros.models.family import Architecture, Shapes
-from spann3r_ros.models.registry import recognized
+from spann3r_ros.models.registry import family_of, recognized
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +71,14 @@ class Checkpoint:
         return sum(tensor.numel() for tensor in self.state.values())
 
 
-def read_checkpoint(path: Path | str, architecture: Architecture | None = None) -> Checkpoint:
+def read_checkpoint(path: Path | str, architecture: Architecture | None = None, wanted: str = "") -> Checkpoint:
     """Open a file of weights; its tensors are mapped and not yet read.
 
     Args:
         path: a .pth with the official layout or a .safetensors.
         architecture: of the network, when the caller knows; otherwise from the file's metadata, its training arguments
             or the ``config.json`` beside it, and from the shapes of the tensors.
+        wanted: the family that is asked for; it decides where neither names nor architecture tell families apart.
 
     Raises:
         CheckpointError: as ``read_tensor_file``; another family; tensors too few or contradictory.
@@ -84,19 +86,16 @@ def read_checkpoint(path: Path | str, architecture: Architecture | None = None) 
     path = Path(path)
     file = tensor_file.read_tensor_file(path)
     opened = path.stat()
-    row = recognized(file.tensors, str(path))
+    origin = "given"
+    if architecture is None and "architecture" in file.metadata:
+        with _of_file(path):
+            architecture, origin = architecture_from_json(file.metadata["architecture"]), "metadata"
+    row = recognized(file.tensors, str(path), wanted if architecture is None else family_of(architecture).name)
     state, unused = row.published(file)
-    if architecture is not None:
-        origin = "given"
-    else:
-        try:
-            if "architecture" in file.metadata:
-                architecture, origin = architecture_from_json(file.metadata["architecture"]), "metadata"
-            else:
-                shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-                architecture, origin = row.architecture_of(file, shapes)
-        except (CheckpointError, ConfigError) as error:
-            raise CheckpointError(f"{path}: {error}") from error
+    if architecture is None:
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        with _of_file(path):
+            architecture, origin = row.architecture_of(file, shapes)
     if type(architecture) is not type(row.architecture):
         raise CheckpointError(
             f"{path}: the {origin} architecture is of another family",
@@ -104,6 +103,15 @@ def read_checkpoint(path: Path | str, architecture: Architecture | None = None) 
             expected=row.name,
         )
     return Checkpoint(path, row.name, architecture, origin, state, unused, file.metadata, opened)
+
+
+@contextlib.contextmanager
+def _of_file(path: Path) -> Iterator[None]:
+    """Name the file in an error about the architecture that it states."""
+    try:
+        yield
+    except (CheckpointError, ConfigError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _version(file: os.stat_result) -> tuple[int, int]:

@@ -8,6 +8,8 @@ from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.architecture_json import architecture_from_json, architecture_to_json
 from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
+from spann3r_ros.models.vggt import architecture as vggt
+from spann3r_ros.models.vggt.architecture import VggtArchitecture
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,8 @@ from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
         Dust3rArchitecture(),
         Dust3rArchitecture(head="linear", decoder_depth=3, confidence_range=(0.0, 1.0), confidence_mode="sigmoid"),
         Spann3rArchitecture(),
+        VggtArchitecture(),
+        vggt.TINY,
         Spann3rArchitecture(
             trunk=Dust3rArchitecture(absolute_position=True, metric=True), value_rope=True, value_features=True
         ),
@@ -33,8 +37,11 @@ def test_json_round_trip(architecture):
         "",
         "[]",
         "{}",
-        '{"family": "vggt"}',
+        '{"family": "nerf"}',
         '{"family": "dust3r", "width": 3}',
+        '{"family": "vggt", "encoder": {"depth": 1000000}}',
+        '{"family": "vggt", "encoder": {"resize": 3}}',
+        '{"family": "vggt", "layers": [0, 1, 2, 24]}',
         '{"family": "dust3r", "patch_size": true}',
         '{"family": "dust3r", "encoder_depth": 1000000}',
         '{"family": "dust3r", "encoder_heads": 0}',
