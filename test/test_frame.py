@@ -39,3 +39,16 @@ def test_impossible_cameras_are_refused(numbers: tuple[float, float, float, floa
 def test_the_matrix_projects_the_axis_to_the_principal_point() -> None:
     projected = Intrinsics(5.0, 6.0, 3.5, 1.5, 8, 4).matrix() @ [0.2, 0.5, 1.0]
     assert projected.tolist() == [4.5, 4.5, 1.0]
+
+
+def test_depth_is_of_the_very_image() -> None:
+    image, depth = np.zeros((8, 4, 3), np.uint8), np.zeros((8, 4), np.float32)
+    assert Frame(0, 0, "camera", image, depth=depth).depth is depth
+    for wrong in (depth.T, depth.astype(np.float64), [[0.0]]):
+        with pytest.raises(FrameError, match=r"depth of a frame: got .*expected float32 \(8, 4\)"):
+            Frame(0, 0, "camera", image, depth=wrong)  # type: ignore[arg-type]
+    for value in (np.nan, np.inf, -1.0):
+        wrong = depth.copy()
+        wrong[3, 2] = value
+        with pytest.raises(FrameError, match=r"negative or not finite; expected meters, 0: unknown"):
+            Frame(0, 0, "camera", image, depth=wrong)

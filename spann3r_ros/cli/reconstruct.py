@@ -9,8 +9,11 @@ from pathlib import Path
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
 from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, status, summary
 from spann3r_ros.cli.source_options import add_source_options, source_options
-from spann3r_ros.config import WEIGHTS_NOTES
+from spann3r_ros.config import WEIGHTS_NOTES, Config
+from spann3r_ros.errors import ConfigError
+from spann3r_ros.models.registry import FAMILIES, family
 from spann3r_ros.reconstruction import Reconstruction
+from spann3r_ros.recordings.measured_depth import MeasuredDepth
 from spann3r_ros.recordings.source import open_source
 from spann3r_ros.runs.folder import OptionalFiles
 from spann3r_ros.runs.offline import OfflineRun
@@ -37,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FX,FY,CX,CY",
         help="of the images (rectified, where the recording's calibration does that), pixels; they count more than it",
     )
+    parser.add_argument(
+        "--use-depth", action="store_true", help="tell the network the recorded depth images (a model that takes depth)"
+    )
     add_source_options(parser)
     add_parameter_options(parser)
 
@@ -48,6 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = read_config(arguments.config, arguments.set)
     sequence = open_source(source_options(arguments.source, vars(arguments)))
+    if arguments.use_depth:
+        require_depth(config)
+        sequence = MeasuredDepth(sequence)
     files = OptionalFiles(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag)
     every, limit, camera = arguments.every or 1, arguments.limit, arguments.intrinsics
     if arguments.unordered:
@@ -63,6 +72,18 @@ def run(arguments: argparse.Namespace) -> int:
     if note := config.weights_note:
         print(f"{note}: {WEIGHTS_NOTES[note]}. Real weights: python -m spann3r_ros models list")
     return status(record)
+
+
+def require_depth(config: Config) -> None:
+    """Raise ConfigError unless the model takes depth and may be told it."""
+    settings = family(config.model).parameters
+    if not getattr(settings and config.of(settings), "use_depth", False):
+        takers = [row.name for row in FAMILIES.values() if hasattr(row.parameters, "use_depth")]
+        raise ConfigError(
+            "--use-depth for a model that is told no depth",
+            got=config.model,
+            expected=f"{' | '.join(takers)}, with the parameter use_depth true",
+        )
 
 
 def intrinsics(text: str) -> tuple[float, float, float, float]:

@@ -31,6 +31,7 @@ FAMILIES: dict[str, Family] = {
         STREAMVGGT,
         PI3,
         PI3X,
+        VGGT,
     )
 }
 """Those that map, which the parameter ``model`` names."""
@@ -42,6 +43,9 @@ FOREIGN = (
     ("CUT3R", ("enc_blocks.", "dec_blocks_state.")),
     ("CUT3R", ("enc_blocks.", "decoder_embed_state.")),
     ("CUT3R", ("enc_blocks.", "pose_retriever.")),
+    ("Fast3R", ("encoder.enc_blocks.",)),
+    ("Fast3R", ("net.encoder.enc_blocks.",)),
+    ("VGGT or StreamVGGT", ("aggregator.",)),
     ("CroCo", ("enc_blocks.", "prediction_head.")),
 )
 """Networks that this version does not run, and what their tensors are called, so that they are refused by name."""

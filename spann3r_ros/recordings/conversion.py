@@ -14,14 +14,13 @@ from pathlib import Path
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Frame
 from spann3r_ros.recordings.bag_writer import BagWriter
+from spann3r_ros.recordings.measured_depth import DEPTH_GAP
 from spann3r_ros.recordings.sequence import METERS, GroundTruth, Sequence
 from spann3r_ros.sim3 import Sim3
 
 IMAGE_TOPIC, INFO_TOPIC = "/camera/image_raw", "/camera/camera_info"
 DEPTH_TOPIC, POSE_TOPIC = "/camera/depth/image_raw", "/ground_truth/pose"
 WORLD = "map"
-DEPTH_GAP = 20_000_000
-"""Nanoseconds between an image and the depth image that counts as its own."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,9 @@ class WindowedMemory:
 
     def status(self) -> MemoryStatus:
         """Frames that wait; a model of windows has no tokens."""
+        depths = [frame.depth for frame in self.waiting if frame.depth is not None]
         held = sum(frame.image.nbytes for frame in self.waiting) + sum(anchor.nbytes for anchor in self.anchors)
+        held += sum(depth.nbytes for depth in depths)
         counters = {"waiting_frames": len(self.waiting), "windows": self.windows, "unjoined": self.unjoined}
         return MemoryStatus(bytes=held, offered=self.offered, inserted=self.offered, counters=counters)
 

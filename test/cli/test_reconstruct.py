@@ -7,7 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
+from tiny_models import random_frames
 from wall_network import HEIGHT, WIDTH, write_wall_checkpoint
 
 from spann3r_ros.cli.main import main
@@ -15,9 +17,14 @@ from spann3r_ros.files.ply import read_ply
 from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.image import decode_depth
+from spann3r_ros.models.checkpoint.reading import write_checkpoint
+from spann3r_ros.models.pi3x.architecture import TINY
+from spann3r_ros.models.pi3x.model import Pi3x
+from spann3r_ros.models.pi3x.network import Pi3xNetwork
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.bag_reader import BagReader
+from spann3r_ros.recordings.bag_writer import BagWriter
 from spann3r_ros.runs.record import RunRecord
 
 ROOT = Path(__file__).parents[2]
@@ -224,3 +231,24 @@ def test_the_shipped_model_is_named_as_what_it_is(tmp_path: Path, capsys: pytest
     options = ["--set", "tracking.enabled=false"]  # the pictures show nothing
     assert main(["reconstruct", str(tmp_path), "-o", str(tmp_path / "out"), *options]) == 0
     assert "demo weights: the model that ships knows one synthetic apartment" in capsys.readouterr().out
+
+
+def test_recorded_depth_is_told_to_a_model_that_takes_it_and_refused_by_others(
+    images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(command(images, tmp_path / "refused", checkpoint, "--use-depth")) == 2
+    assert "--use-depth for a model that is told no depth: got spann3r; expected pi3x" in capsys.readouterr().err
+    torch.manual_seed(0)
+    weights, bag, told = tmp_path / "pi3x.safetensors", tmp_path / "bag", []
+    write_checkpoint(weights, Pi3xNetwork(TINY), TINY)
+    with BagWriter(bag) as writer:
+        for frame in random_frames(3, size=(112, 84)):
+            stamp = 10**9 + frame.stamp
+            writer.image("/camera/image_raw", stamp, "camera", frame.image)
+            writer.depth("/camera/depth/image_raw", stamp, "camera", np.full((84, 112), 2.0, np.float32))
+    known = Pi3x.conditions
+    monkeypatch.setattr(Pi3x, "conditions", lambda self, views: told.append(known(self, views)) or told[-1])
+    options = ["--set", "model=pi3x", "--set", "tracking.enabled=false", "--use-depth"]
+    assert main(command(bag, tmp_path / "out", weights, *options)) == 0
+    assert [conditions.depths.shape for conditions in told] == [(1, 3, 42, 56)]
+    assert (told[0].depths == 2.0).all() and told[0].rays is None

@@ -12,7 +12,7 @@ from tiny_models import GOLDEN
 from spann3r_ros.errors import ConfigError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.models.dust3r.crop import central_square, long_edge, published_plan
-from spann3r_ros.models.preprocess import cover, preprocess
+from spann3r_ros.models.preprocess import cover, planned, preprocess
 
 RECORD = json.loads((GOLDEN / "preprocess_golden.json").read_text())
 PIXELS = load_file(GOLDEN / "preprocess_pixels.safetensors")
@@ -171,3 +171,14 @@ def test_images_too_narrow_for_a_plan_are_refused():
 def test_an_image_smaller_than_a_patch_is_refused(size):
     with pytest.raises(FrameError, match=f"smaller than a patch.*got {size[1]} x {size[0]}"):
         preprocess(make_frame(noise(*size)), (224, 224))
+
+
+def test_depth_follows_the_image_and_takes_the_nearest_value():
+    frame = make_frame(noise(60, 100))
+    plan = planned(frame, (40, 40))
+    depth = np.where(np.arange(100) < 50, 1.0, 5.0).astype(np.float32) * np.ones((60, 1), np.float32)
+    found = plan.apply_depth(depth)
+    assert found.shape == (40, 40) and found.dtype == np.float32 and set(np.unique(found)) == {1.0, 5.0}
+    gray = np.where(depth[..., None] > 3, 255, 0).astype(np.uint8).repeat(3, axis=2)
+    there = plan.apply(gray)[..., 0] > 127
+    assert (there == (found > 3)).mean() > 0.97

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spann3r_ros.blocks.sizes import DinoSizes
 from spann3r_ros.config import Config
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.parity.comparison import ParityReport
+from spann3r_ros.evaluation.parity.probes import Probes
 from spann3r_ros.evaluation.parity.recorded_set import RecordedSet, Recording, entries, loaded
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.pointmap_edges import depth_edges, normal_edges, pointmap_normals, surface_edges
@@ -94,43 +95,28 @@ def require(config: Mapping[str, Any], **fixed: object) -> None:
             raise DataError(f"'{name}' of a recorded network", got=config[name], expected=repr(value))
 
 
-class Probes:
-    """What the parts of a network gave in its last call, by recorded name; a context that takes its hooks off again."""
-
-    def __init__(self, trunk: Pi3Trunk) -> None:
-        self.found: dict[str, Tensor] = {}
-        self._hooks: list[Any] = []
-        specials = trunk.trunk.encoder.specials
-        self.keep(trunk.encoder.patch_embed, "patch_embed")
-        self.keep(trunk.encoder, "enc_patch_tokens", lambda tokens: tokens[:, specials:])
-        self._keep_all(trunk.encoder.blocks, "enc")
-        self._keep_all(trunk.decoder, "dec")
-        for name in ("point", "conf", "camera"):
-            decoder = getattr(trunk, f"{name}_decoder")
-            self._keep_all(decoder.blocks, name)
-            self.keep(decoder, f"{name}_hidden")
-        self.keep(trunk.camera_head.more_mlps, "camera_feat")
-        self.keep(trunk.camera_head.fc_t, "camera_t")
-        self.keep(trunk.camera_head.fc_rot, "camera_9d")
-
-    def __enter__(self) -> Probes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def keep(self, module: nn.Module, name: str, form: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
-        """Keep what a module gives under a name, in another form."""
-
-        def hook(_module: nn.Module, _arguments: Any, output: Tensor) -> None:
-            self.found[name] = form(output)
-
-        self._hooks.append(module.register_forward_hook(hook))
-
-    def _keep_all(self, blocks: nn.Module, name: str) -> None:
+def probe_trunk(probes: Probes, trunk: Pi3Trunk) -> None:
+    """Keep what the parts that pi^3 and Pi3X share give, by recorded name."""
+    probes.output(trunk.encoder.patch_embed, "patch_embed")
+    probes.output(trunk.encoder, "enc_patch_tokens")
+    lists = {"enc": trunk.encoder.blocks, "dec": trunk.decoder}
+    for name in ("point", "conf", "camera"):
+        decoder = getattr(trunk, f"{name}_decoder")
+        lists[name] = decoder.blocks
+        probes.output(decoder, f"{name}_hidden")
+    for name, blocks in lists.items():
         for number, block in enumerate(blocks.children()):
-            self.keep(block, f"{name}_block{number:02d}")
+            probes.output(block, f"{name}_block{number:02d}")
+    probes.output(trunk.camera_head.more_mlps, "camera_feat")
+    probes.output(trunk.camera_head.fc_t, "camera_t")
+    probes.output(trunk.camera_head.fc_rot, "camera_9d")
+
+
+def kept_by(probes: Probes, trunk: Pi3Trunk) -> dict[str, Tensor]:
+    """What was kept in the one call of a network; of an encoder's tokens those of the patches are recorded."""
+    found = {name: tensors[0] for name, tensors in probes.found.items()}
+    specials = trunk.sizes.encoder.specials
+    return found | {name: found[name][:, specials:] for name in ("enc_patch_tokens", "depth_tokens") if name in found}
 
 
 @torch.inference_mode()
@@ -139,10 +125,12 @@ def replay_views(
 ) -> None:
     """One set of images: every layer, the answer, the masks, and the same by the model."""
     images = images_of(recorded)
-    with Probes(network) as probes:
-        probes.keep(network.point_head, "point_raw", lambda raw: raw.permute(0, 2, 3, 1))
+    with Probes() as probes:
+        probe_trunk(probes, network)
+        probes.output(network.point_head, "point_raw")
         answer = network(images)
-    found = {**probes.found, **answer_tensors(answer)}
+    found = {**kept_by(probes, network), **answer_tensors(answer)}
+    found["point_raw"] = found["point_raw"].permute(0, 2, 3, 1)
     found["enc_pos_embed"] = network.encoder.positions(network.grid(images))
     compare_all(report, case, recorded, found, known={"images_u8", *compare_masks(report, config, case, recorded)})
     if len(images) == 1:

@@ -14,15 +14,17 @@ from spann3r_ros.blocks.sizes import DinoSizes
 from spann3r_ros.evaluation.parity.comparison import ParityReport
 from spann3r_ros.evaluation.parity.pi3 import (
     Case,
-    Probes,
     answer_tensors,
     compare_all,
     compare_model,
     fixed_size,
     images_of,
+    kept_by,
+    probe_trunk,
     require,
     trunk_from_config,
 )
+from spann3r_ros.evaluation.parity.probes import Probes
 from spann3r_ros.evaluation.parity.recorded_set import RecordedSet, Recording, entries, loaded
 from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.geometry.pointmap_edges import surface_edges
@@ -82,19 +84,23 @@ def architecture_from_config(config: Mapping[str, Any]) -> Pi3xArchitecture:
 def replay_views(report: ParityReport, network: Pi3xNetwork, case: Case, recorded: Recording) -> None:
     """One set of images with its conditions: every layer, and the answer; without conditions also that of the model."""
     images, conditions = images_of(recorded), conditions_of(recorded)
-    with Probes(network) as probes:
-        specials = network.architecture.depth_encoder.specials
-        probes.keep(network.depth_encoder, "depth_tokens", lambda tokens: tokens[:, specials:])
-        probes.keep(network.ray_embed, "ray_tokens")
-        probes.keep(network.metric_decoder, "metric_hidden")
-        probes.keep(network.point_head.output_block[0], "point_raw_xy")
-        probes.keep(network.point_head.output_block[1], "point_raw_z")
+    with Probes() as probes:
+        probe_trunk(probes, network)
+        probes.output(network.depth_encoder, "depth_tokens")
+        probes.output(network.ray_embed, "ray_tokens")
+        probes.output(network.metric_decoder, "metric_hidden")
+        for name, block in zip(("xy", "z"), network.point_head.output_block, strict=True):
+            probes.output(block, f"point_raw_{name}")
         for number, stage in enumerate(network.point_head.upsample_blocks):
-            probes.keep(stage, f"point_up{number}")
+            probes.output(stage, f"point_up{number}")
         for number, block in enumerate(network.pose_inject_blk):
-            probes.keep(block, f"pose_inject{number:02d}")
+            probes.output(block, f"pose_inject{number:02d}")
         answer = network(images, conditions)
-    found = {**probes.found, **answer_tensors(answer), "rays": functional.normalize(answer.local_points, dim=-1)}
+    found = {
+        **kept_by(probes, network),
+        **answer_tensors(answer),
+        "rays": functional.normalize(answer.local_points, dim=-1),
+    }
     if answer.metric is not None:
         found["metric"] = answer.metric
     found["enc_pos_embed"] = network.encoder.positions(network.grid(images))

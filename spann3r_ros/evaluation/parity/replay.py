@@ -21,6 +21,7 @@ REPLAYED = (
     "pi3x",
     "fast3r",
     "posenet",
+    "vggt",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import ConfigError, FrameError, GeometryError
+from spann3r_ros.errors import AnswerError, ConfigError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.pointmap_edges import surface_edges
 from spann3r_ros.geometry.ray_intrinsics import intrinsics_from_rays
+from spann3r_ros.models.pi3.architecture import Pi3Architecture
 from spann3r_ros.models.pi3.camera_head import rigid_inverse
 from spann3r_ros.models.pi3.network import Pi3Network
 from spann3r_ros.models.pi3.parameters import Pi3Parameters
@@ -23,6 +24,7 @@ from spann3r_ros.models.pi3.trunk import Pi3Trunk, ViewSet
 from spann3r_ros.models.pixels import target_size
 from spann3r_ros.models.pointmap import View, fingerprint
 from spann3r_ros.models.preprocess import CropPlan, Planner, fitted, planned, planned_size
+from spann3r_ros.models.window_memory import require_memory, window_bytes
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -41,9 +43,12 @@ class ViewSetModel:
     Args:
         trunk: of the network, in evaluation mode, on its device, in its precision.
         architecture: of the network.
-        config: ``image_width`` and ``image_height`` are used.
+        config: ``image_width``, ``image_height`` and ``pose.use_camera_info`` are used.
         settings: the family's own parameters.
         weights: where the weights came from.
+
+    Raises:
+        ConfigError: a size that is no multiple of the patch, or a window that does not fit into memory.
     """
 
     name: str
@@ -52,9 +57,17 @@ class ViewSetModel:
     def __init__(
         self, trunk: Pi3Trunk, architecture: object, config: Config, settings: Pi3Parameters, weights: str
     ) -> None:
-        self._trunk, self.settings, self.weights = trunk, settings, weights
-        self.image_size = _image_size(config, settings, trunk)
+        self.config, self.settings, self.weights = config, settings, weights
+        self.image_size = _image_size(config, settings, trunk.sizes)
         self.device = trunk.register_token.device
+        size = trunk.sizes.image_size if callable(self.image_size) else self.image_size
+        pixels = settings.pixel_limit if callable(self.image_size) and settings.pixel_limit else size[0] * size[1]
+        require_memory(
+            f"a window of {settings.window} frames",
+            memory_of(trunk, pixels, settings.window),
+            self.device,
+            f"Lower {settings.GROUP}.window or {settings.GROUP}.pixel_limit, or set precision to bf16",
+        )
         samples = [trunk.encoder.norm, trunk.decoder[-1]]
         self.fingerprint = fingerprint(self.name, architecture, samples, trunk.dtype)
 
@@ -64,7 +77,12 @@ class ViewSetModel:
 
     @torch.inference_mode()
     def infer(self, frames: Sequence[Frame]) -> list[Prediction]:
-        """See ``WindowModel.infer``; images of other shapes than the first are squeezed to its size."""
+        """See ``WindowModel.infer``; images of other shapes than the first are squeezed to its size.
+
+        Raises:
+            FrameError: no frames, or an image that cannot be taken.
+            AnswerError: an answer that is not finite.
+        """
         if not frames:
             raise FrameError("frames to infer", got=0, expected=">= 1")
         views = self.views(frames)
@@ -74,10 +92,38 @@ class ViewSetModel:
         points: NDArray[Any] = answer.points_in(first_from_camera)[0].cpu().numpy()
         local: NDArray[Any] = answer.local_points[0].cpu().numpy()
         confidence: NDArray[Any] = torch.sigmoid(answer.logits)[0].cpu().numpy()
+        poses: NDArray[Any] = first_from_camera[0].cpu().numpy()
+        if not all(np.isfinite(values).all() for values in (poses, confidence, points)):
+            raise AnswerError(
+                "the network's answer is not finite",
+                next_step="What was remembered is as it was. If that happens often, set precision to fp32",
+            )
         if self.settings.edge_filter:
             confidence = without_edges(local, confidence)
-        poses = [_rigid(pose) for pose in first_from_camera[0].cpu().numpy()]
-        return [_prediction(*parts) for parts in zip(views, points, local, confidence, poses, strict=True)]
+        return [self._prediction(*parts) for parts in zip(views, points, local, confidence, poses, strict=True)]
+
+    def _prediction(
+        self,
+        view: View,
+        points: NDArray[np.float32],
+        local: NDArray[np.float32],
+        confidence: NDArray[np.float32],
+        pose: NDArray[np.float64],
+    ) -> Prediction:
+        """The answer about one view, with the intrinsics of its rays unless its camera is calibrated."""
+        intrinsics, source = view.intrinsics, "camera_info"
+        if intrinsics is None or not self.config.pose.use_camera_info:
+            intrinsics, source = _camera_of(local), "model"
+        return Prediction(
+            view.frame,
+            points,
+            confidence,
+            view.colors,
+            submap_from_camera=Sim3.rigid(pose[:3, :3], pose[:3, 3]),
+            pose_source="model",
+            intrinsics=intrinsics,
+            intrinsics_source="" if intrinsics is None else source,
+        )
 
     def _seen(self, images: Tensor, views: Sequence[View]) -> ViewSet:
         """What the network says of images (1, N, 3, H, W) in [0, 1]."""
@@ -122,9 +168,22 @@ def without_edges(local: NDArray[np.float32], confidence: NDArray[np.float32]) -
     return kept if int((kept > LEAST_CONFIDENCE).sum()) >= LEAST_PIXELS else confidence
 
 
-def _image_size(config: Config, settings: Pi3Parameters, trunk: Pi3Trunk) -> tuple[int, int] | Planner:
+def memory_of(trunk: Pi3Trunk, pixels: int, frames: int) -> int:
+    """About how many bytes so many frames of as many pixels take at once, besides the weights."""
+    a = trunk.sizes
+    return window_bytes(
+        tokens=frames * (a.registers + pixels // a.patch_size**2),
+        width=a.encoder.width,
+        dtype=trunk.dtype,
+        mlp_ratio=a.mlp_ratio,
+        kept=2 * a.encoder.width,
+        pixels=frames * pixels,
+        **trunk.largest_maps(pixels, frames),
+    )
+
+
+def _image_size(config: Config, settings: Pi3Parameters, architecture: Pi3Architecture) -> tuple[int, int] | Planner:
     """The size that was asked for, else whole images of as many pixels as were asked for or the weights are used to."""
-    architecture = trunk.trunk
     if config.image_height or config.image_width:
         return target_size(config, architecture)
     limit = settings.pixel_limit or architecture.pixel_limit
@@ -134,32 +193,9 @@ def _image_size(config: Config, settings: Pi3Parameters, trunk: Pi3Trunk) -> tup
     return whole_image(limit, architecture.patch_size)
 
 
-def _rigid(pose: NDArray[np.float64]) -> Sim3 | None:
-    """A pose, or None where the network gave no number."""
-    return Sim3.rigid(pose[:3, :3], pose[:3, 3]) if np.isfinite(pose).all() else None
-
-
-def _prediction(
-    view: View,
-    points: NDArray[np.float32],
-    local: NDArray[np.float32],
-    confidence: NDArray[np.float32],
-    pose: Sim3 | None,
-) -> Prediction:
-    """The answer about one view, with the intrinsics of its rays unless its camera is calibrated."""
-    intrinsics, source = view.intrinsics, "camera_info"
-    if intrinsics is None:
-        try:
-            intrinsics, source = intrinsics_from_rays(local), "model"
-        except GeometryError:
-            source = ""
-    return Prediction(
-        view.frame,
-        points,
-        confidence,
-        view.colors,
-        submap_from_camera=pose,
-        pose_source="" if pose is None else "model",
-        intrinsics=intrinsics,
-        intrinsics_source=source,
-    )
+def _camera_of(local: NDArray[np.float32]) -> Intrinsics | None:
+    """The camera of a pointmap in its own axes, or None where none explains it."""
+    try:
+        return intrinsics_from_rays(local)
+    except GeometryError:
+        return None

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spann3r_ros.blocks.dinov2 import Dinov2
+from spann3r_ros.blocks.dinov2 import IMAGENET_MEAN, IMAGENET_STD, Dinov2
 from spann3r_ros.blocks.rope import RotaryTable, grid_positions, table_at
 from spann3r_ros.blocks.transformer import EncoderBlock
 from spann3r_ros.models.pi3.architecture import Pi3Architecture
 from spann3r_ros.models.pi3.camera_head import CameraHead, poses_from
 
 Grid = tuple[int, int]
-
-IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +77,10 @@ class Pi3Trunk(nn.Module):
 
     def __init__(self, architecture: Pi3Architecture) -> None:
         super().__init__()
-        self.trunk = a = architecture
+        self.sizes = a = architecture
         width = a.encoder.width
-        self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("image_std", torch.tensor(IMAGE_STD).view(1, 3, 1, 1))
+        self.register_buffer("image_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("image_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         self.encoder = Dinov2(a.encoder)
         self.register_token = nn.Parameter(0.02 * torch.randn(1, 1, a.registers, width))
         self.decoder = nn.ModuleList(
@@ -110,9 +108,13 @@ class Pi3Trunk(nn.Module):
         """Whether a part stays in float32 in every precision."""
         return name.endswith("_head")
 
+    def largest_maps(self, _pixels: int, _frames: int) -> dict[str, int]:
+        """Arguments of ``window_bytes``: channels and pixels of the largest maps of the dense heads."""
+        return {}
+
     def grid(self, images: Tensor) -> Grid:
         """Rows and columns of the patches of images (..., H, W)."""
-        patch = self.trunk.patch_size
+        patch = self.sizes.patch_size
         return images.shape[-2] // patch, images.shape[-1] // patch
 
     def rotary_table(self, grid: Grid, head_dim: int, views: int = 1) -> RotaryTable:
@@ -121,14 +123,14 @@ class Pi3Trunk(nn.Module):
         if key not in self._tables:
             # Made outside inference mode, so that a training step can use it too.
             with torch.inference_mode(False):
-                places = grid_positions(grid, offset=1, specials=self.trunk.registers, device=key[-1])
-                self._tables[key] = table_at(places, head_dim, self.trunk.rope_base).repeated(views)
+                places = grid_positions(grid, offset=1, specials=self.sizes.registers, device=key[-1])
+                self._tables[key] = table_at(places, head_dim, self.sizes.rope_base).repeated(views)
         return self._tables[key]
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, N, 3, H, W) in [0, 1] to tokens (B, N, P, D), each view by itself (section 2)."""
         normalized = (images.flatten(0, 1) - self.image_mean) / self.image_std
-        tokens: Tensor = self.encoder(normalized)[:, self.trunk.encoder.specials :]
+        tokens: Tensor = self.encoder(normalized)[:, self.sizes.encoder.specials :]
         return tokens.reshape(*images.shape[:2], *tokens.shape[1:])
 
     def decode(self, features: Tensor, grid: Grid, after: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
@@ -142,7 +144,7 @@ class Pi3Trunk(nn.Module):
         scenes, views = features.shape[:2]
         registers = self.register_token.to(features.dtype).expand(scenes, views, -1, -1)
         tokens, earlier = torch.cat([registers, features], dim=2), features
-        each, head_dim = tokens.shape[2], self.trunk.encoder.width // self.trunk.decoder_heads
+        each, head_dim = tokens.shape[2], self.sizes.encoder.width // self.sizes.decoder_heads
         within, across = self.rotary_table(grid, head_dim), self.rotary_table(grid, head_dim, views)
         for number, block in enumerate(self.decoder):
             earlier = tokens
@@ -156,9 +158,9 @@ class Pi3Trunk(nn.Module):
 
     def head_tokens(self, decoder: nn.Module, decoded: Tensor, grid: Grid) -> Tensor:
         """What a head decoder makes of the views (B, N, T, 2 D): patch tokens (B N, P, out), float32."""
-        table = self.rotary_table(grid, self.trunk.head_width // self.trunk.head_heads)
+        table = self.rotary_table(grid, self.sizes.head_width // self.sizes.head_heads)
         tokens: Tensor = decoder(decoded.flatten(0, 1), table)
-        return tokens[:, self.trunk.registers :].float()
+        return tokens[:, self.sizes.registers :].float()
 
     def poses(self, decoded: Tensor, grid: Grid) -> Tensor:
         """``scene_from_camera`` (B, N, 4, 4) float64 of the views (section 4.4)."""

@@ -12,7 +12,7 @@ from spann3r_ros.blocks.patch_embed import PatchEmbed
 from spann3r_ros.models.pi3.trunk import Grid, Pi3Trunk, ViewSet, local_points
 from spann3r_ros.models.pi3x.architecture import Pi3xArchitecture
 from spann3r_ros.models.pi3x.conditions import Conditions
-from spann3r_ros.models.pi3x.dense_head import DenseHead
+from spann3r_ros.models.pi3x.dense_head import VIEWS_AT_ONCE, DenseHead
 from spann3r_ros.models.pi3x.metric_decoder import MetricDecoder
 from spann3r_ros.models.pi3x.pose_injection import CameraPlacing, PoseInjection
 
@@ -58,6 +58,11 @@ class Pi3xNetwork(Pi3Trunk):
         poses = self.poses(decoded, grid)
         poses[..., :3, 3] *= metric[:, None, None]
         return ViewSet(local * metric[:, None, None, None, None], logits, poses, metric)
+
+    def largest_maps(self, pixels: int, frames: int) -> dict[str, int]:
+        """See ``Pi3Trunk.largest_maps``."""
+        channels = self.architecture.upsample[-1] + 2
+        return {"map_channels": channels, "map_pixels": min(frames, VIEWS_AT_ONCE) * pixels}
 
     def metric(self, decoded: Tensor, grid: Grid) -> Tensor:
         """The factor (B,) float32 that makes meters of the network's unit, from what the heads read (B, N, T, 2 D)."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from spann3r_ros.blocks.sizes import DinoSizes
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.download import NON_COMMERCIAL, VGGT_LICENSE, HubRepository, OfficialFile
+from spann3r_ros.models.checkpoint.shapes import depth as depth_of
+from spann3r_ros.models.checkpoint.shapes import mlp_ratio, shape_of
 from spann3r_ros.models.family import Shapes
 from spann3r_ros.models.vggt.architecture import VggtArchitecture
 
@@ -71,9 +73,9 @@ def fields_from_shapes(shapes: Shapes) -> dict[str, Any]:
         CheckpointError: tensors too few to tell, or of a network of another depth, whose dense heads would read nobody
             knows which layers.
     """
-    width, _, patch, _ = _shape(shapes, "aggregator.patch_embed.patch_embed.proj.weight", 4)
-    native_grid = math.isqrt(_shape(shapes, "aggregator.patch_embed.pos_embed", 3)[1] - 1)
-    depth = _depth(shapes, "aggregator.global_blocks.")
+    width, _, patch, _ = shape_of(shapes, "aggregator.patch_embed.patch_embed.proj.weight", 4)
+    native_grid = math.isqrt(shape_of(shapes, "aggregator.patch_embed.pos_embed", 3)[1] - 1)
+    depth = depth_of(shapes, "aggregator.global_blocks.")
     official = VggtArchitecture()
     if depth != official.depth or width % (2 * HEAD_DIM):
         raise CheckpointError(
@@ -89,45 +91,23 @@ def fields_from_shapes(shapes: Shapes) -> dict[str, Any]:
         "encoder": DinoSizes(
             patch_size=patch,
             width=width,
-            depth=_depth(shapes, "aggregator.patch_embed.blocks."),
+            depth=depth_of(shapes, "aggregator.patch_embed.blocks."),
             heads=width // HEAD_DIM,
-            mlp_ratio=_ratio(shapes, "aggregator.patch_embed.blocks.0"),
-            registers=_shape(shapes, "aggregator.patch_embed.register_tokens", 3)[1],
+            mlp_ratio=mlp_ratio(shapes, "aggregator.patch_embed.blocks.0"),
+            registers=shape_of(shapes, "aggregator.patch_embed.register_tokens", 3)[1],
             native_grid=native_grid,
         ),
         "depth": depth,
-        "heads": width // _shape(shapes, "aggregator.global_blocks.0.attn.q_norm.weight", 1)[0],
-        "mlp_ratio": _ratio(shapes, "aggregator.global_blocks.0"),
-        "registers": _shape(shapes, "aggregator.register_token", 4)[2],
-        "camera_depth": _depth(shapes, "camera_head.trunk."),
+        "heads": width // shape_of(shapes, "aggregator.global_blocks.0.attn.q_norm.weight", 1)[0],
+        "mlp_ratio": mlp_ratio(shapes, "aggregator.global_blocks.0"),
+        "registers": shape_of(shapes, "aggregator.register_token", 4)[2],
+        "camera_depth": depth_of(shapes, "camera_head.trunk."),
         "camera_heads": width // HEAD_DIM,
-        "camera_mlp_ratio": _ratio(shapes, "camera_head.trunk.0"),
-        "dpt_width": _shape(shapes, f"{dense}.scratch.layer1_rn.weight", 4)[0],
-        "dpt_last_width": _shape(shapes, f"{dense}.scratch.output_conv2.0.weight", 4)[0],
-        "dpt_layer_widths": tuple(_shape(shapes, f"{dense}.projects.{level}.weight", 4)[0] for level in range(4)),
+        "camera_mlp_ratio": mlp_ratio(shapes, "camera_head.trunk.0"),
+        "dpt_width": shape_of(shapes, f"{dense}.scratch.layer1_rn.weight", 4)[0],
+        "dpt_last_width": shape_of(shapes, f"{dense}.scratch.output_conv2.0.weight", 4)[0],
+        "dpt_layer_widths": tuple(shape_of(shapes, f"{dense}.projects.{level}.weight", 4)[0] for level in range(4)),
         "has_depth": "depth_head.norm.weight" in shapes,
         "has_points": "point_head.norm.weight" in shapes,
         "image_size": (rows, patch * native_grid),
     }
-
-
-def _shape(shapes: Shapes, name: str, axes: int) -> tuple[int, ...]:
-    shape = shapes.get(name)
-    if shape is None or len(shape) != axes:
-        raise CheckpointError(
-            f"tensor {name}, which tells the size of the network,",
-            got="nothing" if shape is None else f"shape {list(shape)}",
-            expected=f"{axes} axes",
-        )
-    return shape
-
-
-def _depth(shapes: Shapes, prefix: str) -> int:
-    """Number of the blocks whose tensors begin with ``prefix`` and a number."""
-    numbers = {int(found[1]) for name in shapes if (found := re.match(re.escape(prefix) + r"(\d+)\.", name))}
-    return 1 + max(numbers, default=-1)
-
-
-def _ratio(shapes: Shapes, block: str) -> float:
-    hidden, width = _shape(shapes, f"{block}.mlp.fc1.weight", 2)
-    return hidden / width
