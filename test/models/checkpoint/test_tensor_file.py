@@ -227,3 +227,11 @@ def test_what_is_not_looked_at_is_not_read(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     assert sha256(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("prefix", ["module.", "net.", "module.net."])
+def test_names_lose_what_training_frameworks_put_before_all_of_them(tmp_path, prefix):
+    torch.save({"state_dict": {f"{prefix}{name}": tensor for name, tensor in TENSORS.items()}}, tmp_path / "w.pth")
+    assert set(read_tensor_file(tmp_path / "w.pth").tensors) == set(TENSORS)
+    torch.save({"net.a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "v.pth")
+    assert set(read_tensor_file(tmp_path / "v.pth").tensors) == {"net.a", "b"}
