@@ -33,9 +33,12 @@ class View(NamedTuple):
     colors: NDArray[np.uint8]
     intrinsics: Intrinsics | None
 
-    def save(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
-        """Add the images to the tensors of a snapshot; return the rest for its state."""
-        tensors["view.image"], tensors["view.colors"] = torch.tensor(self.frame.image), torch.tensor(self.colors)
+    def save(self, tensors: dict[str, Tensor], prefix: str = "view") -> dict[str, Any]:
+        """Add the images to the tensors of a snapshot, under names with the prefix; return the rest for its state."""
+        tensors[f"{prefix}.image"], tensors[f"{prefix}.colors"] = (
+            torch.tensor(self.frame.image),
+            torch.tensor(self.colors),
+        )
         return {
             "index": self.frame.index,
             "stamp": self.frame.stamp,
@@ -46,16 +49,21 @@ class View(NamedTuple):
         }
 
     @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> View:
+    def load(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any], prefix: str = "view") -> View:
         """What ``save`` stored."""
         camera = state["camera_intrinsics"] and Intrinsics(**state["camera_intrinsics"])
         prior = np.array(state["prior"]) if state.get("prior") else None
         odom_from_camera = None if prior is None else Sim3.rigid(prior[:3, :3], prior[:3, 3])
         frame = Frame(
-            state["index"], state["stamp"], state["camera"], tensors["view.image"].numpy(), camera, odom_from_camera
+            state["index"],
+            state["stamp"],
+            state["camera"],
+            tensors[f"{prefix}.image"].numpy(),
+            camera,
+            odom_from_camera,
         )
         intrinsics = state["intrinsics"] and Intrinsics(**state["intrinsics"])
-        return cls(frame, tensors["view.colors"].numpy(), intrinsics)
+        return cls(frame, tensors[f"{prefix}.colors"].numpy(), intrinsics)
 
 
 @dataclass(frozen=True, eq=False)

@@ -119,10 +119,14 @@ def preprocess(frame: Frame, target: tuple[int, int] | Planner) -> NetworkImage:
     """
     plan = planned(frame, target)
     colors = plan.apply(frame.image)
-    # One pass: looked up, converted and laid out plane by plane.
-    pixels = torch.from_numpy(np.take(_NORMALIZED, colors.transpose(2, 0, 1)))[None]
     intrinsics = None if frame.intrinsics is None else plan.intrinsics(frame.intrinsics)
-    return NetworkImage(pixels, colors, intrinsics)
+    return NetworkImage(normalized(colors), colors, intrinsics)
+
+
+def normalized(colors: NDArray[np.uint8]) -> torch.Tensor:
+    """Colors (h, w, 3) as a network takes them: (1, 3, h, w) float32 in [-1, 1]."""
+    # One pass: looked up, converted and laid out plane by plane.
+    return torch.from_numpy(np.take(_NORMALIZED, colors.transpose(2, 0, 1)))[None]
 
 
 def planned(frame: Frame, target: tuple[int, int] | Planner) -> CropPlan:

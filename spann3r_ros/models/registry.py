@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.checkpoint.download import OfficialFile
+from spann3r_ros.models.cut3r.family import CUT3R
 from spann3r_ros.models.dust3r.family import DUST3R
 from spann3r_ros.models.family import Architecture, Family
 from spann3r_ros.models.fast3r.family import FAST3R
@@ -20,14 +21,12 @@ FAMILIES: dict[str, Family] = {
         SPANN3R,
         DUST3R,
         FAST3R,
+        CUT3R,
     )
 }
 
 FOREIGN = (
     ("MASt3R", ("enc_blocks.", "downstream_head1.head_local_features.")),
-    ("CUT3R", ("enc_blocks.", "dec_blocks_state.")),
-    ("CUT3R", ("enc_blocks.", "decoder_embed_state.")),
-    ("CUT3R", ("enc_blocks.", "pose_retriever.")),
     ("VGGT or StreamVGGT", ("aggregator.",)),
     ("Pi3", ("point_decoder.",)),
     ("CroCo", ("enc_blocks.", "prediction_head.")),

@@ -12,7 +12,7 @@ from tiny_models import GOLDEN
 from spann3r_ros.errors import ConfigError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.models.dust3r.crop import central_square, long_edge, published_plan
-from spann3r_ros.models.preprocess import cover, preprocess
+from spann3r_ros.models.preprocess import cover, normalized, planned, preprocess
 
 RECORD = json.loads((GOLDEN / "preprocess_golden.json").read_text())
 PIXELS = load_file(GOLDEN / "preprocess_pixels.safetensors")
@@ -171,3 +171,11 @@ def test_images_too_narrow_for_a_plan_are_refused():
 def test_an_image_smaller_than_a_patch_is_refused(size):
     with pytest.raises(FrameError, match=f"smaller than a patch.*got {size[1]} x {size[0]}"):
         preprocess(make_frame(noise(*size)), (224, 224))
+
+
+@pytest.mark.parametrize("target", [(48, 64), lambda w, h, _: cover(w, h, (32, 32), None)])
+def test_the_plan_is_that_of_the_image(target) -> None:
+    frame = Frame(0, 0, "camera", np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8))
+    window, image = planned(frame, target).window, preprocess(frame, target)
+    assert (window.height, window.width) == image.colors.shape[:2]
+    assert torch.equal(normalized(image.colors), image.pixels)

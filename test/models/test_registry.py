@@ -20,8 +20,9 @@ PARAMETERS = {
     "spann3r": 658.69 - 2 * 1.18,
     "dust3r": 571.17 - 2 * 1.18,
     "fast3r": 647.551368 - 2 * 1.18,
+    "cut3r": 793.307858 - 3 * 1.18 - 0.002,
 }
-"""Published counts in millions, less what inference does not use: mask_token, and a unit of each DPT head."""
+"""Published counts in millions, less what inference does not use: masked tokens, and a unit of each DPT head."""
 
 
 def weights_of(family, path, dtype=None):

@@ -15,6 +15,7 @@ REPLAYED = (
     "spann3r",
     "dust3r",
     "fast3r",
+    "cut3r",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

@@ -253,7 +253,6 @@ def test_integer_tensors_are_refused(tmp_path):
     ("family", "names"),
     [
         ("MASt3R", ["enc_blocks.0.norm1.weight", "downstream_head1.head_local_features.fc1.weight"]),
-        ("CUT3R", ["enc_blocks.0.norm1.weight", "pose_retriever.mem"]),
         ("VGGT or StreamVGGT", ["aggregator.patch_embed.cls_token", "camera_head.token_norm.weight"]),
         ("Pi3", ["encoder.blocks.0.norm1.weight", "point_decoder.blocks.0.norm1.weight"]),
         ("CroCo", ["enc_blocks.0.norm1.weight", "prediction_head.weight"]),
