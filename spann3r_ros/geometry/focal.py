@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.geometry.camera import pixel_grid
+from spann3r_ros.frame import Intrinsics
+from spann3r_ros.geometry.camera import centered, pixel_grid
 
 MIN_POINTS = 16
 MAX_ITERATIONS = 100
 TOLERANCE = 1e-7
+MOST_PIXELS = 10_000
 
 
 def estimate_focal(
@@ -69,6 +72,24 @@ def estimate_focal(
             next_step="The points must be in the optical axes of the camera that sees them",
         )
     return focal
+
+
+def camera_of(points: NDArray[Any], confidence: NDArray[Any]) -> Intrinsics:
+    """The camera that explains a pointmap seen from itself, its principal point at the center of the image.
+
+    Args:
+        points: (h, w, 3) in the optical axes of the very camera that sees it; at most ``MOST_PIXELS`` of its points,
+            spread evenly, are looked at.
+        confidence: (h, w) weights >= 0.
+
+    Raises:
+        GeometryError: as ``estimate_focal``.
+    """
+    height, width = confidence.shape
+    step = math.ceil(math.sqrt(height * width / MOST_PIXELS))
+    center = ((width - 1) / 2 / step, (height - 1) / 2 / step)
+    focal = step * estimate_focal(points[::step, ::step], confidence[::step, ::step], principal_point=center)
+    return centered(focal, width, height)
 
 
 def published_focal(

@@ -33,11 +33,12 @@ class View(NamedTuple):
     colors: NDArray[np.uint8]
     intrinsics: Intrinsics | None
 
-    def save(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
-        """Add the images to the tensors of a snapshot; return the rest for its state."""
-        tensors["view.image"], tensors["view.colors"] = torch.tensor(self.frame.image), torch.tensor(self.colors)
+    def save(self, tensors: dict[str, Tensor], prefix: str = "view") -> dict[str, Any]:
+        """Add the images to the tensors of a snapshot, under names with the prefix; return the rest for its state."""
+        tensors[f"{prefix}.image"] = torch.tensor(self.frame.image)
+        tensors[f"{prefix}.colors"] = torch.tensor(self.colors)
         if self.frame.depth is not None:
-            tensors["view.depth"] = torch.tensor(self.frame.depth)
+            tensors[f"{prefix}.depth"] = torch.tensor(self.frame.depth)
         return {
             "index": self.frame.index,
             "stamp": self.frame.stamp,
@@ -48,16 +49,16 @@ class View(NamedTuple):
         }
 
     @classmethod
-    def load(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> View:
+    def load(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any], prefix: str = "view") -> View:
         """What ``save`` stored."""
         camera = state["camera_intrinsics"] and Intrinsics(**state["camera_intrinsics"])
         prior = np.array(state["prior"]) if state.get("prior") else None
         odom_from_camera = None if prior is None else Sim3.rigid(prior[:3, :3], prior[:3, 3])
-        image, depth = tensors["view.image"].numpy(), tensors.get("view.depth")
+        image, depth = tensors[f"{prefix}.image"].numpy(), tensors.get(f"{prefix}.depth")
         measured = None if depth is None else depth.numpy()
         frame = Frame(state["index"], state["stamp"], state["camera"], image, camera, odom_from_camera, measured)
         intrinsics = state["intrinsics"] and Intrinsics(**state["intrinsics"])
-        return cls(frame, tensors["view.colors"].numpy(), intrinsics)
+        return cls(frame, tensors[f"{prefix}.colors"].numpy(), intrinsics)
 
 
 @dataclass(frozen=True, eq=False)

@@ -158,17 +158,20 @@ def fitted(frame: Frame, target: tuple[int, int] | Planner) -> FittedImage:
 def preprocess(
     frame: Frame, target: tuple[int, int] | Planner, values: NDArray[np.float32] = SYMMETRIC
 ) -> NetworkImage:
-    """The image of a frame as a network takes it; frame, target and errors as of ``planned``.
+    """The image of a frame as a network takes it; errors as of ``planned``, ``values`` as of ``looked_up``."""
+    image = fitted(frame, target)
+    return NetworkImage(looked_up(image.colors, values), image.colors, image.intrinsics)
+
+
+def looked_up(colors: NDArray[np.uint8], values: NDArray[np.float32] = SYMMETRIC) -> torch.Tensor:
+    """Colors (h, w, 3) as a network takes them: (1, 3, h, w) float32.
 
     Args:
-        frame: any image size.
-        target: (height, width) in pixels; or the plan of a family.
-        values: (256,) what the network takes for the values of an image: ``SYMMETRIC``, -1 to 1, or ``UNIT``, 0 to 1.
+        colors: of the network's size.
+        values: (256,) what it takes for the values of an image: ``SYMMETRIC``, -1 to 1, or ``UNIT``, 0 to 1.
     """
-    image = fitted(frame, target)
     # One pass: looked up, converted and laid out plane by plane.
-    pixels = torch.from_numpy(np.take(values, image.colors.transpose(2, 0, 1)))[None]
-    return NetworkImage(pixels, image.colors, image.intrinsics)
+    return torch.from_numpy(np.take(values, colors.transpose(2, 0, 1)))[None]
 
 
 def cover(width: int, height: int, target: tuple[int, int], camera: Intrinsics | None) -> CropPlan:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.checkpoint.download import OfficialFile
+from spann3r_ros.models.cut3r.family import CUT3R
 from spann3r_ros.models.dust3r.family import DUST3R
 from spann3r_ros.models.family import Architecture, Family, NetworkFamily, RelocalizerFamily, all_begin
 from spann3r_ros.models.fast3r.family import FAST3R
@@ -26,12 +27,12 @@ FAMILIES: dict[str, Family] = {
         SPANN3R,
         DUST3R,
         MAST3R,
+        CUT3R,
         FAST3R,
         VGGT,
         STREAMVGGT,
         PI3,
         PI3X,
-        VGGT,
     )
 }
 """Those that map, which the parameter ``model`` names."""
@@ -39,15 +40,7 @@ FAMILIES: dict[str, Family] = {
 RELOCALIZERS: dict[str, RelocalizerFamily] = {row.name: row for row in (POSENET,)}
 """Those that tell poses in a scene that they know, for ``localize``."""
 
-FOREIGN = (
-    ("CUT3R", ("enc_blocks.", "dec_blocks_state.")),
-    ("CUT3R", ("enc_blocks.", "decoder_embed_state.")),
-    ("CUT3R", ("enc_blocks.", "pose_retriever.")),
-    ("Fast3R", ("encoder.enc_blocks.",)),
-    ("Fast3R", ("net.encoder.enc_blocks.",)),
-    ("VGGT or StreamVGGT", ("aggregator.",)),
-    ("CroCo", ("enc_blocks.", "prediction_head.")),
-)
+FOREIGN = (("CroCo", ("enc_blocks.", "prediction_head.")),)
 """Networks that this version does not run, and what their tensors are called, so that they are refused by name."""
 
 

@@ -4,7 +4,7 @@ import pytest
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import backproject, centered
-from spann3r_ros.geometry.focal import estimate_focal
+from spann3r_ros.geometry.focal import camera_of, estimate_focal, published_focal
 
 
 def pointmap(intrinsics: Intrinsics, seed: int = 0) -> np.ndarray:
@@ -69,3 +69,29 @@ def test_a_mirrored_pointmap_is_refused():
 def test_weights_of_another_size_are_refused():
     with pytest.raises(GeometryError, match="confidence"):
         estimate_focal(pointmap(centered(100.0, 64, 48)), np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_camera_is_found_from_an_even_sample_of_its_pointmap(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spann3r_ros.geometry.focal.MOST_PIXELS", 48 * 36 // step**2)
+    camera = centered(50.0, 48, 36)
+    points = backproject(np.random.default_rng(0).uniform(1, 5, (36, 48)), camera)
+    found = camera_of(points, np.ones((36, 48)))
+    assert found.fx == pytest.approx(50.0, rel=1e-6) and (found.cx, found.cy) == (camera.cx, camera.cy)
+    with pytest.raises(GeometryError, match="before the camera"):
+        camera_of(-points, np.ones((36, 48)))
+
+
+def test_the_published_focal_length_neither_weighs_nor_refuses() -> None:
+    camera = Intrinsics(50.0, 50.0, 24, 18, 48, 36)
+    points = backproject(np.random.default_rng(0).uniform(1, 5, (36, 48)), camera)
+    assert published_focal(points, (24, 18), 10) == pytest.approx(50.0, rel=1e-6)
+    assert published_focal(-points, (24, 18), 10) == pytest.approx(50.0, rel=1e-6)  # behind the camera all the same
+    assert published_focal(points * (-1, -1, 1), (24, 18), 10) == 0.0
+    spoiled = points.copy()
+    spoiled[:6] = 0.0
+    assert published_focal(spoiled, (24, 18), 100) == pytest.approx(50.0, rel=1e-6)
+    noisy = points + np.random.default_rng(1).normal(0, 0.2, points.shape)
+    valid = np.ones((36, 48), bool)
+    valid[::2] = False
+    assert published_focal(noisy, (24, 18), 10, valid) != published_focal(noisy, (24, 18), 10)

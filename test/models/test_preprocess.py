@@ -12,7 +12,7 @@ from tiny_models import GOLDEN
 from spann3r_ros.errors import ConfigError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.models.dust3r.crop import central_square, long_edge, published_plan
-from spann3r_ros.models.preprocess import cover, planned, preprocess
+from spann3r_ros.models.preprocess import cover, looked_up, planned, preprocess
 
 RECORD = json.loads((GOLDEN / "preprocess_golden.json").read_text())
 PIXELS = load_file(GOLDEN / "preprocess_pixels.safetensors")
@@ -182,3 +182,11 @@ def test_depth_follows_the_image_and_takes_the_nearest_value():
     gray = np.where(depth[..., None] > 3, 255, 0).astype(np.uint8).repeat(3, axis=2)
     there = plan.apply(gray)[..., 0] > 127
     assert (there == (found > 3)).mean() > 0.97
+
+
+@pytest.mark.parametrize("target", [(48, 64), lambda w, h, _: cover(w, h, (32, 32), None)])
+def test_the_plan_is_that_of_the_image(target) -> None:
+    frame = Frame(0, 0, "camera", np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8))
+    window, image = planned(frame, target).window, preprocess(frame, target)
+    assert (window.height, window.width) == image.colors.shape[:2]
+    assert torch.equal(looked_up(image.colors), image.pixels)

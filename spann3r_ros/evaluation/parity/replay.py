@@ -22,6 +22,7 @@ REPLAYED = (
     "fast3r",
     "posenet",
     "vggt",
+    "cut3r",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

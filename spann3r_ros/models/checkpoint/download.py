@@ -117,6 +117,30 @@ class DriveFolder:
 
 
 @dataclass(frozen=True)
+class DriveFile:
+    """One public file of Google Drive, by the library gdown."""
+
+    id: str
+    file: str
+
+    @property
+    def address(self) -> str:
+        """The file's page."""
+        return f"https://drive.google.com/file/d/{self.id}"
+
+    def fetch(self, folder: Path, _progress: Progress) -> None:
+        """See ``Origin``; gdown shows its own progress."""
+        gdown = _optional("gdown")
+        by_hand = f"Download {self.file} by hand from {self.address}, then `models check` it"
+        try:
+            found = gdown.download(id=self.id, output=str(folder / self.file), resume=True)
+        except Exception as error:  # gdown lets through whatever the page or the connection does to it
+            raise CheckpointError(f"{self.address} gave an error", got=error, next_step=by_hand) from error
+        if found is None:
+            raise CheckpointError(f"{self.file} could not be downloaded from {self.address}", next_step=by_hand)
+
+
+@dataclass(frozen=True)
 class HubRepository:
     """Files of a repository on the Hugging Face hub, by the library huggingface_hub."""
 

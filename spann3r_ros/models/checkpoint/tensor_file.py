@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,17 @@ from safetensors.torch import save_file
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.files.atomic import replacing_file
 from spann3r_ros.files.location import kind_of
+from spann3r_ros.models.checkpoint.stand_ins import PLAIN_TYPES, StandIn, is_setting, setting
 
 FETCH = "Fetch it again: `python -m spann3r_ros models fetch NAME` (`models list` shows the names)"
 
 # What official files hold besides tensors and plain values: the training command's arguments.
 _CLASSES = [argparse.Namespace]
+
+# Since PyTorch 2.6 a class may stand in for one of another name.
+_STAND_INS = hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint")
+
+_WANTED = re.compile(r"(?:GLOBAL|[Uu]nsupported class) ([\w.]+)")
 
 # Of a network trained on several GPUs, and of one that is a part of a training module.
 _WRAPPERS = ("module.", "net.")
@@ -106,11 +112,16 @@ def _first_bytes(path: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def _allowed_classes() -> Iterator[None]:
-    """Let torch.load accept _CLASSES; PyTorch before 2.4 cannot be told, and refuses files that hold them."""
+def _allowed_classes(settings: Collection[str]) -> Iterator[None]:
+    """Let torch.load accept _CLASSES; PyTorch before 2.4 cannot be told, and refuses files that hold them.
+
+    Args:
+        settings: full names of classes that a ``StandIn`` takes the place of.
+    """
     serialization: Any = torch.serialization
+    named = (*settings, *PLAIN_TYPES) if settings else ()
     if hasattr(serialization, "safe_globals"):
-        with serialization.safe_globals(_CLASSES):
+        with serialization.safe_globals([*_CLASSES, *((StandIn, name) for name in named)]):
             yield
     elif hasattr(serialization, "add_safe_globals"):  # PyTorch 2.4: until the process ends
         serialization.add_safe_globals(_CLASSES)
@@ -125,13 +136,21 @@ def _read_pytorch(path: Path, zipped: bool) -> TensorFile:
         raise CheckpointError(f"{path} is cut short", got=f"{size:,} bytes without an end", next_step=FETCH)
     if zipped:
         _refuse_archive(path)
-    try:
-        with _allowed_classes():
-            # Only the zipped layout (since PyTorch 1.6) can be mapped; older files are small enough to read.
-            content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipped or None)
-    except Exception as error:  # a damaged or hostile pickle can raise anything
-        raise _pytorch_refusal(path, error) from error
-    return TensorFile(path, *_tensors_and_model(path, content))
+    settings: list[str] = []
+    while True:
+        try:
+            with _allowed_classes(settings):
+                # Only the zipped layout (since PyTorch 1.6) can be mapped; older files are small enough to read.
+                content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipped or None)
+            return TensorFile(path, *_tensors_and_model(path, content))
+        except CheckpointError:
+            raise
+        except Exception as error:  # a damaged or hostile pickle can raise anything
+            wanted = _WANTED.search(str(error))
+            is_setting_class = wanted is not None and is_setting(wanted.group(1)) and wanted.group(1) not in settings
+            if wanted is None or not is_setting_class or not _STAND_INS:
+                raise _pytorch_refusal(path, error, is_setting_class) from error
+            settings.append(wanted.group(1))
 
 
 def _refuse_archive(path: Path) -> None:
@@ -149,19 +168,20 @@ def _refuse_archive(path: Path) -> None:
         )
 
 
-def _pytorch_refusal(path: Path, error: Exception) -> CheckpointError:
-    wanted = re.search(r"(?:GLOBAL|[Uu]nsupported class) ([\w.]+)", str(error))
+def _pytorch_refusal(path: Path, error: Exception, is_setting_class: bool) -> CheckpointError:
+    wanted = _WANTED.search(str(error))
     if wanted is None:
         reason = str(error).strip().splitlines()
         return CheckpointError(
             f"{path} is damaged", got=f"{type(error).__name__}: {reason[0][:200] if reason else ''}", next_step=FETCH
         )
-    if wanted.group(1) in {f"{kind.__module__}.{kind.__qualname__}" for kind in _CLASSES}:
+    if is_setting_class or wanted.group(1) in {f"{kind.__module__}.{kind.__qualname__}" for kind in _CLASSES}:
+        least = "2.6" if is_setting_class else "2.4"
         return CheckpointError(
             f"{path} needs a newer PyTorch to be opened safely",
             got=f"PyTorch {torch.__version__}",
-            expected="2.4 or newer",
-            next_step="`pip install 'torch>=2.4'`, or convert the file to .safetensors on another machine",
+            expected=f"{least} or newer",
+            next_step=f"`pip install 'torch>={least}'`, or convert the file to .safetensors on another machine",
         )
     return CheckpointError(
         f"{path} wants to run code when it is opened; nothing was run",
@@ -178,7 +198,7 @@ def _tensors_and_model(path: Path, content: Any) -> tuple[dict[str, torch.Tensor
     if isinstance(content, dict):
         # Beside `model` lie the optimizer's tensors; they stay untouched in the file.
         state = next((content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)), content)
-        model = getattr(content.get("args"), "model", None)
+        model = setting(content.get("args"), "model")
     tensors = state if isinstance(state, dict) else {}
     odd = [name for name, value in tensors.items() if not isinstance(value, torch.Tensor) or not isinstance(name, str)]
     if odd or not tensors:

@@ -162,20 +162,20 @@ def keywords_of_constructor(text: str, name: str) -> dict[str, Any]:
     for keyword in call.keywords:
         if keyword.arg is None:
             raise CheckpointError(problem, got=shortened(ast.unparse(keyword.value)), expected="no ** arguments")
-        keywords[keyword.arg] = _literal(keyword.value)
+        keywords[keyword.arg] = literal(keyword.value)
     return keywords
 
 
-def _literal(node: ast.expr) -> Any:
-    """The value of a literal, of a tuple or list of literals, of ``inf`` or ``-inf``."""
+def literal(node: ast.expr) -> Any:
+    """The value of a literal, of a tuple or list of literals, of ``inf`` or ``-inf``; CheckpointError for others."""
     if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str | None):
         return node.value
     if isinstance(node, ast.Tuple | ast.List):
-        return tuple(_literal(item) for item in node.elts)
+        return tuple(literal(item) for item in node.elts)
     if isinstance(node, ast.Name) and node.id == "inf":
         return math.inf
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        value = _literal(node.operand)
+        value = literal(node.operand)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return -value
     raise CheckpointError(

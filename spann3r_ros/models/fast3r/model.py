@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from spann3r_ros.config import Config
 from spann3r_ros.errors import FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.geometry.camera import centered
-from spann3r_ros.geometry.focal import estimate_focal
+from spann3r_ros.geometry.focal import camera_of
 from spann3r_ros.models.dust3r.crop import published_size
 from spann3r_ros.models.fast3r.cameras import ViewPointmaps, published_cameras
 from spann3r_ros.models.fast3r.image_ids import image_ids
@@ -25,9 +24,6 @@ from spann3r_ros.models.pixels import check_pixels
 from spann3r_ros.models.pointmap import Pointmap, View, fingerprint, require_finite
 from spann3r_ros.models.preprocess import planned, preprocess
 from spann3r_ros.prediction import Prediction
-
-FOCAL_PIXELS = 10_000
-"""Pixels, spread evenly, that are looked at for a focal length."""
 
 
 class Fast3r:
@@ -130,12 +126,7 @@ def _on_host(pointmap: Pointmap) -> tuple[NDArray[np.float32], NDArray[np.float3
 
 def _seen(maps: ViewPointmaps) -> Intrinsics | None:
     """The camera that explains a view's own pointmap, or None where none does."""
-    height, width = maps.local_confidence.shape
-    step = math.ceil(math.sqrt(height * width / FOCAL_PIXELS))
-    center = ((width - 1) / 2 / step, (height - 1) / 2 / step)
-    points, confidence = maps.local_points[::step, ::step], maps.local_confidence[::step, ::step]
     try:
-        focal = step * estimate_focal(points, 1.0 - 1.0 / confidence, principal_point=center)
+        return camera_of(maps.local_points, 1.0 - 1.0 / maps.local_confidence)
     except GeometryError:
         return None
-    return centered(focal, width, height)

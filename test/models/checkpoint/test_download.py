@@ -290,6 +290,16 @@ def test_troubles_with_a_drive_folder_tell_the_way_by_hand(tmp_path, monkeypatch
         DRIVE_FILE.fetch(tmp_path, silent)
 
 
+def test_a_file_of_a_drive_is_fetched_by_its_id(server, tmp_path, monkeypatch):
+    source = download.DriveFile("id of w.pth", "w.pth")
+    monkeypatch.setitem(sys.modules, "gdown", Drive({"w.pth": CONTENT}))
+    assert download.fetch(official(server, source=source), tmp_path, silent, DIGEST).read_bytes() == CONTENT
+    for files, reason in (({"w.pth": None}, "could not be downloaded"), ({}, "gave an error")):
+        monkeypatch.setitem(sys.modules, "gdown", Drive(files))
+        with pytest.raises(CheckpointError, match=rf"{reason}.*Download w\.pth by hand from https://drive"):
+            source.fetch(tmp_path, silent)
+
+
 def test_the_stand_in_takes_the_arguments_of_the_real_library():
     gdown = pytest.importorskip("gdown", reason="the optional package gdown is not installed")
     for name in ("download", "download_folder"):

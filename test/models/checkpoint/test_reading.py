@@ -252,7 +252,6 @@ def test_integer_tensors_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("family", "names"),
     [
-        ("CUT3R", ["enc_blocks.0.norm1.weight", "pose_retriever.mem"]),
         ("CroCo", ["enc_blocks.0.norm1.weight", "prediction_head.weight"]),
     ],
 )

@@ -235,3 +235,11 @@ def test_an_archive_of_other_files_is_to_be_unpacked(tmp_path):
         archive.writestr("scene/500_net_G.pth", b"0" * 100)
     with pytest.raises(CheckpointError, match=r"is an archive, not weights: got scene/500_net_G\.pth\. Unpack it"):
         read_tensor_file(tmp_path / "weights.zip")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "net.", "module.net."])
+def test_names_lose_what_training_frameworks_put_before_all_of_them(tmp_path, prefix):
+    torch.save({"state_dict": {f"{prefix}{name}": tensor for name, tensor in TENSORS.items()}}, tmp_path / "w.pth")
+    assert set(read_tensor_file(tmp_path / "w.pth").tensors) == set(TENSORS)
+    torch.save({"net.a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "v.pth")
+    assert set(read_tensor_file(tmp_path / "v.pth").tensors) == {"net.a", "b"}
