@@ -15,6 +15,7 @@ REPLAYED = (
     "spann3r",
     "dust3r",
     "posenet",
+    "vggt_long",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 
