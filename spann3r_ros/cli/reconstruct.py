@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     What was finished is on disk either way.
     """
-    config = read_config(arguments.config, arguments.set)
+    config = read_config(arguments.config, arguments.set, arguments.preset)
     sequence = open_source(source_options(arguments.source, vars(arguments)))
     files = OptionalFiles(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag)
     every, limit, camera = arguments.every or 1, arguments.limit, arguments.intrinsics
