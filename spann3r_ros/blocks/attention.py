@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,30 +13,68 @@ from .rope import RotaryTable, rotate
 # Below this many keys PyTorch's fused CPU kernel is slower than two matrix products and a softmax.
 SHORT_SEQUENCE = 256
 
+HEAD_NORM_EPS = 1e-5
+"""Of the norms of queries and keys, in every network that has them; their blocks' own norms differ."""
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """``softmax(q k^T / sqrt(d)) v`` per head; all (B, heads, tokens, head_dim)."""
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """``softmax(q k^T / sqrt(d)) v`` per head; all (B, heads, tokens, head_dim).
+
+    Args:
+        query, key, value: of the heads.
+        mask: bool, True where a query (rows) may look at a key (columns); None: everywhere.
+    """
     if query.is_cuda or key.shape[-2] > SHORT_SEQUENCE:
-        return functional.scaled_dot_product_attention(query, key, value)
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
     return torch.softmax(scores, dim=-1) @ value
 
 
-class SelfAttention(nn.Module):
-    """Attention of tokens (B, P, width) among themselves."""
+class HeadTensors(NamedTuple):
+    """Queries, keys and values (B, heads, P, head_dim), normalized and rotated as far as the layer does that."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+
+class SelfAttention(nn.Module):
+    """Attention of tokens (B, P, width) among themselves.
+
+    Args:
+        width, heads: of the tokens.
+        head_norm: layer norms of queries and keys, one each for all heads, before they are rotated.
+    """
+
+    def __init__(self, width: int, heads: int, head_norm: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
+        if head_norm:
+            self.q_norm = nn.LayerNorm(width // heads, eps=HEAD_NORM_EPS)
+            self.k_norm = nn.LayerNorm(width // heads, eps=HEAD_NORM_EPS)
+        self.head_norm = head_norm
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, table: RotaryTable | None) -> Tensor:
+    def forward(self, x: Tensor, table: RotaryTable | None, mask: Tensor | None = None) -> Tensor:
         """Attend; without a table the tokens have no order."""
+        return self.merged(attend(*self.split(x, table), mask))
+
+    def split(self, x: Tensor, table: RotaryTable | None) -> HeadTensors:
+        """Queries, keys and values of tokens, ready to attend; ``merged`` makes tokens of the result."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if self.head_norm:
+            query, key = self.q_norm(query), self.k_norm(key)
         if table is not None:
             query, key = rotate(query, table), rotate(key, table)
-        return self.proj(attend(query, key, value).transpose(1, 2).flatten(2))
+        return HeadTensors(query, key, value)
+
+    def merged(self, attended: Tensor) -> Tensor:
+        """(B, heads, P, head_dim) to tokens (B, P, width)."""
+        merged: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
+        return merged
 
 
 class CrossAttention(nn.Module):
@@ -48,11 +88,13 @@ class CrossAttention(nn.Module):
         self.projv = nn.Linear(width, width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, other: Tensor, table: RotaryTable, other_table: RotaryTable) -> Tensor:
-        """Attend from ``x`` to ``other``, each with the positions of its own grid."""
-        query = rotate(self._heads(self.projq(x)), table)
-        key = rotate(self._heads(self.projk(other)), other_table)
-        value = self._heads(self.projv(other))
+    def forward(self, x: Tensor, other: Tensor, table: RotaryTable | None, other_table: RotaryTable | None) -> Tensor:
+        """Attend from ``x`` to ``other``, each with the positions of its own grid, or none."""
+        query, key, value = self._heads(self.projq(x)), self._heads(self.projk(other)), self._heads(self.projv(other))
+        if table is not None:
+            query = rotate(query, table)
+        if other_table is not None:
+            key = rotate(key, other_table)
         return self.proj(attend(query, key, value).transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:

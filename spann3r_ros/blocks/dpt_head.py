@@ -13,38 +13,51 @@ def double(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
 
 
-class ResidualConvUnit(nn.Module):
-    """Two pre-activated 3x3 convolutions with a residual."""
+def enlarged(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) to (B, C, *size), bilinear with aligned corners."""
+    return functional.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
-    def __init__(self, width: int) -> None:
+
+class ResidualConvUnit(nn.Module):
+    """Two pre-activated 3x3 convolutions with a residual.
+
+    Args:
+        width: channels.
+        rectified: whether the residual is the rectified input, as in networks whose code took the ReLU in place.
+    """
+
+    def __init__(self, width: int, rectified: bool = False) -> None:
         super().__init__()
+        self.rectified = rectified
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, h, w) to the same shape."""
-        return x + self.conv2(functional.relu(self.conv1(functional.relu(x))))
+        active = functional.relu(x)
+        return (active if self.rectified else x) + self.conv2(functional.relu(self.conv1(active)))
 
 
 class FusionBlock(nn.Module):
-    """Adds a skip connection to the coarser path and doubles its size.
+    """Adds a skip connection to the coarser path and enlarges it.
 
     The 1x1 convolution stands before the interpolation, not after: the two commute (interpolation weights sum to one)
     and it costs a quarter there.
     """
 
-    def __init__(self, width: int, has_skip: bool) -> None:
+    def __init__(self, width: int, has_skip: bool, rectified: bool = False) -> None:
         super().__init__()
         if has_skip:
-            self.resConfUnit1 = ResidualConvUnit(width)
-        self.resConfUnit2 = ResidualConvUnit(width)
+            self.resConfUnit1 = ResidualConvUnit(width, rectified)
+        self.resConfUnit2 = ResidualConvUnit(width, rectified)
         self.out_conv = nn.Conv2d(width, width, 1)
 
-    def forward(self, path: Tensor, skip: Tensor | None = None) -> Tensor:
-        """(B, width, h, w), twice, to (B, width, 2h, 2w)."""
+    def forward(self, path: Tensor, skip: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
+        """(B, width, h, w), twice, to (B, width, 2h, 2w), or to (B, width, *size)."""
         if skip is not None:
             path = path + self.resConfUnit1(skip)
-        return double(self.out_conv(self.resConfUnit2(path)))
+        path = self.out_conv(self.resConfUnit2(path))
+        return double(path) if size is None else enlarged(path, size)
 
 
 class Scratch(nn.Module):

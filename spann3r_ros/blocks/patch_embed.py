@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class PatchEmbed(nn.Module):
-    """A linear map of each square patch: (B, 3, H, W) to (B, P, width), patches in raster order."""
+    """A linear map of each square patch: (B, channels, H, W) to (B, P, width), patches in raster order."""
 
-    def __init__(self, patch_size: int, width: int) -> None:
+    def __init__(self, patch_size: int, width: int, channels: int = 3) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(channels, width, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """H and W are multiples of the patch size; the caller has checked it."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spann3r_ros.blocks import attention
-from spann3r_ros.blocks.rope import rotary_table
+from spann3r_ros.blocks.rope import rotary_table, rotate
 
 
 @pytest.mark.parametrize("tokens", [12, attention.SHORT_SEQUENCE + 1])
@@ -31,3 +31,25 @@ def test_views_of_different_grids_attend_to_each_other() -> None:
         torch.randn(2, 6, 16), torch.randn(2, 4, 16), rotary_table((2, 3), 8, 100.0), rotary_table((1, 4), 8, 100.0)
     )
     assert out.shape == (2, 6, 16)
+
+
+@pytest.mark.parametrize("tokens", [12, attention.SHORT_SEQUENCE + 1])
+def test_a_mask_hides_keys(tokens: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, 2, tokens, 8, generator=generator) for _ in range(3))
+    mask = torch.ones(tokens, tokens, dtype=torch.bool).tril()
+    found = attention.attend(q, k, v, mask)
+    torch.testing.assert_close(
+        found[:, :, 4:5], attention.attend(q[:, :, 4:5], k[:, :, :5], v[:, :, :5]), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_queries_and_keys_may_be_normalized_head_by_head_before_they_turn() -> None:
+    torch.manual_seed(0)
+    layer, x = attention.SelfAttention(16, 2, head_norm=True), torch.randn(1, 6, 16)
+    table = rotary_table((2, 3), 8, 9.0)
+    layer.k_norm.weight.data.mul_(torch.rand(8))
+    plain = layer.qkv(x)[..., 16:32].view(1, 6, 2, 8).transpose(1, 2)
+    normed = torch.layer_norm(plain, (8,), layer.k_norm.weight, layer.k_norm.bias, 1e-5)
+    torch.testing.assert_close(layer.split(x, table).key, rotate(normed, table))
+    torch.testing.assert_close(layer.split(x, None).value, layer.qkv(x)[..., 32:].view(1, 6, 2, 8).transpose(1, 2))

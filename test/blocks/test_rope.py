@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from spann3r_ros.blocks.rope import rotary_table, rotate
+from spann3r_ros.blocks.rope import grid_positions, rotary_table, rotate, table_at
 
 
 def test_channels_turn_by_row_and_column_as_the_formula_says() -> None:
@@ -38,3 +38,26 @@ def test_angles_stay_exact_in_low_precision() -> None:
     rotated = rotate(x, table)
     assert rotated.dtype == torch.bfloat16 and table.cos.dtype == torch.float32
     torch.testing.assert_close(rotated.float(), rotate(x.float(), table), atol=2**-7, rtol=0)
+
+
+def test_special_tokens_stand_before_patches_that_begin_where_they_are_told() -> None:
+    places = grid_positions((2, 3), offset=1, specials=2)
+    assert places.tolist() == [[0, 0], [0, 0], [1, 1], [1, 2], [1, 3], [2, 1], [2, 2], [2, 3]]
+    assert grid_positions((1, 2), specials=1, special_position=-1).tolist() == [[-1, -1], [0, 0], [0, 1]]
+    assert torch.equal(grid_positions((2, 2)), torch.cartesian_prod(torch.arange(2.0), torch.arange(2.0)))
+
+
+def test_place_zero_does_not_turn_and_a_negative_one_turns_back() -> None:
+    x = torch.randn(1, 2, 3, 8, generator=torch.Generator().manual_seed(0))
+    table = table_at(torch.tensor([[0, 0], [-1, -1], [1, 1]]), 8, 100.0)
+    assert torch.equal(rotate(x, table)[:, :, 0], x[:, :, 0])
+    there = rotate(x[:, :, :2], table_at(torch.tensor([[3, -2], [1, 5]]), 8, 100.0))
+    back = rotate(there, table_at(torch.tensor([[-3, 2], [-1, -5]]), 8, 100.0))
+    torch.testing.assert_close(back, x[:, :, :2])
+
+
+def test_a_table_may_be_repeated_for_frames_of_one_grid() -> None:
+    table = rotary_table((2, 3), 8, 100.0)
+    x = torch.randn(1, 2, 18, 8, generator=torch.Generator().manual_seed(0))
+    apart = torch.cat([rotate(frame, table) for frame in x.split(6, dim=2)], dim=2)
+    assert torch.equal(rotate(x, table.repeated(3)), apart)

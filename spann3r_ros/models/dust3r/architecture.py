@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from spann3r_ros.blocks.sizes import MOST_DEPTH, MOST_HEADS, MOST_RATIO, MOST_WIDTH, check_heads, check_sizes
 from spann3r_ros.errors import ConfigError
-
-MOST_WIDTH, MOST_DEPTH, MOST_HEADS, MOST_RATIO = 16384, 128, 256, 64.0
-"""Far more than any network of this kind has; what a damaged or hostile file says beyond that is not built."""
-
-
-def check_sizes(what: str, numbers: Mapping[str, tuple[float, float, float]]) -> None:
-    """Raise ConfigError for the first of (value, least, most) by name that is out of range, or no number."""
-    for name, (value, least, most) in numbers.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
-            raise ConfigError(f"{name} of {what}", got=value, expected=f"{least:g} .. {most:g}")
 
 
 @dataclass(frozen=True)
@@ -76,14 +66,8 @@ class Dust3rArchitecture:
         numbers |= {f"dpt_layer_widths[{i}]": (width, 1, MOST_WIDTH) for i, width in enumerate(self.dpt_layer_widths)}
         numbers |= {f"image_size[{i}]": (side, 1, 8192) for i, side in enumerate(self.image_size)}
         check_sizes("a network", numbers)
-        for width, heads, which in (
-            (self.encoder_width, self.encoder_heads, "encoder"),
-            (self.decoder_width, self.decoder_heads, "decoder"),
-        ):
-            if width % (4 * heads):
-                raise ConfigError(
-                    f"{which} width", got=f"{width} with {heads} heads", expected="a multiple of 4 x heads (2-D RoPE)"
-                )
+        check_heads("encoder", self.encoder_width, self.encoder_heads, rotary=True)
+        check_heads("decoder", self.decoder_width, self.decoder_heads, rotary=True)
         if self.head not in ("dpt", "linear"):
             raise ConfigError("head", got=self.head, expected="dpt or linear")
         if self.head == "dpt" and self.decoder_depth <= 9:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from spann3r_ros.blocks.sizes import MOST_DEPTH, MOST_HEADS, MOST_RATIO, check_sizes
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.models.dust3r import architecture as dust3r
-from spann3r_ros.models.dust3r.architecture import (
-    MOST_DEPTH,
-    MOST_HEADS,
-    MOST_RATIO,
-    Dust3rArchitecture,
-    check_sizes,
-)
+from spann3r_ros.models.dust3r.architecture import Dust3rArchitecture
 
 
 @dataclass(frozen=True)
