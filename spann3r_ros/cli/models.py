@@ -60,8 +60,8 @@ def list_models() -> int:
     """Print families, official files and the model that ships."""
     print("Families (parameter `model`):")
     _print_table((row.name, row.summary) for row in registry.FAMILIES.values())
-    print("\nRelocalizers (`python -m spann3r_ros localize`):")
-    _print_table((row.name, row.summary) for row in registry.RELOCALIZERS.values())
+    print("\nRelocalizers (`python -m spann3r_ros localize`) and descriptors of places (`loops`):")
+    _print_table((row.name, row.summary) for row in [*registry.RELOCALIZERS.values(), *registry.DESCRIPTORS.values()])
     print("\nOfficial weights (`python -m spann3r_ros models fetch NAME`):")
     _print_table(
         [
@@ -134,10 +134,7 @@ def check_file(path: Path, sha256: str | None) -> int:
     _print_table(rows)
     load_into(empty_network(architecture), checkpoint)
     print("Good: every tensor is there, has its shape and finite values.")
-    if checkpoint.family in registry.RELOCALIZERS:
-        print(f"Use it with `python -m spann3r_ros localize SOURCE --checkpoint {path.absolute()}`")
-    else:
-        print(f"Use it with the parameters model: {checkpoint.family}, checkpoint: {path.absolute()}")
+    print(f"Use it with {registry.usage(checkpoint.family, path.absolute())}")
     return 0
 
 

@@ -15,10 +15,10 @@ from torch import nn
 from spann3r_ros.config import DEMO_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
-from spann3r_ros.models.base import AnyModel, Relocalizer
+from spann3r_ros.models.base import AnyModel, PlaceDescriptor, Relocalizer
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture
-from spann3r_ros.models.registry import RELOCALIZERS, family, family_of, relocalizer_family
+from spann3r_ros.models.registry import FAMILIES, descriptor_family, family, family_of, relocalizer_family, usage
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -50,9 +50,9 @@ def load_model(config: Config) -> AnyModel:
                 got=checkpoint.family,
                 expected=row.name,
                 next_step=(
-                    f"It maps nothing: use it with `localize SOURCE --checkpoint {path}`"
-                    if checkpoint.family in RELOCALIZERS
-                    else f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}"
+                    f"Set model to {checkpoint.family}, or name a checkpoint of {row.name}"
+                    if checkpoint.family in FAMILIES
+                    else f"It maps nothing: use it with {usage(checkpoint.family, path)}"
                 ),
             )
         network = load_network(checkpoint, device, config.precision, config.checkpoint_mapping)
@@ -69,6 +69,19 @@ def load_relocalizer(checkpoint: Path, device: str = "auto") -> Relocalizer:
     found = read_checkpoint(checkpoint)
     row = relocalizer_family(found.family, str(checkpoint))
     return row.relocalizer(load_network(found, pick_device(device)), str(checkpoint))
+
+
+def load_descriptor(checkpoint: Path, device: str = "auto") -> PlaceDescriptor:
+    """The descriptor of places of a file of weights; its encoder is fp16 on CUDA, as published, and fp32 on the CPU.
+
+    Raises:
+        ConfigError: a device that this machine does not have.
+        CheckpointError: weights that are missing, damaged, unsafe, or of another family.
+    """
+    found = read_checkpoint(checkpoint)
+    row = descriptor_family(found.family, str(checkpoint))
+    place = pick_device(device)
+    return row.descriptor(load_network(found, place, "fp16" if place.type == "cuda" else "fp32"), str(checkpoint))
 
 
 def load_network(

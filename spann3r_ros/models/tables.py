@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from spann3r_ros.models.family import NetworkFamily
-from spann3r_ros.models.registry import FAMILIES, RELOCALIZERS, official_files
+from spann3r_ros.models.registry import DESCRIPTORS, FAMILIES, RELOCALIZERS, official_files
 
 BEGIN, END = "<!-- begin: generated from the registry, {name} -->", "<!-- end: {name} -->"
 
 
 def with_tables(page: str) -> str:
     """A page whose parts between the marks of each table are made anew; ValueError when a mark is missing."""
-    tables = {"families": families_table(), "relocalizers": relocalizers_table(), "weights": weights_table()}
+    tables = {"families": families_table(), "others": others_table(), "weights": weights_table()}
     for name, table in tables.items():
         begin, end = BEGIN.format(name=name), END.format(name=name)
         head, _, rest = page.partition(begin)
@@ -28,9 +28,9 @@ def families_table() -> str:
     return _families(FAMILIES.values(), "parameter `model`")
 
 
-def relocalizers_table() -> str:
-    """A row for each relocalizer."""
-    return _families(RELOCALIZERS.values(), "relocalizer")
+def others_table() -> str:
+    """A row for each family that does not map."""
+    return _families([*RELOCALIZERS.values(), *DESCRIPTORS.values()], "family")
 
 
 def _families(families: Iterable[NetworkFamily], head: str) -> str:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from spann3r_ros.blocks.sizes import DinoSizes
 from spann3r_ros.evaluation.parity.comparison import ParityReport
-from spann3r_ros.evaluation.parity.recorded_set import RecordedSet, Recording, entries
+from spann3r_ros.evaluation.parity.recorded_set import RecordedSet, Recording, entries, loaded
 from spann3r_ros.geometry.irls import IrlsSettings, align_irls
 from spann3r_ros.mapping.chunked import ChunkAnswer, ChunkedSettings, Infer, reconstruct_in_chunks
 from spann3r_ros.mapping.chunks import FrameRange, chunk_of, chunk_plan, loop_items, window_around
@@ -27,6 +28,9 @@ from spann3r_ros.mapping.sim3_graph import (
     marquardt_step,
     optimized,
 )
+from spann3r_ros.models.salad.architecture import SaladArchitecture
+from spann3r_ros.models.salad.model import normalized
+from spann3r_ros.models.salad.network import SaladNetwork
 from spann3r_ros.sim3 import Sim3
 
 Case = Mapping[str, Any]
@@ -51,7 +55,7 @@ def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
         elif "chunk_indices" in case:
             report = _replay_pipeline(case, tensors, recorded.config)
         else:
-            report = ParityReport(unknown={f"{case['name']}/{name}" for name in tensors})
+            report = _replay_descriptor(case, tensors, recorded)
         reports[case["name"]] = report
     return reports
 
@@ -267,3 +271,40 @@ def _recorded_answers(recorded: Recording) -> Infer:
 def _pose(matrix: NDArray[np.float64]) -> Sim3:
     """A rigid pose from a matrix (4, 4) in the precision of float32."""
     return Sim3.rigid(Rotation.from_matrix(matrix[:3, :3]).as_matrix(), matrix[:3, 3])
+
+
+@torch.inference_mode()
+def _replay_descriptor(case: Case, recorded: Recording, everything: RecordedSet) -> ParityReport:
+    """Images through SALAD, stage by stage."""
+    report, name = ParityReport(), case["name"]
+    images = recorded["images_u8"]
+    sizes = everything.config["model"]["descriptor"]
+    weights = everything.weights
+    architecture = SaladArchitecture(
+        encoder=DinoSizes(
+            patch_size=weights["backbone.model.patch_embed.proj.weight"].shape[-1],
+            width=sizes["embed_dim"],
+            depth=sizes["depth"],
+            heads=sizes["heads"],
+            mlp_ratio=weights["backbone.model.blocks.0.mlp.fc1.weight"].shape[0] / sizes["embed_dim"],
+            registers=sizes["registers"],
+            native_grid=sizes["pos_grid"],
+            resize="offset" if sizes["interpolate_offset"] else "exact",
+        ),
+        hidden=sizes["hidden"],
+        clusters=sizes["clusters"],
+        cluster_width=sizes["cluster_dim"],
+        token_width=sizes["token_dim"],
+        iterations=sizes["sinkhorn_iterations"],
+        image_size=(images.shape[1], images.shape[2]),
+    )
+    network = loaded(SaladNetwork, architecture, weights)
+    pixels = normalized(images)
+    features, token = network.encode(pixels)
+    found = network.aggregate(pixels)
+    stages = {"features": features, "token": token, "score": found.score, "assignment": found.assignment}
+    for kind, tensor in {**stages, "output": found.descriptors}.items():
+        if kind in recorded:
+            report.compare(kind, f"{name}/{kind}", tensor, recorded[kind])
+    _unknown(report, name, recorded, {"images_u8"})
+    return report
