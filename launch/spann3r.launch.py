@@ -15,6 +15,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 SHARE = Path(get_package_share_directory("spann3r_ros"))
+DEFAULTS = str(SHARE / "config" / "spann3r.yaml")
 BOOLEANS = ["true", "false"]
 
 # Arguments that are parameters of the node: left empty, params_file decides.
@@ -49,12 +50,16 @@ def start(context: LaunchContext) -> list:
     # Every image of a recording counts, unless told otherwise.
     if value["bag"] and not value["queue_policy"]:
         overrides["queue_policy"] = "all"
+    files = [value["params_file"]]
+    if value["preset"]:
+        # Above the file that ships, which holds every default, and below the user's own.
+        files.insert(1 if files[0] == DEFAULTS else 0, preset(value["preset"]))
     node = LifecycleNode(
         package="spann3r_ros",
         executable="spann3r",
         name="spann3r",
         namespace=value["namespace"],
-        parameters=[value["params_file"], overrides, {"use_sim_time": simulated}],
+        parameters=[*files, overrides, {"use_sim_time": simulated}],
         arguments=["--ros-args", "--log-level", value["log_level"], "--log-level", f"{logger(value)}.ready:=info"],
         output="screen",
     )
@@ -72,6 +77,14 @@ def start(context: LaunchContext) -> list:
         hear = once_heard(READY, [play])
         actions.insert(0, RegisterEventHandler(OnProcessIO(target_action=node, on_stdout=hear, on_stderr=hear)))
     return actions
+
+
+def preset(name: str) -> dict:
+    """The parameters of a preset."""
+    files = {path.stem: path for path in sorted((SHARE / "config" / "presets").glob("*.yaml"))}
+    if name not in files:
+        raise RuntimeError(f"preset:={name}: expected {' | '.join(files)}")
+    return yaml.safe_load(files[name].read_text(encoding="utf-8"))
 
 
 def is_installed(package: str) -> bool:
@@ -145,8 +158,14 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
             DeclareLaunchArgument(
                 "params_file",
-                default_value=str(SHARE / "config" / "spann3r.yaml"),
+                default_value=DEFAULTS,
                 description="Parameter file of the node; the one that ships explains every parameter.",
+            ),
+            DeclareLaunchArgument(
+                "preset",
+                default_value="",
+                description="Settings that ship, by name (config/presets); params_file, other than the one that "
+                "ships, and the arguments count more. Empty: none.",
             ),
             DeclareLaunchArgument(
                 "image_topic", default_value="", description="Image topic of one camera." + as_in_file

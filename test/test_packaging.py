@@ -23,6 +23,7 @@ from spann3r_ros.errors import INSTALL
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "spann3r_ros"
+PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
 INTERFACES = sorted([*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv")])
 DISTRIBUTION_OF_MODULE = {
     "backports": "backports.zstd",
@@ -227,6 +228,8 @@ def test_the_wheel_holds_the_library_and_its_data(tmp_path: Path) -> None:
     assert not missing, f"name them in setup.cfg, [options.package_data]: {sorted(missing)}"
     assert "spann3r_ros/py.typed" in names
     assert not [name for name in names if name.startswith(("test/", "launch/", "config/"))]
+    data = {name.partition(".data/data/")[2] for name in names}
+    assert {f"share/spann3r_ros/config/presets/{path.name}" for path in PRESETS} <= data
 
 
 def clean_environment(**variables: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from spann3r_ros.cli.presets import preset_file, preset_files
 from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters
 from spann3r_ros.errors import ConfigError, DataError
 from spann3r_ros.models.registry import parameter_groups
@@ -14,8 +15,10 @@ from spann3r_ros.recordings.structured import read_yaml
 
 
 def add_parameter_options(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--config`` and ``--set``."""
+    """Declare ``--preset``, ``--config`` and ``--set``."""
     group = parser.add_argument_group("parameters (docs/parameters.md)")
+    presets = " | ".join(preset_files()) or "none is installed"
+    group.add_argument("--preset", metavar="NAME", help=f"settings that ship; other options count more: {presets}")
     group.add_argument("--config", type=Path, metavar="YAML", help="parameter file, plain or of the ROS node")
     group.add_argument(
         "--set",
@@ -26,13 +29,14 @@ def add_parameter_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_config(file: Path | None, settings: Sequence[str]) -> Config:
-    """The configuration of a parameter file and of ``NAME=VALUE`` texts, which count more.
+def read_config(file: Path | None, settings: Sequence[str], preset: str | None = None) -> Config:
+    """The configuration of a preset, a parameter file, which counts more, and ``NAME=VALUE`` texts, which do most.
 
     Raises:
         ConfigError: what is unknown or wrong.
     """
-    values = read_parameter_file(file) if file is not None else {}
+    values = read_parameter_file(preset_file(preset)) if preset is not None else {}
+    values |= read_parameter_file(file) if file is not None else {}
     return from_mapping(Config, {**values, **parse_settings(settings)}, parameter_groups())
 
 

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     print_table(
-        read_config(arguments.config, arguments.set),
+        read_config(arguments.config, arguments.set, arguments.preset),
         Extent(arguments.clips, arguments.walks, arguments.frames),
         arguments.output,
     )

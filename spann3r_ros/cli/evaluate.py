@@ -32,7 +32,7 @@ SOURCE_DEFAULTS: dict[str, object] = {
     "pose_topic": None,
     "depth_topic": None,
 }
-PARAMETER_DEFAULTS: dict[str, object] = {"config": None, "set": []}
+PARAMETER_DEFAULTS: dict[str, object] = {"config": None, "set": [], "preset": None}
 RULES_DEFAULTS: dict[str, object] = {
     **{"protocol": "every", "alignment": None, "max_points": None, "max_gap": 0.01, "reference": None},
     "title": "Evaluation",
@@ -115,7 +115,7 @@ def _run_suite(arguments: argparse.Namespace) -> int:
     if extent is not None:
         from spann3r_ros.cli.embedded import print_table  # which needs the renderer
 
-        print_table(read_config(arguments.config, arguments.set), extent, arguments.output)
+        print_table(read_config(arguments.config, arguments.set, arguments.preset), extent, arguments.output)
         return 0
     suite = Suite.read(arguments.suite, arguments.output)
     suite.make_walks()
@@ -154,7 +154,7 @@ def _reconstruct(source: Path, rules: Protocol, arguments: argparse.Namespace) -
     folder = arguments.output / sequence.name.replace("/", "_")
     job = OfflineRun(
         sequence,
-        Reconstruction.from_config(read_config(arguments.config, arguments.set)),
+        Reconstruction.from_config(read_config(arguments.config, arguments.set, arguments.preset)),
         folder,
         OptionalFiles(pointmaps=True),
         every=arguments.every or rules.stride(sequence.layout),

@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "demo": "run the node on a walk through the apartment that ships, evaluate and draw the result",
     "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
     "localize": "tell where each image of a recording was taken in the one scene that a relocalizer knows",
+    "loops": "list the images of a recording that show a place again, by a network that recognizes places",
     "replay": "play a bag into a running node and record its results",
     "evaluate": "compare runs, recordings or trajectories with the truth, and write a report",
     "embedded": "measure how good the model that ships is",

@@ -63,8 +63,8 @@ def list_models() -> int:
     """Print families, official files and the model that ships."""
     print("Families (parameter `model`):")
     _print_table((row.name, row.summary) for row in registry.FAMILIES.values())
-    print("\nRelocalizers (`python -m spann3r_ros localize`):")
-    _print_table((row.name, row.summary) for row in registry.RELOCALIZERS.values())
+    print("\nRelocalizers (`python -m spann3r_ros localize`) and descriptors of places (`loops`):")
+    _print_table((row.name, row.summary) for row in [*registry.RELOCALIZERS.values(), *registry.DESCRIPTORS.values()])
     print("\nOfficial weights (`python -m spann3r_ros models fetch NAME`):")
     _print_table(
         [
@@ -143,8 +143,8 @@ def check_file(path: Path, sha256: str | None) -> int:
     _print_table(rows)
     load_into(empty_network(architecture), checkpoint)
     print("Good: every tensor is there, has its shape and finite values.")
-    if checkpoint.family in registry.RELOCALIZERS:
-        print(f"Use it with `python -m spann3r_ros localize SOURCE --checkpoint {path.absolute()}`")
+    if checkpoint.family not in registry.FAMILIES:
+        print(f"Use it with {registry.usage(checkpoint.family, path.absolute())}")
         return 0
     named = checkpoint.origin == "metadata"
     names = (checkpoint.family,) if named else registry.alike(registry.family(checkpoint.family))

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     What was finished is on disk either way.
     """
-    config = read_config(arguments.config, arguments.set)
+    config = read_config(arguments.config, arguments.set, arguments.preset)
     sequence = open_source(source_options(arguments.source, vars(arguments)))
     if arguments.use_depth:
         require_depth(config)

@@ -100,7 +100,7 @@ def umeyama(
     source, target, weights = _checked(source, target, weights)
     if int((weights > 0).sum()) < 3:
         raise GeometryError("pairs of points to align", got=int((weights > 0).sum()), expected=">= 3 of weight > 0")
-    return _fitted(source, target, weights, "target" if with_scale else "")
+    return fit_similarity(source, target, weights, "target" if with_scale else "")
 
 
 def align_robust(
@@ -133,7 +133,7 @@ def align_robust(
     relaxation = max(1.0, 2.0 * float(squared.max()) / bound)
     while True:
         robust = weights * (relaxation * bound / (squared + relaxation * bound)) ** 2
-        alignment = _fitted(source, target, robust, scaling)
+        alignment = fit_similarity(source, target, robust, scaling)
         squared = _squared_residuals(alignment, source, target)
         if relaxation <= 1.0:
             break
@@ -199,7 +199,7 @@ def align_pointmaps(
         residuals = np.sqrt(_squared_residuals(alignment, here, there))
         noise = max(float(np.median(residuals[inliers])), 1e-6 * agreement)
         inliers = residuals <= min(agreement, TIGHTNESS * noise)
-        alignment = _fitted(here, there, weights * inliers, "both")
+        alignment = fit_similarity(here, there, weights * inliers, "both")
     return RobustAlignment(alignment, np.asarray(inliers))
 
 
@@ -234,8 +234,8 @@ def _usable_pixels(
     return pixels[::stride]
 
 
-def _fitted(source: Array, target: Array, weights: Array, scaling: str) -> Sim3:
-    """Umeyama's closed form on inputs that are known to be in order.
+def fit_similarity(source: Array, target: Array, weights: Array, scaling: str) -> Sim3:
+    """Umeyama's closed form on inputs that are known to be in order: ``target_from_source``.
 
     Args:
         source, target: (N, 3) float64.

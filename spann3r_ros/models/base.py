@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from spann3r_ros.frame import Frame
 from spann3r_ros.memory_status import MemoryStatus
@@ -118,6 +120,20 @@ class Relocalizer(Model, Protocol):
             FrameError: an image that it cannot take.
             AnswerError: an answer that is no pose.
         """
+        ...
+
+
+class PlaceDescriptor(Model, Protocol):
+    """A network that gives one vector an image, alike where images show the same place.
+
+    Attributes:
+        width: numbers of a descriptor.
+    """
+
+    width: int
+
+    def describe(self, frames: Sequence[Frame]) -> NDArray[np.float32]:
+        """(N, width) of unit length; raises FrameError for an image that it cannot take."""
         ...
 
 

@@ -12,14 +12,15 @@ from spann3r_ros.models.checkpoint.download import OfficialFile
 if TYPE_CHECKING:  # a row costs no import of PyTorch
     from torch import nn
 
-    from spann3r_ros.models.base import AnyModel, Relocalizer
+    from spann3r_ros.models.base import AnyModel, PlaceDescriptor, Relocalizer
     from spann3r_ros.models.checkpoint.tensor_file import TensorFile
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
-KINDS = ("streaming", "window", "pair", "relocalizer")
+KINDS = ("streaming", "window", "pair", "relocalizer", "descriptor")
 """streaming: one frame at a time, with a memory; window: a set of frames at once; pair: two images; relocalizer: one
-image, of which it tells the pose in a scene that it knows, and no points."""
+image, of which it tells the pose in a scene that it knows, and no points; descriptor: one image, of which it tells a
+vector that recognizes the place."""
 
 
 class Architecture(Protocol):
@@ -50,7 +51,7 @@ class NetworkFamily:
         kind: one of ``KINDS``.
         paper: its number on arXiv.
         memory: what it keeps between frames, and whether that is bounded.
-        poses: where the cameras' poses come from: ``network``, or ``PnP`` on its pointmaps.
+        poses: where the cameras' poses come from: ``network``, ``PnP`` on its pointmaps, or ``none``.
         architecture: of the official weights; its type is that of every network of the family.
         tiny: of a network that tests make at random and run in milliseconds; that the family keeps its contract is
             tested with it.
@@ -114,6 +115,17 @@ class RelocalizerFamily(NetworkFamily):
     """
 
     relocalizer: Callable[[nn.Module, str], Relocalizer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescriptorFamily(NetworkFamily):
+    """A family that only recognizes places.
+
+    Attributes:
+        descriptor: makes the model of (network, where the weights came from).
+    """
+
+    descriptor: Callable[[nn.Module, str], PlaceDescriptor]
 
 
 def all_begin(beginnings: Collection[str], names: Collection[str]) -> bool:

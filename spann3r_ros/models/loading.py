@@ -15,11 +15,19 @@ from torch import nn
 from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
-from spann3r_ros.models.base import AnyModel, Relocalizer
+from spann3r_ros.models.base import AnyModel, PlaceDescriptor, Relocalizer
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture
 from spann3r_ros.models.random_weights import random_network
-from spann3r_ros.models.registry import RELOCALIZERS, alike, family, family_of, relocalizer_family
+from spann3r_ros.models.registry import (
+    FAMILIES,
+    alike,
+    descriptor_family,
+    family,
+    family_of,
+    relocalizer_family,
+    usage,
+)
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -66,10 +74,23 @@ def load_relocalizer(checkpoint: Path, device: str = "auto") -> Relocalizer:
     return row.relocalizer(load_network(found, pick_device(device)), str(checkpoint))
 
 
+def load_descriptor(checkpoint: Path, device: str = "auto") -> PlaceDescriptor:
+    """The descriptor of places of a file of weights; its encoder is fp16 on CUDA, as published, and fp32 on the CPU.
+
+    Raises:
+        ConfigError: a device that this machine does not have.
+        CheckpointError: weights that are missing, damaged, unsafe, or of another family.
+    """
+    found = read_checkpoint(checkpoint)
+    row = descriptor_family(found.family, str(checkpoint))
+    place = pick_device(device)
+    return row.descriptor(load_network(found, place, "fp16" if place.type == "cuda" else "fp32"), str(checkpoint))
+
+
 def _of_another_family(checkpoint: Checkpoint, wanted: str, path: Path) -> CheckpointError:
     """The refusal of weights that are not of the family that the parameter ``model`` says."""
-    if checkpoint.family in RELOCALIZERS:
-        found, way_out = checkpoint.family, f"It maps nothing: use it with `localize SOURCE --checkpoint {path}`"
+    if checkpoint.family not in FAMILIES:
+        found, way_out = checkpoint.family, f"It maps nothing: use it with {usage(checkpoint.family, path)}"
     else:
         # A file of our own says which of several families of the same names it is of; others do not.
         said = checkpoint.origin == "metadata"

@@ -11,12 +11,20 @@ from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.cut3r.family import CUT3R
 from spann3r_ros.models.dust3r.family import DUST3R
-from spann3r_ros.models.family import Architecture, Family, NetworkFamily, RelocalizerFamily, all_begin
+from spann3r_ros.models.family import (
+    Architecture,
+    DescriptorFamily,
+    Family,
+    NetworkFamily,
+    RelocalizerFamily,
+    all_begin,
+)
 from spann3r_ros.models.fast3r.family import FAST3R
 from spann3r_ros.models.mast3r.family import MAST3R
 from spann3r_ros.models.pi3.family import PI3
 from spann3r_ros.models.pi3x.family import PI3X
 from spann3r_ros.models.posenet.family import POSENET
+from spann3r_ros.models.salad.family import SALAD
 from spann3r_ros.models.spann3r.family import SPANN3R
 from spann3r_ros.models.streamvggt.family import STREAMVGGT
 from spann3r_ros.models.vggt.family import VGGT
@@ -40,13 +48,16 @@ FAMILIES: dict[str, Family] = {
 RELOCALIZERS: dict[str, RelocalizerFamily] = {row.name: row for row in (POSENET,)}
 """Those that tell poses in a scene that they know, for ``localize``."""
 
-FOREIGN = (("CroCo", ("enc_blocks.", "prediction_head.")),)
+DESCRIPTORS: dict[str, DescriptorFamily] = {row.name: row for row in (SALAD,)}
+"""Those that recognize places, for ``loops``."""
+
+FOREIGN: tuple[tuple[str, tuple[str, ...]], ...] = (("CroCo", ("enc_blocks.", "prediction_head.")),)
 """Networks that this version does not run, and what their tensors are called, so that they are refused by name."""
 
 
 def all_families() -> dict[str, NetworkFamily]:
     """All rows by name."""
-    return {**FAMILIES, **RELOCALIZERS}
+    return {**FAMILIES, **RELOCALIZERS, **DESCRIPTORS}
 
 
 def family(name: str) -> Family:
@@ -59,13 +70,33 @@ def family(name: str) -> Family:
 def relocalizer_family(name: str, where: str) -> RelocalizerFamily:
     """The row of a relocalizer; CheckpointError with the way out for weights of another family."""
     if name not in RELOCALIZERS:
-        raise CheckpointError(
-            f"{where} holds weights that map, not those of a relocalizer",
-            got=name,
-            expected=" | ".join(RELOCALIZERS),
-            next_step=f"Map with them: `reconstruct SOURCE -o FOLDER --set model={name} --set checkpoint={where}`",
-        )
+        raise _of_another_use(name, where, "a relocalizer", RELOCALIZERS)
     return RELOCALIZERS[name]
+
+
+def descriptor_family(name: str, where: str) -> DescriptorFamily:
+    """The row of a descriptor of places; CheckpointError with the way out for weights of another family."""
+    if name not in DESCRIPTORS:
+        raise _of_another_use(name, where, "a descriptor of places", DESCRIPTORS)
+    return DESCRIPTORS[name]
+
+
+def usage(name: str, checkpoint: object) -> str:
+    """How weights of a family are used from the command line."""
+    if name in RELOCALIZERS:
+        return f"`python -m spann3r_ros localize SOURCE --checkpoint {checkpoint}`"
+    if name in DESCRIPTORS:
+        return f"`python -m spann3r_ros loops SOURCE --checkpoint {checkpoint}`"
+    return f"the parameters model: {name}, checkpoint: {checkpoint}"
+
+
+def _of_another_use(name: str, where: str, wanted: str, choices: Collection[str]) -> CheckpointError:
+    return CheckpointError(
+        f"{where} holds no weights of {wanted}",
+        got=name,
+        expected=" | ".join(choices),
+        next_step=f"Use it with {usage(name, where)}",
+    )
 
 
 def family_of(architecture: Architecture) -> NetworkFamily:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from spann3r_ros.models.family import NetworkFamily
-from spann3r_ros.models.registry import FAMILIES, RELOCALIZERS, all_families, official_files
+from spann3r_ros.models.registry import DESCRIPTORS, FAMILIES, RELOCALIZERS, all_families, official_files
 from spann3r_ros.models.speeds import FamilySpeed, read_speeds
 
 BEGIN, END = "<!-- begin: generated from the registry, {name} -->", "<!-- end: {name} -->"
@@ -26,7 +26,7 @@ def with_tables(page: str, speeds: Path) -> str:
     """
     tables = {
         "families": families_table(),
-        "relocalizers": relocalizers_table(),
+        "others": others_table(),
         "networks": networks_table(read_speeds(speeds)),
         "weights": weights_table(),
     }
@@ -45,9 +45,9 @@ def families_table() -> str:
     return _families(FAMILIES.values(), "parameter `model`")
 
 
-def relocalizers_table() -> str:
-    """A row for each relocalizer."""
-    return _families(RELOCALIZERS.values(), "relocalizer")
+def others_table() -> str:
+    """A row for each family that does not map."""
+    return _families([*RELOCALIZERS.values(), *DESCRIPTORS.values()], "family")
 
 
 def _families(families: Iterable[NetworkFamily], head: str) -> str:

@@ -45,7 +45,7 @@ def evaluated(expression: ast.expr) -> Any:
 @pytest.mark.parametrize("name", FILES)
 def test_every_argument_has_a_default_and_a_description_and_there_are_few(name: str) -> None:
     arguments = declared(FILES[name])
-    assert 1 <= len(arguments) <= 16
+    assert 1 <= len(arguments) <= 17
     for argument, keywords in arguments.items():
         assert "default_value" in keywords, argument
         assert len(keywords["description"]) > 10, argument
@@ -100,7 +100,7 @@ def test_the_executables_exist() -> None:
     )
     for line in source.splitlines():
         if '"config" /' in line:
-            assert (ROOT / "config" / line.split('"config" / "')[1].split('"')[0]).is_file(), line
+            assert (ROOT / "config" / line.split('"config" / "')[1].split('"')[0]).exists(), line
 
 
 def test_rviz_shows_map_cloud_path_frames_and_image() -> None:
@@ -222,6 +222,22 @@ def test_publish_tf_reaches_the_node_as_a_boolean(launch_files: Callable[..., An
     for text, value in (("true", True), ("false", False)):
         [node] = made_of(launch_files("spann3r.launch.py", publish_tf=text), "LifecycleNode")
         assert node.options["parameters"][1] == {"publish_tf": value}
+
+
+def test_a_preset_lies_above_the_defaults_and_below_what_the_user_says(
+    launch_files: Callable[..., Any], tmp_path: Path
+) -> None:
+    def given(**arguments: str) -> list[Any]:
+        [node] = made_of(launch_files("spann3r.launch.py", preset="spann3r_paper", **arguments), "LifecycleNode")
+        parameters: list[Any] = node.options["parameters"]
+        return parameters
+
+    settings = yaml.safe_load((ROOT / "config" / "presets" / "spann3r_paper.yaml").read_text())
+    assert given(device="cpu")[:3] == [str(ROOT / "config" / "spann3r.yaml"), settings, {"device": "cpu"}]
+    own = str(tmp_path / "own.yaml")
+    assert given(params_file=own)[:2] == [settings, own]
+    with pytest.raises(RuntimeError, match=r"preset:=fast: expected .*spann3r_paper"):
+        launch_files("spann3r.launch.py", preset="fast")
 
 
 @pytest.mark.fault("ROS tools")

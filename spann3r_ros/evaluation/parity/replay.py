@@ -23,6 +23,7 @@ REPLAYED = (
     "posenet",
     "vggt",
     "cut3r",
+    "vggt_long",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

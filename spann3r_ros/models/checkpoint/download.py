@@ -62,8 +62,8 @@ LICENSES = {
         "https://creativecommons.org/licenses/by-nc/4.0/"
     ),
     UNSTATED: (
-        "Nobody says what these weights may be used for. What they were trained on and began with is for research "
-        "only: take them for research, and ask their authors about anything else."
+        "Nobody says what these weights may be used for: take them for research only, and ask their authors about "
+        "anything else."
     ),
 }
 

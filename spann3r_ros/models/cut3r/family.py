@@ -59,6 +59,7 @@ CUT3R = Family(
     memory="a state and a memory of poses, both of fixed size",
     architecture=Cut3rArchitecture(),
     tiny=TINY,
+    poses="network",
     tensors=("enc_blocks.", "decoder_embed_state.", "pose_retriever."),
     files=files.OFFICIAL_FILES,
     network=_network,
