@@ -15,6 +15,7 @@ REPLAYED = (
     "spann3r",
     "dust3r",
     "mast3r",
+    "dust3r_alignment",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 
