@@ -40,7 +40,7 @@ LEVELS = (
     {"geometry", "blocks"},
     {"memory", "files"},
     {"models"},
-    {"streaming", "mapping", "recordings"},
+    {"streaming", "mapping", "recordings", "alignment"},
     FLOW,
     {"runs", "synthetic"},
     {"evaluation", "training", "pictures"},

@@ -6,6 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
+from spann3r_ros.alignment.pair_graph import FORMS
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
 from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, status, summary
 from spann3r_ros.cli.source_options import add_source_options, source_options
@@ -17,6 +18,7 @@ from spann3r_ros.recordings.measured_depth import MeasuredDepth
 from spann3r_ros.recordings.source import open_source
 from spann3r_ros.runs.folder import OptionalFiles
 from spann3r_ros.runs.offline import OfflineRun
+from spann3r_ros.runs.unordered_methods import METHODS, UnorderedOptions
 from spann3r_ros.runs.unordered_run import MOST_IMAGES, UnorderedRun
 
 
@@ -27,7 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unordered",
         action="store_true",
-        help=f"photographs whose order means nothing, at most {MOST_IMAGES} unless --limit allows more (Spann3R only)",
+        help=f"photographs whose order means nothing, at most {MOST_IMAGES} unless --limit allows more",
+    )
+    parser.add_argument(
+        "--align",
+        choices=METHODS,
+        default="",
+        help="how unordered photographs are put together: global (DUSt3R, MASt3R: by the points of all pairs), "
+        "sparse (MASt3R: by matches), spann3r; by default what suits the family",
+    )
+    parser.add_argument(
+        "--pairs", default="complete", metavar="GRAPH", help=f"pairs that global and sparse look at: {FORMS}"
+    )
+    parser.add_argument(
+        "--iterations", type=int, default=300, help="of the alignment (sparse: of each of its two stages), default 300"
     )
     parser.add_argument("--depth", action="store_true", help="write depth images (32-bit TIFF)")
     parser.add_argument("--pointmaps", action="store_true", help="write pointmaps (.npz), which `evaluate` needs")
@@ -61,7 +76,16 @@ def run(arguments: argparse.Namespace) -> int:
     every, limit, camera = arguments.every or 1, arguments.limit, arguments.intrinsics
     if arguments.unordered:
         record = run_unordered_with_progress(
-            UnorderedRun(sequence, config, arguments.output, files, every=every, limit=limit, intrinsics=camera)
+            UnorderedRun(
+                sequence,
+                config,
+                arguments.output,
+                files,
+                every=every,
+                limit=limit,
+                intrinsics=camera,
+                options=UnorderedOptions(arguments.align, arguments.pairs, arguments.iterations),
+            )
         )
     else:
         reconstruction = Reconstruction.from_config(config)

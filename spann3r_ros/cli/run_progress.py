@@ -27,9 +27,9 @@ def run_with_progress(job: OfflineRun) -> RunRecord:
 
 
 def run_unordered_with_progress(job: UnorderedRun) -> RunRecord:
-    """Run under a bar of decodings; Ctrl-C ends it without a result."""
-    with interruptible() as interrupted, tqdm(total=job.decodings, unit="decoding", dynamic_ncols=True) as bar:
-        return job.run(stop=lambda: bool(interrupted), decoded=lambda: bar.update() and None)
+    """Run under a bar of decodings and iterations; Ctrl-C ends it without a result."""
+    with interruptible() as interrupted, tqdm(total=job.steps, unit=job.unit, dynamic_ncols=True) as bar:
+        return job.run(stop=lambda: bool(interrupted), stepped=lambda: bar.update() and None)
 
 
 INCOMPLETE = 3

@@ -1,54 +1,46 @@
-"""Photographs whose order means nothing, into a run folder: after the best pair, always the surest image follows."""
+"""Photographs whose order means nothing, into a run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-from torch import nn
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import ConfigError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.memory_status import MemoryStatus
-from spann3r_ros.models.base import Model
-from spann3r_ros.models.preprocess import preprocess
-from spann3r_ros.models.spann3r.model import Spann3r
-from spann3r_ros.models.spann3r.unordered import UnorderedReconstruction, reconstruct_unordered
+from spann3r_ros.models.base import Model, PairModel
+from spann3r_ros.models.loading import load_model
+from spann3r_ros.models.unordered import UnorderedReconstruction
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
-from spann3r_ros.recordings.sequence import Sequence
+from spann3r_ros.recordings.sequence import FileSequence, Sequence
 from spann3r_ros.runs.folder import OptionalFiles
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.record import UNORDERED, RunRecord
-from spann3r_ros.streaming.stream import load_stream
+from spann3r_ros.runs.unordered_methods import UnorderedMethod, UnorderedOptions, method_for
+from spann3r_ros.streaming.stream import stream_of
 
 MOST_IMAGES = 60
-"""Images that are taken without being asked for more: 5,252 decodings."""
-
-
-def decodings(images: int) -> int:
-    """How often the decoders run: on every ordered pair, on the best pair once more, and on all that is left each time.
-
-    Args:
-        images: at least 2.
-    """
-    return images * (images - 1) + 1 + (images - 1) * (images - 2) // 2
+"""Images that are taken without being asked for more: Spann3R decodes 5,252 times, 3,540 pairs are aligned."""
 
 
 class UnorderedRun(OfflineRun):
-    """One pass over images whose order means nothing; see ``OfflineRun``. Poses come by PnP as in any run.
+    """One pass over images whose order means nothing; see ``OfflineRun``.
+
+    Poses come from an alignment where there is one, else by PnP as in any run.
 
     Args:
         sequence: the images.
-        config: parameters; the model must be Spann3R.
+        config: parameters; the family must be able to go the way that is asked for.
         folder: where the results go.
         files: which optional files are written.
         every, limit, intrinsics: as of ``OfflineRun``; more than ``MOST_IMAGES`` images need a ``limit``.
+        options: how they are put together.
 
     Attributes:
-        decodings: how often the decoders will run, or None while the number of images is not known.
+        steps: how many there will be, or None while the number of images is not known.
+        unit: what a step is.
 
     Raises:
         ConfigError: another family of networks, fewer than two images, or more than ``limit`` or ``MOST_IMAGES``.
@@ -66,44 +58,44 @@ class UnorderedRun(OfflineRun):
         every: int = 1,
         limit: int = 0,
         intrinsics: tuple[float, float, float, float] | None = None,
+        options: UnorderedOptions | None = None,
     ) -> None:
-        model = load_stream(config).model
-        if not isinstance(model, Spann3r):
-            raise ConfigError(
-                "parameter 'model' of an unordered reconstruction",
-                got=config.model,
-                expected=Spann3r.name,
-                next_step="Leave out --unordered to take the images in the order of their names",
-            )
-        self._stream = UnorderedStream(model, limit or MOST_IMAGES)
+        loaded = load_model(config)
+        # A model of pairs is aligned as it is; any other is asked for by its stream.
+        model = loaded if isinstance(loaded, PairModel) else stream_of(loaded, config).model
+        method = method_for(model, options or UnorderedOptions())
+        files_of = sequence.views if isinstance(sequence, FileSequence) else []
+        names = {view.stamp: view.image.name for view in files_of}
+        self._stream = UnorderedStream(method, limit or MOST_IMAGES, names)
+        self.unit = method.unit
         reconstruction = Reconstruction(self._stream, config)
         super().__init__(sequence, reconstruction, folder, files, every=every, limit=limit, intrinsics=intrinsics)
-        self.decodings = None
+        self.steps = None
         if self.expected is not None:
             self._stream.check_number(self.expected)
-            self.decodings = decodings(self.expected)
+            self.steps = method.steps(self.expected)
 
     def run(
         self,
         progress: Callable[[RunRecord], None] = lambda _: None,
         stop: Callable[[], bool] = lambda: False,
-        decoded: Callable[[], None] = lambda: None,
+        stepped: Callable[[], None] = lambda: None,
     ) -> RunRecord:
         """As ``OfflineRun.run``, but the results come all at once at the end.
 
         Args:
             progress: called after every image that was read.
-            stop: asked before every image, and after every decoding; then KeyboardInterrupt is raised, since nothing
-                is finished before all is.
-            decoded: called after every decoding.
+            stop: asked before every image, and after every step; then KeyboardInterrupt is raised, since nothing is
+                finished before all is.
+            stepped: called after every step.
         """
 
         def watch() -> None:
-            decoded()
+            stepped()
             if stop():
                 raise KeyboardInterrupt
 
-        self._stream.decoded = watch
+        self._stream.stepped = watch
         return super().run(progress, stop)
 
     def _close_record(self) -> None:
@@ -117,28 +109,29 @@ class UnorderedStream:
     """Collects images and answers them all when no further one will come; see ``models.base.Stream``.
 
     Args:
-        model: the network.
+        method: how they are put together.
         most: images that it takes.
+        names: of the images by stamp, for errors; where there are none, their indices.
 
     Attributes:
-        decoded: called whenever the decoders have run.
+        stepped: called after every step.
         result: of ``flush``; None before.
     """
 
-    def __init__(self, model: Spann3r, most: int) -> None:
-        self._model, self._most = model, most
+    def __init__(self, method: UnorderedMethod, most: int, names: Mapping[int, str] | None = None) -> None:
+        self._method, self._most, self._names = method, most, names or {}
         self._frames: list[Frame] = []
-        self.decoded: Callable[[], None] = lambda: None
+        self.stepped: Callable[[], None] = lambda: None
         self.result: UnorderedReconstruction | None = None
 
     @property
     def model(self) -> Model:
         """The network that runs."""
-        return self._model
+        return self._method.model
 
     def fresh(self) -> UnorderedStream:
         """The same network without images."""
-        return UnorderedStream(self._model, self._most)
+        return UnorderedStream(self._method, self._most, self._names)
 
     def loaded(self, path: Path) -> UnorderedStream:
         """Refused: MemoryMismatchError."""
@@ -164,7 +157,7 @@ class UnorderedStream:
         except ConfigError:
             self._frames.clear()  # nobody wants to wait for a part that was not asked for
             raise
-        preprocess(frame, self._model.image_size)  # one bad image must not end all at the end
+        self._method.check(frame)  # one bad image must not end all at the end
         self._frames.append(frame)
         return []
 
@@ -175,8 +168,8 @@ class UnorderedStream:
             ConfigError: fewer than two images.
         """
         self.check_number(len(self._frames))
-        with _after_each_decoding(self._model.network.dust3r.dec_blocks2[-1], self.decoded):
-            self.result = reconstruct_unordered(self._model, self._frames)
+        names = [self._names.get(frame.stamp, f"image {frame.index}") for frame in self._frames]
+        self.result = self._method.reconstruct(self._frames, names, self.stepped)
         return self.result.predictions
 
     def check_number(self, images: int) -> None:
@@ -186,17 +179,7 @@ class UnorderedStream:
         if images > self._most:
             raise ConfigError(
                 "images of an unordered reconstruction",
-                got=f"{images}, which take {decodings(images):,} decodings",
-                expected=f"at most {self._most} ({decodings(self._most):,})",
+                got=f"{images}, which take {self._method.steps(images):,} {self._method.unit}s",
+                expected=f"at most {self._most} ({self._method.steps(self._most):,})",
                 next_step=f"Take fewer with --every or --limit, or give --limit {images} if you have the time",
             )
-
-
-@contextmanager
-def _after_each_decoding(last_block: nn.Module, action: Callable[[], None]) -> Iterator[None]:
-    """Call something whenever the decoders have run through their last block."""
-    hook = last_block.register_forward_hook(lambda *_: action())
-    try:
-        yield
-    finally:
-        hook.remove()

@@ -21,7 +21,7 @@ from spann3r_ros.models.spann3r.unordered import reconstruct_unordered
 from spann3r_ros.recordings.layouts import open_sequence
 from spann3r_ros.runs.folder import RunFolder
 from spann3r_ros.runs.record import UNORDERED, RunRecord
-from spann3r_ros.runs.unordered_run import decodings
+from spann3r_ros.runs.unordered_methods import decodings
 from spann3r_ros.streaming.stream import load_stream
 
 SETTINGS = {"map.min_confidence": 0.0, "device": "cpu"}
@@ -104,18 +104,18 @@ def test_refusals(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert record.order is not None and sorted(record.order) == [0, 1, 2, 3]
 
 
-def test_a_family_that_cannot_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from spann3r_ros.config import Config
-    from spann3r_ros.errors import ConfigError
-    from spann3r_ros.runs import unordered_run
-
-    class Other:
-        model = object()
-
-    monkeypatch.setattr(unordered_run, "load_stream", lambda _config: Other())
-    sequence = open_sequence(write_images(tmp_path / "images", 3))
-    with pytest.raises(ConfigError, match=r"got other; expected spann3r.*Leave out --unordered"):
-        unordered_run.UnorderedRun(sequence, Config(model="other"), tmp_path / "out")
+def test_a_way_that_the_family_cannot_go_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = write_images(tmp_path / "images", 3), tmp_path / "out"
+    for align in ("global", "sparse"):
+        assert main(command(images, out, checkpoint, "--align", align)) == 2
+        error = " ".join(capsys.readouterr().err.split())
+        assert f"--align {align}: got spann3r; expected" in error and "Leave out --unordered" in error
+    assert main(command(images, out, checkpoint, "--pairs", "ring")) == 2
+    assert "graph of pairs: got 'ring'; expected complete | swin" in capsys.readouterr().err
+    assert main(command(images, out, checkpoint, "--iterations", "-1")) == 2
+    assert not out.exists()
 
 
 def test_an_image_that_the_network_cannot_take_does_not_stop_the_others(checkpoint: Path, tmp_path: Path) -> None:
@@ -135,5 +135,5 @@ def test_ctrl_c_ends_it_without_a_result(checkpoint: Path, tmp_path: Path) -> No
     job = UnorderedRun(open_sequence(write_images(tmp_path / "images", 4)), config, tmp_path / "out")
     done: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        job.run(stop=lambda: len(done) >= 3, decoded=lambda: done.append(1))
+        job.run(stop=lambda: len(done) >= 3, stepped=lambda: done.append(1))
     assert len(done) == 3 and not (tmp_path / "out" / "run.json").exists()

@@ -24,6 +24,7 @@ REPLAYED = (
     "vggt",
     "cut3r",
     "vggt_long",
+    "dust3r_alignment",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,22 +20,8 @@ from spann3r_ros.models.dust3r.network import Layers
 from spann3r_ros.models.pointmap import Pointmap, View, to_prediction
 from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.models.spann3r.model import Spann3r
+from spann3r_ros.models.unordered import UnorderedReconstruction
 from spann3r_ros.prediction import Prediction
-
-
-@dataclass(frozen=True, eq=False)
-class UnorderedReconstruction:
-    """Result of ``reconstruct_unordered``.
-
-    Attributes:
-        order: indices of the frames in the order in which they were taken; the first one's camera is the world.
-        predictions: one per frame, in that order.
-        pair_scores: (n, n) float64, of every ordered pair; zero on the diagonal.
-    """
-
-    order: list[int]
-    predictions: list[Prediction]
-    pair_scores: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
