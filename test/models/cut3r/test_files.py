@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.reading import load_into, read_checkpoint
 from spann3r_ros.models.cut3r.architecture import TINY, Cut3rArchitecture
 from spann3r_ros.models.cut3r.files import stated_fields
 from spann3r_ros.models.cut3r.network import Cut3rNetwork
-from spann3r_ros.models.loading import empty_network
+from spann3r_ros.models.loading import empty_network, load_model
 
 LINEAR = dataclasses.replace(
     TINY,
@@ -135,6 +136,12 @@ def test_other_texts_are_never_run(text: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         stated_fields(text.replace("{marker}", str(marker)))
     assert not marker.exists()
+
+
+def test_its_weights_are_refused_by_name_where_others_are_asked_for(tmp_path: Path) -> None:
+    path = save(tmp_path / "w.pth", LINEAR)
+    with pytest.raises(CheckpointError, match=r"another family.*got cut3r; expected dust3r\. Set model to cut3r"):
+        load_model(Config(model="dust3r", checkpoint=str(path), device="cpu"))
 
 
 def test_tensors_too_few_are_missed_by_name(tmp_path: Path) -> None:

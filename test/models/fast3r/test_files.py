@@ -9,11 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.reading import load_into, read_checkpoint
 from spann3r_ros.models.fast3r.architecture import TINY, Fast3rArchitecture
 from spann3r_ros.models.fast3r.network import Fast3rNetwork
-from spann3r_ros.models.loading import empty_network
+from spann3r_ros.models.loading import empty_network, load_model
 
 SMALL = dataclasses.replace(
     TINY, encoder_width=64, encoder_heads=1, decoder_width=128, decoder_heads=2, image_size=(384, 512)
@@ -127,6 +128,11 @@ def test_what_the_description_adds_to_the_shapes(tmp_path: Path) -> None:
 def test_descriptions_of_other_networks_are_refused(tmp_path: Path, parts: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint(save(tmp_path, described(**parts)))
+
+
+def test_its_weights_are_refused_by_name_where_others_are_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"another family.*got fast3r; expected dust3r\. Set model to fast3r"):
+        load_model(Config(model="dust3r", checkpoint=str(save(tmp_path)), device="cpu"))
 
 
 def test_twins_that_differ_are_refused(tmp_path: Path) -> None:
