@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ def test_every_frame_is_answered_at_once_with_a_pose(points: str) -> None:
         assert answer.frame is frame and answer.final and answer.pose_source == answer.intrinsics_source == "model"
         assert answer.points.shape == (42, 70, 3) and np.isfinite(answer.points).all()
     assert running.flush() == []
+
+
+def test_the_same_image_twice_is_answered_twice() -> None:
+    running, frame = stream(), random_frames(1, size=(140, 84))[0]
+    first = running.step(frame)[0]
+    second = running.step(dataclasses.replace(frame, index=1))[0]
+    assert np.isfinite(second.points).all() and not np.array_equal(first.points, second.points)
 
 
 def test_memory_is_bounded_and_says_so() -> None:
