@@ -105,6 +105,7 @@ def test_the_memory_of_a_larger_bound_is_refused(tmp_path: Path) -> None:
         stream().loaded(tmp_path / "memory.safetensors")
 
 
+@pytest.mark.fault("hostile file")
 @pytest.mark.parametrize("size", ["[8190, 8190]", "[42, 84]", "[-14, 14]", "[42]", '"x"'])
 def test_a_memory_whose_state_was_changed_is_refused_before_room_is_made(size: str, tmp_path: Path) -> None:
     running, path = stream(), tmp_path / "memory.safetensors"
@@ -119,6 +120,7 @@ def test_a_memory_whose_state_was_changed_is_refused_before_room_is_made(size: s
         stream().loaded(path)
 
 
+@pytest.mark.fault("not finite")
 def test_an_answer_that_is_not_finite_leaves_the_memory_as_it_was(tmp_path: Path) -> None:
     made = network()
     running, frames = stream(made), random_frames(6, size=(140, 84))
