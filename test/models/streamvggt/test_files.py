@@ -52,12 +52,12 @@ def test_a_file_of_our_own_says_which_it_is(tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     write_checkpoint(path, tensors(), OFFICIAL_IN_SMALL)
     assert read_checkpoint(path).family == "streamvggt"
-    with pytest.raises(CheckpointError, match=r"got streamvggt; expected vggt\. Set model to streamvggt, or name"):
+    with pytest.raises(CheckpointError, match=r"got streamvggt; expected vggt\. Set model to streamvggt, or"):
         load_model(Config(model="vggt", checkpoint=str(path), device="cpu"))
 
 
 def test_where_it_cannot_be_told_both_are_named(official: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(CheckpointError, match=r"got vggt or streamvggt; .* Set model to vggt or streamvggt, or name"):
+    with pytest.raises(CheckpointError, match=r"got vggt or streamvggt; .* Set model to vggt or streamvggt, or"):
         load_model(Config(model="spann3r", checkpoint=str(official), device="cpu"))
     assert main(["models", "check", str(official)]) == 0
     assert "model: vggt or streamvggt, checkpoint:" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ def test_every_frame_is_answered_at_once_with_a_pose(points: str) -> None:
         assert answer.frame is frame and answer.final and answer.pose_source == answer.intrinsics_source == "model"
         assert answer.points.shape == (42, 70, 3) and np.isfinite(answer.points).all()
     assert running.flush() == []
+
+
+def test_the_same_image_twice_is_answered_twice() -> None:
+    running, frame = stream(), random_frames(1, size=(140, 84))[0]
+    first = running.step(frame)[0]
+    second = running.step(dataclasses.replace(frame, index=1))[0]
+    assert np.isfinite(second.points).all() and not np.array_equal(first.points, second.points)
 
 
 def test_memory_is_bounded_and_says_so() -> None:
@@ -97,6 +105,7 @@ def test_the_memory_of_a_larger_bound_is_refused(tmp_path: Path) -> None:
         stream().loaded(tmp_path / "memory.safetensors")
 
 
+@pytest.mark.fault("hostile file")
 @pytest.mark.parametrize("size", ["[8190, 8190]", "[42, 84]", "[-14, 14]", "[42]", '"x"'])
 def test_a_memory_whose_state_was_changed_is_refused_before_room_is_made(size: str, tmp_path: Path) -> None:
     running, path = stream(), tmp_path / "memory.safetensors"
@@ -111,6 +120,7 @@ def test_a_memory_whose_state_was_changed_is_refused_before_room_is_made(size: s
         stream().loaded(path)
 
 
+@pytest.mark.fault("not finite")
 def test_an_answer_that_is_not_finite_leaves_the_memory_as_it_was(tmp_path: Path) -> None:
     made = network()
     running, frames = stream(made), random_frames(6, size=(140, 84))

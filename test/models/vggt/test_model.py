@@ -136,6 +136,7 @@ def test_a_window_that_does_not_fit_into_memory_is_refused_with_the_estimate(mon
         model()
 
 
+@pytest.mark.fault("not finite")
 def test_an_answer_that_is_not_finite_is_an_error() -> None:
     made = network()
     made.depth_head.scratch.output_conv2[2].bias.fill_(1000.0)
