@@ -20,7 +20,7 @@ class ResidualUnit(nn.Module):
         return x + functional.relu(self.res_conv3(inner))
 
 
-class CameraHead(nn.Module):
+class CameraPoseHead(nn.Module):
     """Tokens of a view to a translation and nine numbers, of which ``poses_from`` makes a rotation."""
 
     def __init__(self, width: int) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OFFICIAL_FILES = (
     OfficialFile(
-        "pi3",
+        "pi3-large",
         "model.safetensors",
         HubRepository("yyfz233/Pi3", ("model.safetensors",)),
         3.8,

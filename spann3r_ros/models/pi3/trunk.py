@@ -12,7 +12,7 @@ from spann3r_ros.blocks.dinov2 import IMAGENET_MEAN, IMAGENET_STD, Dinov2
 from spann3r_ros.blocks.rope import RotaryTable, grid_positions, table_at
 from spann3r_ros.blocks.transformer import EncoderBlock
 from spann3r_ros.models.pi3.architecture import Pi3Architecture
-from spann3r_ros.models.pi3.camera_head import CameraHead, poses_from
+from spann3r_ros.models.pi3.camera_head import CameraPoseHead, poses_from
 
 Grid = tuple[int, int]
 
@@ -89,7 +89,7 @@ class Pi3Trunk(nn.Module):
         )
         self.point_decoder, self.conf_decoder = HeadDecoder(a, a.head_out), HeadDecoder(a, a.head_out)
         self.camera_decoder = HeadDecoder(a, a.camera_width)
-        self.camera_head = CameraHead(a.camera_width)
+        self.camera_head = CameraPoseHead(a.camera_width)
         self._tables: dict[tuple[Grid, int, int, torch.device], RotaryTable] = {}
 
     @property

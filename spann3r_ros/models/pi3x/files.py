@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OFFICIAL_FILES = (
     OfficialFile(
-        "pi3x",
+        "pi3x-large",
         "model.safetensors",
         HubRepository("yyfz233/Pi3X", ("model.safetensors",)),
         5.4,
