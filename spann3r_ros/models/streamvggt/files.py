@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 OFFICIAL_FILES = (
     OfficialFile(
-        "streamvggt",
+        "streamvggt-1b",
         "checkpoints.pth",
         HubRepository("lch01/StreamVGGT", ("checkpoints.pth",)),
         5.0,
