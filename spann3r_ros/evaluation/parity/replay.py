@@ -16,6 +16,7 @@ REPLAYED = (
     "dust3r",
     "mast3r",
     "dust3r_alignment",
+    "mast3r_ga",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 
