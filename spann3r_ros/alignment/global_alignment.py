@@ -6,6 +6,7 @@ depth map. Both are moved until the pairs' points, brought into the world, fall 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from spann3r_ros.alignment.transforms import (
 )
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.sim3 import Sim3
+
+logger = logging.getLogger(__name__)
 
 PRINCIPAL_POINT_UNIT = 10.0
 """Pixels to a unit of the parameter."""
@@ -218,8 +221,16 @@ class GlobalAlignment:
             if image not in known:
                 self.poses[image] = self._pose_parameters(pose)
             if image not in self.known.focals:
-                self.focals[image] = options.focal_break * math.log(scene.focals[image])
+                self.focals[image] = options.focal_break * math.log(self._plausible_focal(image, scene.focals[image]))
         return scene
+
+    def _plausible_focal(self, image: int, focal: float) -> float:
+        """The focal length itself, or the long side of the image where its points told none that is positive."""
+        if math.isfinite(focal) and focal > 0:
+            return float(focal)
+        begin = float(max(self.sizes[image]))
+        logger.warning("the points of image %d tell no focal length (%g px); it begins with %g px", image, focal, begin)
+        return begin
 
     def start_from_known_poses(self) -> None:
         """Begin with all cameras known: the pairs' similarities and the depth maps follow.

@@ -9,14 +9,21 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from spann3r_ros.alignment.canonical_view import CanonicalSum
 from spann3r_ros.alignment.cleaning import cleaned
 from spann3r_ros.alignment.descent import descend
 from spann3r_ros.alignment.edge_predictions import EdgePrediction, predict_edges, require_room
 from spann3r_ros.alignment.global_alignment import AlignmentOptions, GlobalAlignment, KnownCameras
+from spann3r_ros.alignment.kinematic_tree import require_matched
 from spann3r_ros.alignment.pair_graph import Edge, pair_graph, require_connected
+from spann3r_ros.alignment.sparse_alignment import MatchedPair, SparseAlignment, SparseOptions, at_cells
 from spann3r_ros.alignment.two_views import two_views
+from spann3r_ros.errors import AnswerError
 from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.geometry.matched_points import LEAST_MATCHES
 from spann3r_ros.models.base import PairModel
+from spann3r_ros.models.mast3r.matching import match_symmetric
+from spann3r_ros.models.mast3r.model import STEP, SURE_MATCH, Mast3r
 from spann3r_ros.models.pointmap import EncodedView, View
 from spann3r_ros.models.unordered import UnorderedReconstruction
 from spann3r_ros.prediction import Prediction
@@ -65,6 +72,79 @@ def align_globally(
     else:
         answers = _from_many(predictions, views, iterations, model.device, stepped)
     return UnorderedReconstruction(list(range(len(frames))), answers, pair_scores(predictions, len(frames)))
+
+
+def align_sparsely(
+    model: Mast3r,
+    frames: Sequence[Frame],
+    *,
+    pairs: str = "complete",
+    iterations: int = 300,
+    names: Sequence[str] | None = None,
+    stepped: Callable[[], None] = lambda: None,
+) -> UnorderedReconstruction:
+    """Cameras and anchors that the matches of all pairs agree on; see ``sparse_alignment``.
+
+    The first image's camera is the submap. Of each pair only its matches and the points of its anchors are kept, of
+    each image the sum of its maps, so memory grows by about 0.1 MB a pair at 512 x 384.
+
+    Args:
+        model: with descriptors.
+        frames: at least two.
+        pairs: see ``pair_graph``; each unordered pair is decoded twice, in both orders.
+        iterations: of each of the two stages.
+        names: of the images, for an error; else their indices.
+        stepped: called after every pair and every iteration.
+
+    Raises:
+        ConfigError: a graph that falls apart, or images that share no match with the others, by name.
+        AnswerError: an answer that is not finite.
+    """
+    called = names or [f"image {frame.index}" for frame in frames]
+    edges = [(i, j) for i, j in dict.fromkeys((min(e), max(e)) for e in pair_graph(pairs, len(frames)))]
+    require_connected(edges, called)
+    views = [model.encode(frame) for frame in frames]
+    sums, matched = [CanonicalSum(STEP) for _ in views], []
+    scores, sure = np.zeros((2, len(views), len(views)))
+    for i, j in edges:
+        pair = model.describe_symmetric(views[i], views[j])
+        parts = (pair.a_in_a, pair.b_in_a, pair.b_in_b, pair.a_in_b)
+        if not all(bool(torch.isfinite(part.pointmap.points).all()) for part in parts):
+            raise AnswerError(f"the network's answer about images {i} and {j} is not finite")
+        matches = match_symmetric((pair.a_in_a.map, pair.b_in_a.map), (pair.a_in_b.map, pair.b_in_b.map), STEP)
+        for image, own in ((i, pair.a_in_a), (j, pair.b_in_b)):
+            sums[image].add(own.pointmap.points[0], own.pointmap.confidence[0])
+        of_b, of_a = (at_cells(p.pointmap.points[0], p.pointmap.confidence[0], STEP) for p in (parts[1], parts[3]))
+        matched.append(MatchedPair((i, j), matches, of_b, of_a))
+        assert matches.confidence is not None
+        sure[i, j] = float((matches.confidence > SURE_MATCH).sum())
+        for edge, both in (((i, j), parts[:2]), ((j, i), parts[2:])):
+            scores[edge] = sum(float((1 - 1 / part.pointmap.confidence).mean()) for part in both)
+        stepped()
+    # Any two images have some matches by chance; those that are sure must join all.
+    require_matched(np.where(sure >= LEAST_MATCHES, sure, 0.0), called)
+    options = SparseOptions(coarse_iterations=iterations, fine_iterations=iterations)
+    with torch.inference_mode(False):
+        scene = SparseAlignment([each.view() for each in sums], matched, options, called)
+        _, cameras = scene.optimize(stepped)
+        points, depths = scene.dense(cameras)
+    confidences = cleaned([v.confidence for v in scene.views], points, depths, cameras.intrinsics, cameras.poses)
+    sizes = [view.size for view in scene.views]
+    answers = in_first_camera(
+        [view.view for view in views],
+        [each.cpu().numpy().astype(np.float64) for each in points],
+        [confidence.cpu().numpy() for confidence in confidences],
+        [_orthonormal(pose) for pose in cameras.poses.double().cpu().numpy()],
+        [_camera(matrix, *size) for matrix, size in zip(cameras.intrinsics.tolist(), sizes, strict=True)],
+        1.0,
+    )
+    return UnorderedReconstruction(list(range(len(frames))), answers, scores)
+
+
+def _orthonormal(pose: Array) -> Sim3:
+    """A rigid transform of a matrix (4, 4) that a chain of float32 products has made a little skew."""
+    left, _, right = np.linalg.svd(pose[:3, :3])
+    return Sim3.rigid(left @ right, pose[:3, 3])
 
 
 def pair_scores(predictions: Sequence[EdgePrediction], count: int) -> Array:

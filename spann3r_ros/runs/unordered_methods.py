@@ -10,10 +10,11 @@ from typing import Protocol
 from torch import nn
 
 from spann3r_ros.alignment.pair_graph import pair_graph, require_graph
-from spann3r_ros.alignment.photographs import align_globally
+from spann3r_ros.alignment.photographs import align_globally, align_sparsely
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.frame import Frame
 from spann3r_ros.models.base import Model, PairModel
+from spann3r_ros.models.mast3r.model import Mast3r
 from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.models.spann3r.model import Spann3r
 from spann3r_ros.models.spann3r.unordered import reconstruct_unordered
@@ -126,6 +127,29 @@ class GlobalMethod:
         )
 
 
+class SparseMethod(GlobalMethod):
+    """All pairs of a graph, aligned by their matches (MASt3R-SfM)."""
+
+    def __init__(self, model: Mast3r, options: UnorderedOptions) -> None:
+        super().__init__(model, options)
+        self._matching = model
+
+    def steps(self, images: int) -> int:  # noqa: D102
+        return len(pair_graph(self._options.pairs, images)) // 2 + 2 * self._options.iterations
+
+    def reconstruct(  # noqa: D102
+        self, frames: Sequence[Frame], names: Sequence[str], stepped: Callable[[], None]
+    ) -> UnorderedReconstruction:
+        return align_sparsely(
+            self._matching,
+            frames,
+            pairs=self._options.pairs,
+            iterations=self._options.iterations,
+            names=names,
+            stepped=stepped,
+        )
+
+
 def method_for(model: object, options: UnorderedOptions) -> UnorderedMethod:
     """The way that is asked for, or what suits the family.
 
@@ -137,15 +161,18 @@ def method_for(model: object, options: UnorderedOptions) -> UnorderedMethod:
         raise ConfigError("iterations of the alignment", got=options.iterations, expected=">= 0")
     if options.align not in ("", *METHODS):
         raise ConfigError("--align", got=repr(options.align), expected=" | ".join(METHODS))
-    align = options.align or (SPANN3R if isinstance(model, Spann3r) else GLOBAL)
+    suited = SPANN3R if isinstance(model, Spann3r) else SPARSE if isinstance(model, Mast3r) else GLOBAL
+    align = options.align or suited
     if align == SPANN3R and isinstance(model, Spann3r):
         return Spann3rMethod(model)
+    if align == SPARSE and isinstance(model, Mast3r):
+        return SparseMethod(model, options)
     if align == GLOBAL and isinstance(model, PairModel):
         return GlobalMethod(model, options)
     raise ConfigError(
         "family for images without an order" + (f" and --align {options.align}" if options.align else ""),
         got=getattr(model, "name", type(model).__name__),
-        expected="spann3r (--align spann3r), dust3r or mast3r (--align global)",
+        expected="spann3r (--align spann3r), dust3r or mast3r (--align global), mast3r (--align sparse)",
         next_step="Leave out --unordered to take the images in the order of their names",
     )
 

@@ -137,3 +137,50 @@ def test_ctrl_c_ends_it_without_a_result(checkpoint: Path, tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         job.run(stop=lambda: len(done) >= 3, stepped=lambda: done.append(1))
     assert len(done) == 3 and not (tmp_path / "out" / "run.json").exists()
+
+
+@pytest.mark.parametrize(("family", "pairs", "steps"), [("dust3r", "complete", 6 + 4), ("mast3r", "oneref-1", 4 + 4)])
+def test_models_of_pairs_align_photographs(
+    family: str, pairs: str, steps: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from spann3r_ros.models import registry
+    from spann3r_ros.models.checkpoint.reading import write_checkpoint
+
+    row = registry.family(family)
+    torch.manual_seed(0)
+    write_checkpoint(tmp_path / "w.safetensors", row.network(row.tiny), row.tiny)
+    images, out = write_images(tmp_path / "images", 3), tmp_path / "out"
+    options = ["--align", "global", "--pairs", pairs, "--iterations", "4", "--set", f"model={family}"]
+    options += ["--set", "tracking.enabled=false", "--pointmaps"]  # nobody believes random weights
+    assert main(command(images, out, tmp_path / "w.safetensors", *options)) == 0
+    printed = capsys.readouterr()
+    assert "3 frames at" in printed.out and "3 with a pose" in printed.out
+    assert f"{steps}/{steps}" in printed.err and "step" in printed.err
+    record = RunRecord.read(out / "run.json")
+    assert record.mode == UNORDERED and record.order == [0, 1, 2] and record.metric == (family == "mast3r")
+    scores = np.array(record.pair_scores)
+    assert (scores > 0).sum() == steps - 4
+    assert len(read_camera_path(out / "trajectory.txt").stamps) == 3
+    assert len(list(RunFolder(out).pointmaps())) == 3
+
+
+def test_photographs_that_share_no_sure_match_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    from spann3r_ros.models import registry
+    from spann3r_ros.models.checkpoint.reading import write_checkpoint
+
+    row = registry.family("mast3r")
+    torch.manual_seed(0)
+    network = row.network(row.tiny)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "head_local_features.fc2.bias" in name:
+                parameter[-256:] = -5.0  # the descriptors' confidence: sure of nothing
+    write_checkpoint(tmp_path / "w.safetensors", network, row.tiny)
+    images, out = write_images(tmp_path / "images", 3), tmp_path / "out"
+    assert main(command(images, out, tmp_path / "w.safetensors", "--set", "model=mast3r", "--iterations", "1")) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "images that share no match with the others: got 1.png, 2.png" in error and "--align global" in error

@@ -14,17 +14,17 @@ Replay = Callable[[RecordedSet], dict[str, ParityReport]]
 REPLAYED = (
     "spann3r",
     "dust3r",
-    "vggt",
-    "mast3r",
-    "pi3",
-    "streamvggt",
-    "pi3x",
-    "fast3r",
-    "posenet",
-    "vggt",
-    "cut3r",
-    "vggt_long",
     "dust3r_alignment",
+    "mast3r",
+    "mast3r_ga",
+    "cut3r",
+    "fast3r",
+    "vggt",
+    "vggt_long",
+    "streamvggt",
+    "pi3",
+    "pi3x",
+    "posenet",
 )
 """What a configuration may state as its ``family``: a module of this folder each, with a function ``replay``."""
 
