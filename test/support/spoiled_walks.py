@@ -257,8 +257,8 @@ def main() -> None:
     if arguments.write:
         command = f"python test/support/spoiled_walks.py --seeds {arguments.seeds} --write"
         text = (
-            f"The model that ships, {arguments.seeds} walks of {FRAMES} images through the apartment, each spoiled in one "
-            f"way; `tracking.enabled` off and on. Wrong voxels lie farther than {FAR} m from the true surface. "
+            f"The model that ships, {arguments.seeds} walks of {FRAMES} images through the apartment, spoiled one way "
+            "each; `tracking.enabled` off and on. Wrong voxels lie farther than {FAR} m from the true surface. "
             f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}."
         )
         faults.write_measured(command, [*textwrap.wrap(text, 120), "", *lines])
