@@ -312,6 +312,13 @@ class TrackingConfig:
         high=255.0,
         live=True,
     )
+    max_white: float = parameter(
+        0.5,
+        "An image of which a larger share is white (250 or more of 255 gray levels) is overexposed and not used.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
     min_detail: float = parameter(
         0.8,
         "An image that changes less than this from pixel to pixel shows nothing (blurred or covered camera); "
@@ -322,8 +329,9 @@ class TrackingConfig:
         live=True,
     )
     min_agreement: float = parameter(
-        0.45,
-        "Share of an answer's points that must lie as deep as the last images of that camera saw them (within 15 %).",
+        0.55,
+        "Share of an answer's points that must lie as deep as one of the last images of that camera saw them (within "
+        "15 %).",
         low=0.0,
         high=1.0,
         live=True,

@@ -28,8 +28,9 @@ from spann3r_ros.models.base import Model, Stream
 from spann3r_ros.models.loading import release_device_memory
 from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.prediction import Prediction, WorldPrediction
+from spann3r_ros.streaming.retreat import Retreat
 from spann3r_ros.streaming.stream import load_stream
-from spann3r_ros.tracking import Tracking
+from spann3r_ros.tracking import LOST, Tracking
 from spann3r_ros.trajectory import Trajectory
 
 __all__ = ["Reconstruction", "parameter_groups"]
@@ -59,7 +60,7 @@ class Reconstruction:
         correctors: Sequence[Corrector] = (),
         complaints: Complaints | None = None,
     ) -> None:
-        self._stream = stream
+        self._use(stream)
         self.config = config
         self.correctors = list(correctors)
         self.complaints = complaints or Complaints(through(logger))
@@ -76,7 +77,7 @@ class Reconstruction:
 
     def close(self) -> None:
         """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""
-        del self._stream, self.map
+        del self._stream, self._retreat, self.map
         release_device_memory()
 
     def reset(self) -> None:
@@ -114,12 +115,29 @@ class Reconstruction:
         taken = self._take(self._stream.step(frame))
         if self.tracking.must_begin_anew:
             self._begin_anew()
+            taken = [*map(_untrusted, taken), *self._take(self._stream.step(frame))]
+        elif self._goes_back(taken):
             taken += self._take(self._stream.step(frame))
+        if self.config.tracking.enabled:
+            self._retreat.keep(frame.index)
         return taken
+
+    def _goes_back(self, taken: Sequence[WorldPrediction]) -> bool:
+        """Whether an answer was not trusted, and the memory could be brought back to before what it was about."""
+        doubted = [answer.frame.index for answer in taken if answer.final and not answer.is_tracked]
+        if doubted:
+            return self.tracking.state == LOST and self._retreat.before(min(doubted))
+        if taken:
+            self._retreat.trust()
+        return False
 
     def flush(self) -> list[WorldPrediction]:
         """The answers still owed when no further frame will come."""
-        return self._take(self._stream.flush())
+        taken = self._take(self._stream.flush())
+        if self.tracking.must_begin_anew:
+            self._begin_anew()
+            taken = [_untrusted(each) for each in taken]
+        return taken
 
     def status(self) -> MemoryStatus:
         """What the memory holds."""
@@ -150,7 +168,8 @@ class Reconstruction:
         world.revision = max(world.revision, self.map.revision + 1)
         world.scale_source = world.scale_source or self._scale_source()
         self._restore_correctors(saved)
-        self._stream, self.map = stream, world
+        self._use(stream)
+        self.map = world
         self._estimated = estimated
         self._is_first_answer = len(world) == 0
         self._bound.clear()
@@ -179,6 +198,9 @@ class Reconstruction:
                 next_step="The file was changed: take the map from a backup",
             ) from error
 
+    def _use(self, stream: Stream) -> None:
+        self._stream, self._retreat = stream, Retreat(stream)
+
     def _begin(self) -> None:
         self.map.scale_source = self._scale_source()
         self._estimated, self._no_focal_length = None, ""
@@ -191,7 +213,7 @@ class Reconstruction:
         self.tracking.begin_anew()
 
     def _clear(self) -> None:
-        self._stream = self._stream.fresh()
+        self._use(self._stream.fresh())
         self.map.clear()
         for corrector in self.correctors:
             corrector.clear()
@@ -272,6 +294,11 @@ class Reconstruction:
             prediction, submap_from_camera=pose, pose_source="pnp", pose_covariance=covariance
         )
         return located, ""
+
+
+def _untrusted(answer: WorldPrediction) -> WorldPrediction:
+    """An answer in a world that was given up: no pose, and not to be published."""
+    return dataclasses.replace(answer, world_from_camera=None, pose_source="", pose_covariance=None, is_tracked=False)
 
 
 def _intrinsics_from_note(note: str, path: Path) -> Intrinsics | None:

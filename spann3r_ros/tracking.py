@@ -25,7 +25,7 @@ STRIDE = 4
 SAME_DEPTH = 0.15
 """Share of the depth within which a point lies where it was seen before."""
 
-LEAST_OVERLAP = 0.3
+LEAST_OVERLAP = 0.15
 """Share of the points that must fall into an earlier view, or it tells nothing about them."""
 
 FARTHEST_JUMP = 1.0
@@ -99,7 +99,8 @@ class Tracking:
     the answers about its neighbors. An answer is trusted when its camera has a pose and its points lie, where they fall
     into what that camera saw last, as deep as it saw. While the world is ``initialising``, an answer that is not
     trusted means that it has to begin anew; afterwards tracking is ``lost``, until answers agree with what was known,
-    or ``CONFIRMATIONS`` of them with each other.
+    or ``CONFIRMATIONS`` of them with each other. A world of fewer trusted answers than that begins anew, too, when
+    more answers speak against it than for it.
 
     Args:
         config: thresholds; live ones may change between frames.
@@ -114,23 +115,27 @@ class Tracking:
 
     def __init__(self, config: TrackingConfig, complaints: Complaints) -> None:
         self.config, self._complaints = config, complaints
-        self.lost_frames = 0
+        self.lost_frames = self._trusted = 0
         self.begin()
 
     def begin(self) -> None:
         """A new world begins."""
-        self.state, self.reason, self.lost_frames = INITIALISING, "", 0
+        self.reason, self._trusted = "", 0
         self._complaints.settle("tracking")
         self.begin_anew()
+        self.lost_frames = 0
 
     def begin_anew(self) -> None:
         """The world begins again with the next images, because its first answers did not agree."""
-        self.must_begin_anew, self._agreeing = False, 0
+        self.lost_frames += self._trusted
+        self.state = INITIALISING
+        self.must_begin_anew = False
+        self._trusted = self._doubted = 0
         self._cameras: dict[str, _CameraViews] = {}
 
     def go_on(self) -> None:
         """The world has begun already: it was loaded."""
-        self.state = TRACKING
+        self.state, self._trusted = TRACKING, CONFIRMATIONS
 
     def check(self, frame: Frame) -> None:
         """Raise UnusableImageError for an image that the network must not see."""
@@ -144,6 +149,13 @@ class Tracking:
                 got=f"{shown.contrast:.1f} gray levels",
                 expected=f">= {least_contrast:g} (tracking.min_contrast)",
                 next_step="Is the lens covered, the room dark, or the camera still adjusting its exposure?",
+            )
+        elif shown.white > self.config.max_white:
+            error = UnusableImageError(
+                "the image is overexposed",
+                got=f"{shown.white:.0%} of it white",
+                expected=f"<= {self.config.max_white:.0%} (tracking.max_white)",
+                next_step="Is a lamp or a window in view, or the camera still adjusting its exposure?",
             )
         elif shown.detail < least_detail:
             error = UnusableImageError(
@@ -176,7 +188,11 @@ class Tracking:
         if confirmed:
             self._found(prediction.frame.index)
         else:
-            self.must_begin_anew |= self.state == INITIALISING and self.config.enabled and self.config.first_frames > 0
+            self._doubted += 1
+            is_doubtful = self.state == INITIALISING or self._doubted > self._trusted
+            self.must_begin_anew |= (
+                is_doubtful and self._trusted < CONFIRMATIONS and self.config.enabled and self.config.first_frames > 0
+            )
             self._lose(prediction.frame.index, fault)
         return confirmed or not self.config.enabled
 
@@ -194,14 +210,13 @@ class Tracking:
             return ""
         points = prediction.points[::STRIDE, ::STRIDE].reshape(-1, 3).astype(np.float64)
         points = points[prediction.confidence[::STRIDE, ::STRIDE].ravel() > 0]
-        overlap, agreement = max(other.compare(points) for other in views) if len(points) else (0.0, 0.0)
-        if overlap >= LEAST_OVERLAP:
-            least = self.config.min_agreement
-            return (
-                ""
-                if agreement >= least
-                else (f"{agreement:.0%} of the points lie where the last images saw them, {least:.0%} are needed")
-            )
+        seen = [other.compare(points) for other in views] if len(points) else []
+        agreements = [agreement for overlap, agreement in seen if overlap >= LEAST_OVERLAP]
+        if agreements:  # the best of them counts: one of the earlier answers may have been wrong
+            agreement, least = max(agreements), self.config.min_agreement
+            if agreement >= least:
+                return ""
+            return f"{agreement:.0%} of the points lie where the last images saw them, {least:.0%} are needed"
         moved = views[-1].submap_from_camera.inverse() @ view.submap_from_camera
         jump = float(np.linalg.norm(moved.translation)) / views[-1].median
         turn = float(np.degrees(np.arccos(np.clip((np.trace(moved.rotation) - 1) / 2, -1, 1))))
@@ -224,10 +239,9 @@ class Tracking:
         return True
 
     def _found(self, index: int) -> None:
-        if self.state == INITIALISING:
-            self._agreeing += 1
-            if self._agreeing < self.config.first_frames:
-                return
+        self._trusted, self._doubted = self._trusted + 1, 0
+        if self.state == INITIALISING and self._trusted < self.config.first_frames:
+            return
         if self.state != TRACKING:
             self._complaints.settle("tracking", f"tracking since frame {index}; {self.lost_frames} frames were lost")
         self.state, self.reason = TRACKING, ""

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
 import random
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reader_fuzz import FOUND, READERS, Bench, Reader, mutated
+from reader_fuzz import FOUND, MOST_BYTES, READERS, Bench, Reader, mutated
 
 from spann3r_ros import errors
+
+SUPPORT = Path(__file__).parent / "support"
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +101,18 @@ def test_a_bomb_of_arrays_is_refused(bench: Bench, tmp_path: Path) -> None:
     for name in ("arrays of a saved map", "pointmap"):
         (reader,) = (reader for reader in READERS if reader.name == name)
         assert "unpack to" in str(bench.read(reader, (tmp_path / "bomb.npz").read_bytes()))
+
+
+@pytest.mark.fault("hostile file")
+def test_hostile_files_cost_little_memory() -> None:
+    # In a process of its own, which forks: it must have no threads.
+    script = "import json, reader_fuzz; print(json.dumps(reader_fuzz.costs()))"
+    environment = {**os.environ, "PYTHONPATH": str(SUPPORT), "OMP_NUM_THREADS": "1"}
+    run = [sys.executable, "-c", script]
+    result = subprocess.run(run, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert found.keys() == {reader.name for reader in READERS}
+    assert not [name for name, (ours, _) in found.items() if not ours]
+    assert {name: size for name, (_, size) in found.items() if size > MOST_BYTES} == {}
+    assert any(size > 100_000 for _, size in found.values()), "or nothing was measured"

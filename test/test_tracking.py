@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from geometric_models import FakeStreamingModel, frames_of_the_path
+from geometric_models import FakeStreamingModel, FakeWindowModel, frames_of_the_path
 from tiny_models import random_frames
 
 from spann3r_ros.complaints import Complaints, Severity
 from spann3r_ros.config import Config, TrackingConfig
 from spann3r_ros.errors import UnusableImageError
+from spann3r_ros.frame import Frame
 from spann3r_ros.models.base import ModelStream
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.sim3 import Sim3
+from spann3r_ros.streaming.windowed import Windowed
 from spann3r_ros.tracking import CONFIRMATIONS, INITIALISING, LOST, MOST_CAMERAS, TRACKING, VIEWS, Tracking
 
 
@@ -24,6 +28,15 @@ def answers(count: int, start: int = 0) -> list[Prediction]:
     memory = model.new_memory()
     frames = frames_of_the_path(count + 1, start)
     return [answer for frame in frames for answer in model.step(frame, memory)][:count]
+
+
+@dataclass
+class Windows:
+    """See ``WindowSettings``."""
+
+    window: int
+    overlap: int
+    join: str
 
 
 class Bench:
@@ -131,6 +144,57 @@ def test_cameras_and_submaps_are_judged_by_what_they_saw_themselves() -> None:
     assert bench.hear([left, dataclasses.replace(far, submap=1), far]) == [True, True, False]
 
 
+@pytest.mark.fault("lost")
+def test_one_wrong_answer_among_the_last_does_not_make_the_right_ones_wrong() -> None:
+    bench, given = Bench(min_agreement=0.0), answers(8)
+    wrong = dataclasses.replace(given[3], points=given[3].points * np.float32(1.3))
+    assert bench.hear([*given[:3], wrong]) == [True] * 4
+    bench.tracking.config.min_agreement = 0.9
+    assert bench.hear(given[4:6]) == [True] * 2
+
+
+@pytest.mark.fault("first images", case="23")
+def test_a_young_world_begins_anew_when_more_answers_speak_against_it_than_for_it() -> None:
+    bench, given = Bench(), answers(20)
+    moved = [elsewhere(answer, 60.0) for answer in given]
+    assert bench.hear(given[:3]) == [True] * 3 and bench.tracking.state == TRACKING
+    assert bench.hear(moved[3:6]) == [False] * 3 and not bench.tracking.must_begin_anew
+    assert bench.hear(moved[6:7]) == [False] and bench.tracking.must_begin_anew
+    bench.tracking.begin_anew()
+    assert bench.tracking.state == INITIALISING and bench.tracking.lost_frames == 7, "those that were believed, too"
+    assert bench.hear(moved[7:]) == [True] * 13 and bench.tracking.state == TRACKING
+    old = Bench()
+    old.hear(given[:CONFIRMATIONS])
+    old.hear([without_pose(answer) for answer in given[CONFIRMATIONS:]])
+    assert old.tracking.state == LOST and not old.tracking.must_begin_anew
+
+
+@pytest.mark.fault("first images")
+@pytest.mark.parametrize("ends", [False, True])
+def test_of_a_batch_in_which_the_world_begins_anew_nothing_is_published(ends: bool) -> None:
+    class Sees(FakeWindowModel):
+        """Answers nonsense about the third image."""
+
+        def infer(self, frames: Sequence[Frame]) -> list[Prediction]:
+            noise = np.random.default_rng(0).uniform(0.2, 5.0, (*frames[0].image.shape[:2], 1))
+            return [
+                dataclasses.replace(answer, points=(answer.points * noise).astype(np.float32))
+                if answer.frame.index == 2
+                else answer
+                for answer in super().infer(frames)
+            ]
+
+    stream = ModelStream(Windowed(Sees(poses=True), Windows(4, 1, "frame")))
+    reconstruction = Reconstruction(stream, Config())
+    frames = frames_of_the_path(4)
+    taken = [answer for frame in frames[: 3 + (not ends)] for answer in reconstruction.process(frame)]
+    taken += reconstruction.flush() if ends else []
+    assert [answer.frame.index for answer in taken] == list(range(3 + (not ends)))
+    assert not any(answer.is_tracked or answer.world_from_camera for answer in taken)
+    assert not len(reconstruction.map) and not len(reconstruction.trajectory)
+    assert reconstruction.tracking.state == INITIALISING
+
+
 def test_what_is_remembered_is_bounded() -> None:
     bench = Bench()
     for answer in answers(20):
@@ -148,12 +212,14 @@ def test_what_is_remembered_is_bounded() -> None:
         (255, 0, "no contrast"),
         (4, 2, "no contrast"),
         (120, -60, "no detail"),
+        (150, -250, "overexposed: got [56].% of it white"),
     ],
 )
 def test_an_image_that_shows_nothing_is_not_shown_to_the_network(level: int, contrast: int, message: str) -> None:
     frame = random_frames(1, size=(640, 480))[0]
     ramp = np.broadcast_to(np.linspace(0, abs(contrast), 640)[None, :, None], (480, 640, 3))
-    image = (level + (ramp if contrast < 0 else frame.image / 255 * contrast)).astype(np.uint8)
+    shown = level + (ramp if contrast < 0 else frame.image / 255 * contrast)
+    image = np.clip(shown, 0, 255).astype(np.uint8)
     bench = Bench()
     with pytest.raises(UnusableImageError, match=message) as caught:
         bench.tracking.check(dataclasses.replace(frame, image=image))
@@ -193,7 +259,9 @@ def test_a_world_that_began_with_another_room_begins_anew_and_is_the_true_one(
 
     with caplog.at_level(logging.INFO):
         spoiled, clean = run(first=0, wrong=1), run(first=2, wrong=-1)
-    assert spoiled.tracking.state == TRACKING and spoiled.tracking.lost_frames == 1
+    assert spoiled.tracking.state == TRACKING and spoiled.tracking.lost_frames == 2, (
+        "and the one that was believed first"
+    )
     assert [pose.index for pose in spoiled.trajectory] == [pose.index for pose in clean.trajectory]
     np.testing.assert_array_equal(spoiled.map.cloud().points, clean.map.cloud().points)
     assert "the world has not begun yet, at frame 1" in caplog.text

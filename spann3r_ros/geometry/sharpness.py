@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 SIDE = 160
 """Longer side in pixels of the small gray image that is judged: noise of single pixels averages out."""
 
+WHITE = 250
+"""Gray level from which on a pixel counts as blinded."""
+
 
 @dataclass(frozen=True)
 class Sharpness:
@@ -18,10 +21,12 @@ class Sharpness:
 
     Attributes:
         contrast: gray levels between its 5th and its 95th percentile.
+        white: share of it at or above ``WHITE``: a blinded sensor shows nothing there.
         detail: mean absolute Laplacian in gray levels: how much of it changes from one pixel to the next.
     """
 
     contrast: float
+    white: float
     detail: float
 
     @classmethod
@@ -35,4 +40,5 @@ class Sharpness:
         gray = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_RGB2GRAY).astype(np.float32)
         small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
         low, high = np.percentile(small, [5, 95])
-        return cls(float(high - low), float(np.abs(cv2.Laplacian(small, cv2.CV_32F)).mean()))
+        white = float((small >= WHITE).mean())
+        return cls(float(high - low), white, float(np.abs(cv2.Laplacian(small, cv2.CV_32F)).mean()))

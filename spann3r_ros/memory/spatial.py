@@ -10,6 +10,7 @@ similarity gate. Nothing grows: the buffers are made once, and pruning gathers i
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -250,6 +251,12 @@ class SpatialMemory:
     def counters(self) -> dict[str, float]:
         """Counts and the last similarity, as ``restore`` takes them."""
         return {name: getattr(self, name) for name in (*COUNTERS, "similarity")}
+
+    def mark(self) -> Callable[[], None]:
+        """What brings the memory back to what it holds now; costs a copy of its tokens."""
+        tensors = {name: tensor.clone() for name, tensor in self.tensors().items()}
+        counters = self.counters()
+        return lambda: self.restore(tensors, counters)
 
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, float]) -> None:
         """Take over what ``tensors`` and ``counters`` gave; raises MemoryMismatchError when it does not fit."""

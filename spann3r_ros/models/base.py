@@ -5,7 +5,7 @@ A model's weights are fixed once loaded. What changes between frames is a memory
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
@@ -30,6 +30,15 @@ class Memory(Protocol):
 
     def save(self, path: Path) -> None:
         """Write all of it as safetensors, so that a resumed run continues bit for bit."""
+        ...
+
+
+@runtime_checkable
+class MarkedMemory(Protocol):
+    """A memory small enough that its state may be copied with every frame."""
+
+    def mark(self) -> Callable[[], None]:
+        """What brings the memory back to what it holds now; frames answered until then are not answered again."""
         ...
 
 
@@ -221,6 +230,10 @@ class Stream(Protocol):
         """What the memory holds."""
         ...
 
+    def mark(self) -> Callable[[], None] | None:
+        """See ``MarkedMemory.mark``; None where the memory cannot do that."""
+        ...
+
 
 class ModelStream(Generic[M]):
     """A streaming model with a memory of its own; see ``Stream``."""
@@ -250,6 +263,9 @@ class ModelStream(Generic[M]):
 
     def status(self) -> MemoryStatus:  # noqa: D102
         return self.memory.status()
+
+    def mark(self) -> Callable[[], None] | None:  # noqa: D102
+        return self.memory.mark() if isinstance(self.memory, MarkedMemory) else None
 
 
 AnyModel: TypeAlias = "Stream | WindowModel | PairModel"

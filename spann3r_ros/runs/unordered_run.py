@@ -145,6 +145,9 @@ class UnorderedStream:
         """How many images were taken."""
         return MemoryStatus(offered=len(self._frames))
 
+    def mark(self) -> None:
+        """Nothing: images wait without an order."""
+
     def step(self, frame: Frame) -> list[Prediction]:
         """Take one image; the answer comes with ``flush``.
 

@@ -24,7 +24,7 @@ def test_what_shows_nothing_has_no_contrast_or_no_detail() -> None:
     image = picture()
     good = Sharpness.of(image)
     assert good.contrast > 100 and good.detail > 10
-    assert Sharpness.of(np.full_like(image, (0, 0, 255))) == Sharpness(0.0, 0.0)
+    assert Sharpness.of(np.full_like(image, (0, 0, 255))) == Sharpness(0.0, 0.0, 0.0)
     assert Sharpness.of((image * 0.05).astype(np.uint8)).contrast < 12
     noise = np.random.default_rng(1).normal(0, 6, image.shape)
     assert Sharpness.of(np.clip(noise, 0, 255).astype(np.uint8)).contrast < 12, (
@@ -34,6 +34,13 @@ def test_what_shows_nothing_has_no_contrast_or_no_detail() -> None:
     assert blurred.detail < 0.8 < 12 < blurred.contrast
 
 
+def test_a_blinded_sensor_is_white() -> None:
+    image = picture()
+    assert Sharpness.of(image).white < 0.01
+    image[:, :320] = 255
+    assert Sharpness.of(image).white == pytest.approx(0.5, abs=0.01)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (2000, 2)])
 def test_images_of_any_size_have_a_look(size: tuple[int, int]) -> None:
-    assert Sharpness.of(np.zeros((size[1], size[0], 3), np.uint8)) == Sharpness(0.0, 0.0)
+    assert Sharpness.of(np.zeros((size[1], size[0], 3), np.uint8)) == Sharpness(0.0, 0.0, 0.0)

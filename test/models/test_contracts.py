@@ -82,6 +82,25 @@ every_family = pytest.mark.parametrize("name", registry.FAMILIES)
 every_output = pytest.mark.parametrize("output", OUTPUTS)
 
 
+@pytest.mark.fault("lost")
+@every_output
+@every_family
+def test_a_memory_that_is_brought_back_knows_nothing_of_what_came_since(name: str, output: str) -> None:
+    frames, running, other = frames_for(name), stream(name, output=output), stream(name, output=output)
+    run_up, bad, rest = frames[:4], frames[4:6], frames[6:]
+    for frame in run_up:
+        running.step(frame)
+    back = running.mark()
+    if back is None:
+        pytest.skip("its memory cannot be marked")
+    answered = {(answer.frame.index, answer.final) for frame in bad for answer in running.step(frame)}
+    back()
+    found = [answer for frame in rest for answer in running.step(frame)]
+    expected = [answer for frame in [*run_up, *rest] for answer in other.step(frame)]
+    kept = [answer for answer in expected if answer.frame.index > 3]
+    assert answered and found and same_answers(found, kept)
+
+
 @every_family
 @every_output
 def test_answers_come_oldest_first_and_each_frame_has_one_final_one(name: str, output: str) -> None:

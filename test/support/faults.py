@@ -10,6 +10,9 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+MEASURED = ("<!-- measured", "<!-- end: measured -->")
+"""Around the figures on the page, which a command measures and this one keeps."""
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "robustness.md"
 
@@ -84,6 +87,27 @@ def _fault(decorator: ast.expr) -> tuple[str, str] | None:
     return kind, cases[0] if cases else ""
 
 
+def measured() -> str:
+    """The part of the page that holds figures, with its marks; empty when there are none."""
+    text = PAGE.read_text(encoding="utf-8")
+    begin, end = (text.find(mark) for mark in MEASURED)
+    return text[begin : end + len(MEASURED[1])] + "\n" if 0 <= begin < end else ""
+
+
+def write_measured(command: str, lines: list[str]) -> None:
+    """Put figures into the page in the place of older ones.
+
+    Args:
+        command: that measured them.
+        lines: Markdown.
+    """
+    text = PAGE.read_text(encoding="utf-8")
+    mark = f"{MEASURED[0]}: `{command}` -->"
+    figures = "\n".join([mark, "", "## What bad images cost", "", *lines, "", MEASURED[1], ""])
+    old = measured()
+    PAGE.write_text(text.replace(old, figures) if old else f"{text}\n{figures}", encoding="utf-8")
+
+
 def page() -> str:
     """The text of ``docs/robustness.md``."""
     tests = marked_tests()
@@ -110,7 +134,8 @@ def page() -> str:
     for case, title in CASES.items():
         names = "<br>".join(f"`{test}`" for test in cases[case]) or "none yet"
         lines.append(f"| {case} | {title} | {names} |")
-    return "\n".join(lines) + "\n"
+    figures = measured()
+    return "\n".join(lines) + "\n" + (f"\n{figures}" if figures else "")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import random
+import resource
 import shutil
 import sys
 import tempfile
@@ -48,6 +49,9 @@ from spann3r_ros.runs.record import OFFLINE, RunRecord
 from spann3r_ros.sim3 import Sim3
 
 SECOND = 1_000_000_000
+MOST_SECONDS, MOST_BYTES = 1.0, 200_000_000
+"""What a damaged or hostile file may cost. A busy machine may take longer, so no test holds the time."""
+
 ASCII_PLY = (
     b"ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\nproperty float z\n"
     b"property uchar red\nproperty uchar green\nproperty uchar blue\nend_header\n1 2 3 4 5 6\n1 2 nan 4 5 6\n"
@@ -370,6 +374,46 @@ class Bench:
         return None
 
 
+def peak_bytes() -> int:
+    """The most memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def cost(bench: Bench, reader: Reader, content: bytes) -> tuple[bool, int]:
+    """Whether a reader gave nothing but an error of ours, and the memory in bytes that it took.
+
+    It runs in a forked process, so nobody may run a thread meanwhile.
+    """
+    receives, sends = os.pipe()
+    child = os.fork()
+    if child == 0:
+        held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        error = bench.read(reader, content)
+        os.write(sends, str(max(0, peak_bytes() - held)).encode())
+        os._exit(0 if error is None or isinstance(error, Spann3rError) else 1)
+    os.close(sends)
+    with os.fdopen(receives) as answer:
+        took = answer.read()
+    _, status = os.waitpid(child, 0)
+    return status == 0, int(took or MOST_BYTES + 1)
+
+
+def costs() -> dict[str, tuple[bool, int]]:
+    """``cost`` of every file that once did harm, and of three mutations a reader; the most of each reader."""
+    logging.disable(logging.CRITICAL)
+    cv2.setNumThreads(0)
+    rng = random.Random(1)
+    worst: dict[str, tuple[bool, int]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        for reader in READERS:
+            whole = bench.content(reader)
+            files = [whole, *(whole.replace(old, new) for old, new in FOUND.get(reader.name, []))]
+            found = [cost(bench, reader, content) for content in [*files, *(mutated(whole, rng) for _ in range(3))]]
+            worst[reader.name] = all(ours for ours, _ in found), max(most for _, most in found)
+    return worst
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Mutated files into every reader.")
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -386,6 +430,7 @@ def main() -> int:
             stack.callback(os.dup2, stderr, 2)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         bench = Bench(Path(folder))
+        held = peak_bytes()
         while time.monotonic() < end:
             reader = READERS[inputs % len(READERS)]
             content = mutated(bench.content(reader), rng)
@@ -403,7 +448,9 @@ def main() -> int:
                     arguments.keep.mkdir(parents=True, exist_ok=True)
                     (arguments.keep / f"{reader.name.replace(' ', '_')}_{inputs}").write_bytes(content)
     worst = max(slow, key=lambda name: slow[name])
-    print(f"slowest: {worst}, {slow[worst]:.2f} s")
+    late = sum(seconds > MOST_SECONDS for seconds in slow.values())
+    print(f"slowest: {worst}, {slow[worst]:.2f} s; {late} readers once took more than {MOST_SECONDS:g} s")
+    print(f"memory: {(peak_bytes() - held) / 1e6:.0f} MB more than before, of {MOST_BYTES / 1e6:.0f} MB allowed")
     print(f"fuzz: inputs={inputs} readers={len(READERS)} foreign_exceptions={foreign}")
     return 1 if foreign else 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,20 @@ class Spann3rMemory:
     def status(self) -> MemoryStatus:
         """Counters for a status message."""
         return self.spatial.status() if self.spatial else MemoryStatus()
+
+    def mark(self) -> Callable[[], None]:
+        """What brings the memory back to what it holds now; the pending frame is not answered again then."""
+        spatial, pending = self.spatial, self.pending
+        tokens = None if spatial is None else spatial.mark()
+
+        @torch.inference_mode()
+        def back() -> None:
+            self.spatial = spatial
+            self.pending = None if pending is None else dataclasses.replace(pending, answered=True)
+            if tokens is not None:
+                tokens()
+
+        return back
 
     def save(self, path: Path) -> None:
         """Write everything as safetensors; a run resumed from the file continues bit for bit."""
