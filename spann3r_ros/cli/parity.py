@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
-from spann3r_ros.errors import DataError
+from spann3r_ros.errors import DataError, Spann3rError
 from spann3r_ros.evaluation.parity.comparison import ParityReport
 from spann3r_ros.evaluation.parity.recorded_set import RecordedSet, found_sets, named_sets
 from spann3r_ros.evaluation.parity.replay import replay
@@ -29,15 +30,22 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.all is not None:
         print(f"{'recording':28} {'worst error':>12}  {'tensors':>7}  {'decisions':9}  at")
     for recorded in _sets(arguments):
-        reports = replay(recorded)
-        error, place = max((report.worst() for report in reports.values()), key=lambda found: found[0])
+        try:
+            reports = replay(recorded)
+        except Spann3rError as error:
+            if arguments.all is None:
+                raise
+            print(f"{recorded.title:28} cannot be replayed: {error}")
+            worst, equal = (math.inf, recorded.title), False
+            continue
+        error_found, place = max((report.worst() for report in reports.values()), key=lambda found: found[0])
         agreed = not any(report.disagreements for report in reports.values())
         if arguments.all is None:
             _print_reports(recorded, reports)
         else:
             count = sum(entry.count for report in reports.values() for entry in report.comparisons.values())
-            print(f"{recorded.title:28} {error:12.3e}  {count:7d}  {'equal' if agreed else 'DIFFER':9}  {place}")
-        worst, equal = max(worst, (error, place), key=lambda found: found[0]), equal and agreed
+            print(f"{recorded.title:28} {error_found:12.3e}  {count:7d}  {'equal' if agreed else 'DIFFER':9}  {place}")
+        worst, equal = max(worst, (error_found, place), key=lambda found: found[0]), equal and agreed
     print(f"parity: worst {worst[0]:.3e} at {worst[1]}, decisions equal: {'yes' if equal else 'no'}")
     return 0 if worst[0] <= arguments.tolerance and equal else 1
 

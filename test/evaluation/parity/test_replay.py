@@ -180,3 +180,17 @@ def test_what_to_compare_is_named_once(golden: Path, tmp_path: Path, capsys: pyt
     for options in ([], [str(golden), "--all", str(golden)], ["--weights", "x"], [str(tmp_path)]):
         assert main(["parity", *options]) == 2
         assert capsys.readouterr().err
+
+
+def test_one_recording_that_cannot_be_replayed_does_not_hide_the_others(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in golden.glob("mast3r_tiny_*"):
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "a_config.json").write_text(json.dumps({"family": "gaussians"}))
+    save_file({"x": torch.zeros(1)}, tmp_path / "a_case.safetensors")
+    assert main(["parity", "--all", str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("a ") and "cannot be replayed" in lines[1]
+    assert lines[2].split()[0] == "mast3r_tiny" and lines[2].split()[3] == "equal"
+    assert lines[-1] == "parity: worst inf at a, decisions equal: no"
