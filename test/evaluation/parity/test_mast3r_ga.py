@@ -36,7 +36,7 @@ def test_every_stage_equals_the_recording(golden: Path, capsys: pytest.CaptureFi
         ("case", "default/anchor.3/pixels"),
         ("case", "default/canon.0/reldepth"),
         ("case", "mst/fine/cam2root"),
-        ("first", "pred/0_1/pts3d_21"),
+        ("first", "pred/0_1/pts3d_11"),
         ("second", "pred/1_2/desc_conf_11"),
     ],
 )
