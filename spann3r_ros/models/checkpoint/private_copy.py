@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from spann3r_ros.errors import CheckpointError
 
@@ -73,8 +71,7 @@ def _copy(tensor: torch.Tensor, maps: list[_Mapping], file: int, path: Path) -> 
         return tensor.clone()
     span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     copy = torch.empty(span, dtype=tensor.dtype)
-    numbers: NDArray[np.uint8] = copy.view(torch.uint8).numpy()
-    content = memoryview(numbers)
+    content: memoryview = copy.view(torch.uint8).numpy().data
     offset, done = address - place.begin + place.offset, 0
     while done < len(content):
         read = os.preadv(file, [content[done:]], offset + done)
