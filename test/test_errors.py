@@ -109,7 +109,7 @@ def test_hostile_files_cost_little_memory() -> None:
     script = "import json, reader_fuzz; print(json.dumps(reader_fuzz.costs()))"
     environment = {**os.environ, "PYTHONPATH": str(SUPPORT), "OMP_NUM_THREADS": "1"}
     run = [sys.executable, "-c", script]
-    result = subprocess.run(run, capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(run, capture_output=True, text=True, errors="replace", env=environment, check=False)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.splitlines()[-1])
     assert found.keys() == {reader.name for reader in READERS}

@@ -26,6 +26,7 @@ from spann3r_ros.reconstruction import parameter_groups
 from spann3r_ros.ros.clock import on_backward_jump
 from spann3r_ros.ros.diagnostics import diagnostics_message
 from spann3r_ros.ros.guard import GuardedExecutor, GuardedNode
+from spann3r_ros.ros.heap import limit_heaps
 from spann3r_ros.ros.log_forwarding import LogForwarding
 from spann3r_ros.ros.outputs import DIAGNOSTICS, STATUS, listened
 from spann3r_ros.ros.parameters import NodeParameters
@@ -223,6 +224,7 @@ class Spann3rNode(GuardedNode):
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; a second one ends it at once."""
     sys.setswitchinterval(SWITCH_INTERVAL)
+    limit_heaps()
     # Not rclpy's handlers: they invalidate the context under the executor, in the middle of whatever it does.
     rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     stopping = threading.Event()

@@ -71,7 +71,7 @@ def _copy(tensor: torch.Tensor, maps: list[_Mapping], file: int, path: Path) -> 
         return tensor.clone()
     span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     copy = torch.empty(span, dtype=tensor.dtype)
-    content = copy.view(torch.uint8).numpy().data
+    content: memoryview = copy.view(torch.uint8).numpy().data
     offset, done = address - place.begin + place.offset, 0
     while done < len(content):
         read = os.preadv(file, [content[done:]], offset + done)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import rclpy
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -22,8 +22,15 @@ def background_node(name: str) -> Iterator[Node]:
     executor.add_node(node)
 
     def spin() -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
+        running = True
+        while running:
+            running = False
+            try:
+                executor.spin()
+            except ExternalShutdownException:
+                pass
+            except InvalidHandle:
+                running = True  # what the caller destroyed was on its way into the wait set, which is made anew
 
     thread = threading.Thread(target=spin, daemon=True)
     thread.start()
