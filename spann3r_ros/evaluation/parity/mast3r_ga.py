@@ -24,7 +24,7 @@ from spann3r_ros.evaluation.parity.comparison import ParityReport
 from spann3r_ros.evaluation.parity.dust3r_alignment import compare_zero_sets
 from spann3r_ros.evaluation.parity.recorded_set import RecordedSet, Recording, entries
 from spann3r_ros.evaluation.parity.tolerance import stated_tolerance
-from spann3r_ros.models.mast3r.matching import DescriptorMap, match_symmetric
+from spann3r_ros.models.mast3r.matching import DescriptorMap, PixelMatches, match_symmetric
 
 KEYWORDS = {
     "lr1": "coarse_rate",
@@ -51,13 +51,19 @@ def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
     }
 
 
+def _step(case: Mapping[str, Any]) -> int:
+    """The pixels between those that a case looks at."""
+    return int(case["kw"].get("subsample", 8))
+
+
 class _SparseCase:
     """One recorded alignment."""
 
     def __init__(self, config: Mapping[str, Any], case: Mapping[str, Any], recording: Recording) -> None:
         self.config, self.case, self.name = config, case, str(case["name"])
         self.recorded, self.inputs = entries(recording, f"{self.name}/"), entries(recording, "pred/")
-        self.step = int(case["kw"].get("subsample", 8))
+        self.step = _step(case)
+        self.matched = [entries(recording, f"{c['name']}/") for c in config["cases"] if _step(c) == self.step]
         self.edges: list[tuple[int, int]] = [(i, j) for i, j in config["pairs"]]
         self.report, self.compared = ParityReport(), set[str]()
         self.allowed = {stage: stated_tolerance(config, stage, default) for stage, default in TOLERANCES.items()}
@@ -123,13 +129,8 @@ class _SparseCase:
 
     def _pair(self, edge: tuple[int, int]) -> MatchedPair:
         points, confidence = self._maps(edge, "pts3d"), self._maps(edge, "conf")
-        vectors, sure = self._maps(edge, "desc"), self._maps(edge, "desc_conf")
-        maps = {name: DescriptorMap(vectors[name], sure[name]) for name in vectors}
-        matches = match_symmetric((maps["11"], maps["21"]), (maps["12"], maps["22"]), self.step)
         name = f"corres.{edge[0]}_{edge[1]}"
-        self._compare(f"{name}/xy1", matches.first)
-        self._compare(f"{name}/xy2", matches.second)
-        self._compare(f"{name}/conf", matches.confidence)
+        matches = self._matches(edge, name)
         self._compare(f"{name}/score", pair_score(list(confidence.values()), matches))
         return MatchedPair(
             edge,
@@ -137,6 +138,23 @@ class _SparseCase:
             at_cells(points["21"], confidence["21"], self.step, corner=True),
             at_cells(points["12"], confidence["12"], self.step, corner=True),
         )
+
+    def _matches(self, edge: tuple[int, int], name: str) -> PixelMatches:
+        """Of a pair; where a recording leaves descriptors out, which are most of it, the matches that it has instead.
+
+        Those are compared with nothing. They depend on the subsampling alone, so that one case has them for all.
+        """
+        if f"{edge[0]}_{edge[1]}/desc_11" not in self.inputs:
+            place = next(place for place in self.matched if f"{name}/xy1" in place)
+            self.compared |= {f"{name}/{part}" for part in ("xy1", "xy2", "conf")}
+            return PixelMatches(place[f"{name}/xy1"], place[f"{name}/xy2"], place[f"{name}/conf"])
+        vectors, sure = self._maps(edge, "desc"), self._maps(edge, "desc_conf")
+        maps = {view: DescriptorMap(vectors[view], sure[view]) for view in vectors}
+        matches = match_symmetric((maps["11"], maps["21"]), (maps["12"], maps["22"]), self.step)
+        self._compare(f"{name}/xy1", matches.first)
+        self._compare(f"{name}/xy2", matches.second)
+        self._compare(f"{name}/conf", matches.confidence)
+        return matches
 
     def _views(self) -> list[Any]:
         sums = [CanonicalSum(self.step) for _ in range(self.case["frames"])]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from spann3r_ros.blocks.sizes import DinoSizes
@@ -38,8 +39,12 @@ from spann3r_ros.sim3 import Sim3
 
 
 def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
-    """Replay every case."""
-    network = loaded(Pi3xNetwork, architecture_from_config(recorded.config), recorded.weights)
+    """Replay every case; without the confidence where the weights do not hold what tells it."""
+    architecture = architecture_from_config(recorded.config)
+    weights = recorded.weights
+    if not any(name.startswith("conf_") for name in weights):
+        weights = weights | _blank_confidence(architecture)
+    network = loaded(Pi3xNetwork, architecture, weights)
     reports = {}
     for case in recorded.config["cases"]:
         tensors = entries(recorded.recording, f"{case['name']}/")
@@ -49,6 +54,14 @@ def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
         else:
             replay_views(report, network, case, tensors)
     return reports
+
+
+def _blank_confidence(architecture: Pi3xArchitecture) -> dict[str, Tensor]:
+    """Zeros for what tells confidence, which is then 0.5 everywhere: all pixels count that are not at an edge."""
+    with torch.device("meta"):
+        expected = Pi3xNetwork(architecture).state_dict()
+    parts = ("conf_decoder.", "conf_head.")
+    return {name: torch.zeros(tensor.shape) for name, tensor in expected.items() if name.startswith(parts)}
 
 
 def architecture_from_config(config: Mapping[str, Any]) -> Pi3xArchitecture:

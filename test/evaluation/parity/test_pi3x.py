@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from spann3r_ros.errors import CheckpointError
 from spann3r_ros.evaluation.parity.pi3x import chunk_mask, joined
 from spann3r_ros.evaluation.parity.recorded_set import RecordedSet, found_sets
 from spann3r_ros.evaluation.parity.replay import replay
@@ -49,6 +50,14 @@ def test_each_condition_is_told_to_the_network(name: str, golden: Path, tmp_path
     save_file({**tensors, f"all_conditions/{name}": other}, tmp_path / "case.safetensors")
     reports = replay(RecordedSet("x", original.config, original.weight_files, (tmp_path / "case.safetensors",)))
     assert reports["all_conditions"].worst()[0] > 1e-3 and reports["image_only"].worst()[0] < 2e-5
+
+
+def test_confidence_is_left_out_as_a_whole_or_not_at_all(golden: Path, tmp_path: Path) -> None:
+    original = the_set(golden)
+    assert not any(name.startswith("conf_") for name in original.weights)
+    save_file({**original.weights, "conf_head.some.weight": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(CheckpointError, match=r"missing: conf_"):
+        replay(RecordedSet("x", original.config, (tmp_path / "weights.safetensors",), original.recording_files))
 
 
 def test_too_few_pixels_that_count_leave_the_surest_of_each_view_and_no_similarity() -> None:

@@ -46,8 +46,7 @@ def test_every_tensor_and_decision_equals_the_published_network(
     assert main([*arguments(golden, case), "--tolerance", "2e-5"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("parity: worst ") and lines[-1].endswith("decisions equal: yes")
-    unknown = [line for line in lines if line.startswith("not compared")]
-    assert all(".probe." in name for line in unknown for name in line.split(": ", 1)[1].split(", "))
+    assert not any(line.startswith("not compared") for line in lines)
 
 
 def test_every_kind_of_tensor_is_compared(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
