@@ -389,6 +389,20 @@ class NodeConfig(Config):
     camera_info_topics: list[str] = parameter(  # noqa: RUF009
         [], "A CameraInfo topic per image topic. Empty: camera_info beside each image topic."
     )
+    depth_topics: list[str] = parameter(  # noqa: RUF009
+        [],
+        "A depth topic per image topic (sensor_msgs/Image, 16UC1 in millimeters or 32FC1 in meters), registered to the "
+        "image's camera, for a model that takes measured depth (pi3x); none for a camera without. Empty: no depth.",
+    )
+    depth_max_age: float = parameter(
+        0.02,
+        "Most time between the stamps of an image and of the depth that counts as its own; so long an image that the "
+        "network is ready for also waits for its depth, while depth arrives.",
+        unit="s",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
     image_transport: str = parameter(
         "auto",
         "raw: sensor_msgs/Image; compressed: CompressedImage on <topic>/compressed; auto: what is found on the graph.",
@@ -493,7 +507,7 @@ class NodeConfig(Config):
             raise ConfigError("parameter 'image_topics'", got="[]", expected="at least one image topic")
         if len(set(self.image_topics)) < cameras:
             raise ConfigError("parameter 'image_topics'", got=self.image_topics, expected="each topic once")
-        for name in ("camera_names", "camera_info_topics"):
+        for name in ("camera_names", "camera_info_topics", "depth_topics"):
             values = getattr(self, name)
             if values and len(values) != cameras:
                 raise ConfigError(

@@ -26,14 +26,14 @@ from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import Model, Stream
 from spann3r_ros.models.loading import release_device_memory
-from spann3r_ros.models.registry import parameter_groups
+from spann3r_ros.models.registry import is_told_depth, parameter_groups, takers_of_depth
 from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.streaming.retreat import Retreat
 from spann3r_ros.streaming.stream import load_stream
 from spann3r_ros.tracking import LOST, Tracking
 from spann3r_ros.trajectory import Trajectory
 
-__all__ = ["Reconstruction", "parameter_groups"]
+__all__ = ["Reconstruction", "is_told_depth", "parameter_groups", "takers_of_depth"]
 
 logger = logging.getLogger(__name__)
 

@@ -47,6 +47,12 @@ def test_wrong_values_are_refused_with_the_range(name: str, value: object, messa
         from_mapping(Config, {name: value}, parameter_groups())
 
 
+def test_depth_topics_are_as_many_as_image_topics() -> None:
+    NodeConfig(image_topics=["a", "b"], depth_topics=["none", "b/depth"]).check()
+    with pytest.raises(ConfigError, match=r"'depth_topics'.*one for each of the 2 image_topics"):
+        NodeConfig(image_topics=["a", "b"], depth_topics=["b/depth"]).check()
+
+
 def test_whole_numbers_pass_for_real_ones() -> None:
     assert from_mapping(Config, {"map.voxel_size": 1}).map.voxel_size == 1.0
 

@@ -12,7 +12,7 @@ from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_p
 from spann3r_ros.cli.source_options import add_source_options, source_options
 from spann3r_ros.config import WEIGHTS_NOTES, Config
 from spann3r_ros.errors import ConfigError
-from spann3r_ros.models.registry import FAMILIES, family
+from spann3r_ros.models.registry import is_told_depth, takers_of_depth
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.measured_depth import MeasuredDepth
 from spann3r_ros.recordings.source import open_source
@@ -100,13 +100,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def require_depth(config: Config) -> None:
     """Raise ConfigError unless the model takes depth and may be told it."""
-    settings = family(config.model).parameters
-    if not getattr(settings and config.of(settings), "use_depth", False):
-        takers = [row.name for row in FAMILIES.values() if hasattr(row.parameters, "use_depth")]
+    if not is_told_depth(config):
         raise ConfigError(
             "--use-depth for a model that is told no depth",
             got=config.model,
-            expected=f"{' | '.join(takers)}, with the parameter use_depth true",
+            expected=f"{' | '.join(takers_of_depth())}, with the parameter use_depth true",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -30,6 +31,9 @@ MOST_FOLDED = 0.01
 """Share of the rectified view where a lens may fold over, in the corners of a calibration that is but fitted."""
 
 
+_NO_FRACTION = np.empty(0, np.uint16)
+
+
 @dataclass(frozen=True, eq=False)
 class Rectification:
     """What turns the images of one camera into those of a pinhole.
@@ -38,11 +42,13 @@ class Rectification:
         intrinsics: of the rectified image, which has the size of the original.
         coarse: (height, width, 2) int16 whole source pixel of every target pixel.
         fine: (height, width) uint16 interpolation table index, the fraction of the source pixel (``cv2.convertMaps``).
+        rotation: (3, 3) rectified_from_camera where the view is turned, else None.
     """
 
     intrinsics: Intrinsics
     coarse: NDArray[np.int16]
     fine: NDArray[np.uint16]
+    rotation: NDArray[np.float64] | None = None
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The rectified image, bilinear, of the same shape; raises GeometryError for an image of another size."""
@@ -54,6 +60,33 @@ class Rectification:
                 next_step="Check that image and camera_info come from the same stream",
             )
         return np.asarray(cv2.remap(image, self.coarse, self.fine, cv2.INTER_LINEAR), dtype=np.uint8)
+
+    def apply_depth(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Depth of the original pixels, (height, width) float32, as that of the rectified ones along their own axis.
+
+        The nearest pixel is taken; 0 where the original shows nothing. ``depth`` is of the size of the maps.
+        """
+        seen = np.asarray(cv2.remap(depth, self._nearest, _NO_FRACTION, cv2.INTER_NEAREST), dtype=np.float32)
+        return seen if self._lengthening is None else seen * self._lengthening
+
+    @cached_property
+    def _nearest(self) -> NDArray[np.int16]:
+        """(height, width, 2) whole source pixel, rounded; ``coarse`` is cut off."""
+        half, bits = cv2.INTER_TAB_SIZE // 2, cv2.INTER_BITS
+        fraction = np.stack([self.fine & cv2.INTER_TAB_SIZE - 1, self.fine >> bits], axis=-1)
+        return np.asarray(self.coarse + (fraction >= half), dtype=np.int16)
+
+    @cached_property
+    def _lengthening(self) -> NDArray[np.float32] | None:
+        """(height, width) depth along the turned axis for a depth of 1 along the camera's; 0 behind the camera."""
+        if self.rotation is None:
+            return None
+        k, (v, u) = self.intrinsics, np.indices(self.fine.shape, dtype=np.float64)
+        # z in the camera of a rectified ray of z = 1: the third row of camera_from_rectified.
+        across, down, along = self.rotation[:, 2]
+        z = across * (u - k.cx) / k.fx + down * (v - k.cy) / k.fy + along
+        inverse = np.divide(1.0, z, out=np.zeros_like(z), where=z > 0)
+        return np.asarray(inverse, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +149,8 @@ def rectification(
         )
     coarse, fine = cv2.convertMaps(x, y, cv2.CV_16SC2)
     intrinsics = Intrinsics(float(new[0, 0]), float(new[1, 1]), float(new[0, 2]), float(new[1, 2]), *size)
-    return Rectification(intrinsics, np.asarray(coarse, np.int16), np.asarray(fine, np.uint16))
+    rotation = None if stereo is None or np.array_equal(turn, np.eye(3)) else turn
+    return Rectification(intrinsics, np.asarray(coarse, np.int16), np.asarray(fine, np.uint16), rotation)
 
 
 def _lens(model: str, coefficients: Sequence[float]) -> tuple[str, NDArray[np.float64]]:

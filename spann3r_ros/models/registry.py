@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.cut3r.family import CUT3R
@@ -65,6 +66,17 @@ def family(name: str) -> Family:
     if name not in FAMILIES:
         raise ConfigError("parameter 'model'", got=repr(name), expected=" | ".join(FAMILIES))
     return FAMILIES[name]
+
+
+def takers_of_depth() -> list[str]:
+    """Names of the families that can be told measured depth (``Frame.depth``): they have a parameter ``use_depth``."""
+    return [row.name for row in FAMILIES.values() if hasattr(row.parameters, "use_depth")]
+
+
+def is_told_depth(config: Config) -> bool:
+    """Whether the model takes measured depth and its parameter ``use_depth`` allows it."""
+    settings = family(config.model).parameters
+    return bool(getattr(settings and config.of(settings), "use_depth", False))
 
 
 def relocalizer_family(name: str, where: str) -> RelocalizerFamily:

@@ -11,6 +11,7 @@ from spann3r_ros.errors import Spann3rError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera_info import is_rectified
 from spann3r_ros.geometry.lens import Lens
+from spann3r_ros.geometry.rectification import Rectification
 
 
 class Calibration:
@@ -22,6 +23,7 @@ class Calibration:
 
     Attributes:
         state: what is known, for diagnostics.
+        maps: what rectified the image that came last; None where it passed as it was.
     """
 
     def __init__(self, topic: str, complaints: Complaints) -> None:
@@ -31,6 +33,7 @@ class Calibration:
         self._lens: Lens | None = None
         self._scaling = ""
         self.state = "no camera_info yet"
+        self.maps: Rectification | None = None
 
     @property
     def known(self) -> bool:
@@ -65,6 +68,7 @@ class Calibration:
 
     def apply(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Intrinsics | None]:
         """The image, rectified where it must be, and its intrinsics, or None while unknown."""
+        self.maps = None
         if self._lens is None:
             return image, None
         try:
@@ -79,5 +83,5 @@ class Calibration:
         if self._lens.scaling not in ("", self._scaling):
             text = f"camera_info of '{self._topic}' is about {self._lens.scaling}: it is scaled"
             self._complaints.report("scaled calibration", text, Severity.INFO, lasts=EVENT)
-        self._scaling = self._lens.scaling
+        self._scaling, self.maps = self._lens.scaling, self._lens.maps
         return image, intrinsics

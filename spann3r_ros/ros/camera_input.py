@@ -27,6 +27,7 @@ from spann3r_ros.geometry.image_decoder import ImageDecoder
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.calibration import Calibration
 from spann3r_ros.ros.conversions import nanoseconds
+from spann3r_ros.ros.depth_input import NO_DEPTH, DepthInput
 from spann3r_ros.ros.image_sink import CameraImage, ImageMessage, ImageSink, ReceivedImage
 from spann3r_ros.ros.image_topic import ImageTopic, describe_all, find, publishers
 
@@ -59,12 +60,22 @@ class CameraInput:
         index: place of the camera in ``image_topics``.
         sink: takes the images.
         complaints: of the node.
+        use_depth: whether the model takes depth, so that ``depth_topics`` are of use.
 
     Attributes:
         complaints: those about this camera.
+        depth: what is measured for its images; None where nothing is or nobody takes it.
     """
 
-    def __init__(self, node: Node, config: NodeConfig, index: int, sink: ImageSink, complaints: Complaints) -> None:
+    def __init__(
+        self,
+        node: Node,
+        config: NodeConfig,
+        index: int,
+        sink: ImageSink,
+        complaints: Complaints,
+        use_depth: bool = False,
+    ) -> None:
         self._node, self._config, self._sink = node, config, sink
         self.topic = config.image_topics[index]
         self.name = (config.camera_names or names_from_topics(config.image_topics))[index]
@@ -72,6 +83,8 @@ class CameraInput:
         self.subscribed: ImageTopic | None = None
         self.complaints = complaints.about(f"camera {self.name}")
         self.calibration = Calibration(self.topic, self.complaints)
+        depth_topic = config.depth_topics[index] if config.depth_topics and use_depth else NO_DEPTH
+        self.depth = None if depth_topic == NO_DEPTH else DepthInput(node, config, depth_topic, self.complaints)
         self.counts = CameraCounts()
         self.last_arrival = time.monotonic()  # of anything, good or bad; the silence begins now
         self.last_stamp = 0
@@ -101,6 +114,8 @@ class CameraInput:
             if found is not None and found != self.subscribed and not self._closed:
                 self._subscribe(found)
         self._look_for_others()
+        if self.depth is not None:
+            self.depth.discover()
 
     def _look_for_others(self) -> None:
         """Name the publishers of the topic when there are several; one that takes over from another is none."""
@@ -142,6 +157,8 @@ class CameraInput:
                 if subscription is not None:
                     self._node.destroy_subscription(subscription)
             self._stop_waiting()
+        if self.depth is not None:
+            self.depth.close()
         self.complaints.clear()
 
     def restart(self) -> None:
@@ -149,6 +166,8 @@ class CameraInput:
         self.counts = CameraCounts()
         self._recent.clear()
         self._selection.clear()
+        if self.depth is not None:
+            self.depth.restart()
 
     @property
     def rate(self) -> float:
@@ -247,7 +266,8 @@ class CameraInput:
                 self.counts.skipped += 1
                 return
             self._note_size(f"{pixels.shape[1]} x {pixels.shape[0]}")
-            self._sink.accept(CameraImage(stamp, received.frame_id, pixels, intrinsics, received.arrival))
+            depth = None if self.depth is None else self.depth.expect(stamp, self.calibration.maps)
+            self._sink.accept(CameraImage(stamp, received.frame_id, pixels, intrinsics, received.arrival, depth))
         except Exception as error:  # no image ends the node
             self.counts.refused += 1
             self._recent.append(False)

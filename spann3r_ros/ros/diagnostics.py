@@ -70,7 +70,7 @@ def _reconstruction(
 
 def _camera(title: str, camera: CameraInput) -> DiagnosticStatus:
     counts, subscribed = camera.counts, camera.subscribed
-    values = {
+    values: dict[str, object] = {
         "topic": subscribed.name if subscribed else camera.topic,
         "type": subscribed.type if subscribed else "not found yet",
         "reliability": subscribed.reliability.name.lower() if subscribed else "",
@@ -81,6 +81,12 @@ def _camera(title: str, camera: CameraInput) -> DiagnosticStatus:
         "late": counts.late,
         "refused": counts.refused,
     }
+    if camera.depth is not None:
+        values |= {
+            "depth topic": camera.depth.topic,
+            "with depth": camera.depth.found,
+            "without depth": camera.depth.lacking,
+        }
     text = "images arrive" if counts.received else "waiting for images"
     return _status(title, camera.name, camera.complaints.worst(), text, values)
 

@@ -52,6 +52,12 @@ INPUTS = (
         qos.camera_info(),
         "optional calibration beside each image topic (`camera_info_topics`); `K = 0` means uncalibrated",
     ),
+    Input(
+        "camera/depth_registered/image_raw",
+        Image,
+        None,
+        "optional measured depth of a camera (`depth_topics`), for a model that takes it (`pi3x`)",
+    ),
     Input("/tf", TFMessage, qos.live(qos.TF_DEPTH), "the robot's own frames"),
     Input("/tf_static", TFMessage, qos.latched(qos.TF_DEPTH), "likewise"),
 )

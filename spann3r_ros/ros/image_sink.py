@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from spann3r_ros.frame import Intrinsics
+from spann3r_ros.ros.depth_input import ExpectedDepth
 from spann3r_ros.stamp_order import Observed
 
 ImageMessage: TypeAlias = "Image | CompressedImage"
@@ -42,6 +43,7 @@ class CameraImage:
         pixels: (H, W, 3) uint8 RGB.
         intrinsics: of these pixels, or None while unknown.
         arrival: monotonic time in seconds when its message came.
+        depth: what is or will be measured for it; None where nobody measures.
     """
 
     stamp: int
@@ -49,6 +51,7 @@ class CameraImage:
     pixels: NDArray[np.uint8]
     intrinsics: Intrinsics | None
     arrival: float
+    depth: ExpectedDepth | None = None
 
 
 class ImageSink(Protocol):

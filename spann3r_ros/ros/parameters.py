@@ -192,7 +192,7 @@ class NodeParameters:
         if self._refused:
             raise ConfigError(next(iter(self._refused.values())))
         self.config.check()
-        for topic in (*self.config.image_topics, *self.config.camera_info_topics):
+        for topic in (*self.config.image_topics, *self.config.camera_info_topics, *self.config.depth_topics):
             try:
                 validate_topic_name(topic)
             except InvalidTopicNameException as error:

@@ -22,9 +22,10 @@ from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.prediction import WorldPrediction
-from spann3r_ros.reconstruction import Reconstruction
+from spann3r_ros.reconstruction import Reconstruction, is_told_depth, takers_of_depth
 from spann3r_ros.ros.camera_input import RECENT, CameraInput
 from spann3r_ros.ros.clock import uses_simulated_time
+from spann3r_ros.ros.depth_input import WithDepth
 from spann3r_ros.ros.image_sink import CameraImage, ReceivedImage
 from spann3r_ros.ros.image_topic import describe_all
 from spann3r_ros.ros.kept_maps import KeptMaps
@@ -91,7 +92,10 @@ class Session:
         self._published: dict[Output, int] = {}  # revision of the map, by latched topic
         self._latched: Future[None] | None = None
         self._with_priors = WithPriors(self._reconstruction, self.transforms, config.odom_frame)
-        self.worker = Worker(self._with_priors, self._deliver, self._fail, config.queue_policy, config.queue_size)
+        self._with_depth = WithDepth(self._with_priors, lambda: is_told_depth(config))
+        self._takes_depth = config.model in takers_of_depth()
+        self._say_whether_depth_is_of_use()
+        self.worker = Worker(self._with_depth, self._deliver, self._fail, config.queue_policy, config.queue_size)
         self.snapshot = self._snapshot()
         self.unanswered: Future[Any] | None = None  # what the network has not come to within a request's time
         self.worker.pause()
@@ -131,7 +135,7 @@ class Session:
     def activate(self) -> None:
         """Subscribe to the cameras."""
         self.cameras = [
-            CameraInput(self._node, self._config, index, self, self._all_complaints)
+            CameraInput(self._node, self._config, index, self, self._all_complaints, self._takes_depth)
             for index in range(len(self._config.image_topics))
         ]
         self.paused = False
@@ -221,6 +225,15 @@ class Session:
         self.world.close()
         self.transforms.close()
         self._complaints.clear()
+        self._all_complaints.settle("depth")
+
+    def _say_whether_depth_is_of_use(self) -> None:
+        if self._config.depth_topics and not self._takes_depth:
+            text = (
+                f"depth_topics are not subscribed: the model {self._config.model} takes no measured depth. Leave them "
+                f"empty, or set model to one that does: {' | '.join(takers_of_depth())}"
+            )
+            self._all_complaints.report("depth", text, once=True)
 
     def _warm_up(self) -> None:
         begin = time.monotonic()
@@ -256,6 +269,8 @@ class Session:
     def accept(self, image: CameraImage) -> None:  # noqa: D102
         prior = self._with_priors.prior(image.frame_id, image.stamp)
         frame = Frame(next(self._indices), image.stamp, image.frame_id, image.pixels, image.intrinsics, prior)
+        if image.depth is not None:
+            self._with_depth.expect(frame, image.depth)
         if not self.worker.offer(frame, image.arrival) and self._config.queue_policy == "all":
             self._complain_about_the_queue()
 

@@ -44,6 +44,8 @@ class Watchdog:
             if silence < timeout:
                 camera.complaints.settle("silence", f"camera '{camera.name}': images arrive again")
                 self._silent.discard(camera.name)
+                if camera.depth is not None:  # with a camera that is silent itself, one line is enough
+                    camera.depth.look_for_silence(timeout)
             elif camera.name not in self._silent:
                 reason = explain_silence(self._node, camera.topic, self._config.image_transport, camera.subscribed)
                 text = f"no image from camera '{camera.name}' for {silence:.0f} s: {reason}"

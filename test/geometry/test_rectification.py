@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import rays
-from spann3r_ros.geometry.rectification import rectification
+from spann3r_ros.geometry.rectification import StereoView, rectification
 
 CAMERA = Intrinsics(300.0, 305.0, 322.0, 236.0, 640, 480)
 
@@ -120,3 +121,31 @@ def test_an_image_of_another_size_is_refused():
     found = rectification(CAMERA, "plumb_bob", [-0.2, 0.0, 0.0, 0.0, 0.0])
     with pytest.raises(GeometryError, match="calibration"):
         found.apply(np.zeros((240, 320, 3), np.uint8))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_depth_is_that_of_the_nearest_original_pixel(axis):
+    found = rectification(CAMERA, "plumb_bob", BROWN)
+    directions = rays(found.intrinsics)
+    x, y = plumb_bob(directions[..., 0], directions[..., 1], BROWN)
+    u, v = x * CAMERA.fx + CAMERA.cx, y * CAMERA.fy + CAMERA.cy
+    place = (u, v)[axis]
+    depth = 1 + np.indices((480, 640))[1 - axis].astype(np.float32)  # a whole number that tells the place
+    taken = found.apply_depth(depth)
+    assert taken.dtype == np.float32 and set(np.unique(taken)) <= {0.0, *range(1, 641)}
+    seen = taken > 0
+    assert seen[(u >= 0) & (u <= 639) & (v >= 0) & (v <= 479)].all()
+    assert np.abs(taken - 1 - place)[seen].max() < 0.53, "half a pixel, and the 1/32 of the maps"
+
+
+def test_depth_of_a_turned_view_is_along_its_own_axis():
+    """A wall straight in front of the turned view, seen by a camera that looks at it askew."""
+    turn = Rotation.from_euler("xyz", [4.0, -7.0, 2.0], degrees=True).as_matrix()
+    found = rectification(CAMERA, "plumb_bob", [], StereoView(turn, CAMERA))
+    directions = rays(CAMERA)
+    depth = (3.0 / (directions @ turn[2])).astype(np.float32)
+    assert np.ptp(depth) > 0.5
+    taken = found.apply_depth(depth)
+    seen = taken > 0
+    assert 0.5 < seen.mean() < 1.0
+    np.testing.assert_allclose(taken[seen], 3.0, rtol=2e-3)

@@ -55,7 +55,8 @@ def test_every_interface_has_its_table() -> None:
 
 @pytest.mark.ros_tool("tf2_ros", stand_in=True)
 def test_the_node_has_exactly_these_topics_and_services(start: Start, robot: Robot) -> None:
-    start(image_transport="raw", image_qos="reliable")
+    depth = "camera/depth_registered/image_raw"
+    start(image_transport="raw", image_qos="reliable", model="pi3x", checkpoint="random", depth_topics=[depth])
     robot.wait(lambda: robot.node.count_subscribers("/camera/image_raw"), "the active node")
     robot.synchronize()
     graph = robot.node

@@ -21,4 +21,6 @@ class Pi3xParameters(Pi3Parameters):
     use_poses: bool = parameter(
         False, "Tell the network the odometry of frames that have it; where it is wrong, so is the map.", live=True
     )
-    use_depth: bool = parameter(True, "Tell the network the measured depth of frames that have it.", live=True)
+    use_depth: bool = parameter(
+        True, "Tell the network the measured depth of frames that have it (depth_topics).", live=True
+    )
