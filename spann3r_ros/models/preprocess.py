@@ -20,7 +20,10 @@ from spann3r_ros.errors import ConfigError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics, check_smallest
 from spann3r_ros.geometry import camera as geometry
 
-LANCZOS: int = getattr(Image, "Resampling", Image).LANCZOS  # of the module itself before Pillow 9.1
+# Of the module itself before Pillow 9.1.
+LANCZOS: int = getattr(Image, "Resampling", Image).LANCZOS
+BICUBIC: int = getattr(Image, "Resampling", Image).BICUBIC
+BILINEAR: int = getattr(Image, "Resampling", Image).BILINEAR
 
 # What networks take for the values 0..255, rounded at each step as the published codes do in float32.
 UNIT = np.arange(256, dtype=np.float32) / np.float32(255)

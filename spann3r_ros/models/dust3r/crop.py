@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from PIL import Image
-
 from spann3r_ros.config import ModelConfig
 from spann3r_ros.errors import FrameError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.models.family import Architecture
 from spann3r_ros.models.pixels import target_size
-from spann3r_ros.models.preprocess import LANCZOS, Box, CropPlan, Planner
-
-BICUBIC: int = getattr(Image, "Resampling", Image).BICUBIC  # of the module itself before Pillow 9.1
+from spann3r_ros.models.preprocess import BICUBIC, LANCZOS, Box, CropPlan, Planner
 
 
 def published_size(config: ModelConfig, architecture: Architecture) -> tuple[int, int] | Planner:

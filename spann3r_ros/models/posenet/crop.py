@@ -15,6 +15,7 @@ from torch.nn import functional
 from spann3r_ros.errors import FrameError
 from spann3r_ros.frame import check_smallest
 from spann3r_ros.models.posenet.architecture import PosenetArchitecture
+from spann3r_ros.models.preprocess import BICUBIC
 
 CROP = 224
 LARGEST_RATIO = 16
@@ -42,7 +43,7 @@ def resized(image: NDArray[np.uint8], architecture: PosenetArchitecture) -> NDAr
     size = (longer, architecture.short_side) if width > height else (architecture.short_side, longer)
     if architecture.channels == "bgr":
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(image).resize(size, BICUBIC))
 
 
 def central_corner(width: int, height: int, architecture: PosenetArchitecture) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from spann3r_ros.frame import Frame, check_smallest
+from spann3r_ros.models.preprocess import BILINEAR
 from spann3r_ros.models.salad.network import SaladNetwork
 
 BATCH = 32
@@ -52,7 +53,7 @@ class Salad:
         """(3, H, W) float32 on the CPU; FrameError for an image smaller than a patch."""
         height, width = self.network.architecture.image_size
         check_smallest(frame.image.shape[1], frame.image.shape[0])
-        resized = Image.fromarray(frame.image).resize((width, height), Image.Resampling.BILINEAR)
+        resized = Image.fromarray(frame.image).resize((width, height), BILINEAR)
         return normalized(torch.from_numpy(np.array(resized)))
 
 

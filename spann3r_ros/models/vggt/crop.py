@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from spann3r_ros.errors import FrameError
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.models.preprocess import Box, CropPlan, Planner
-
-BICUBIC = Image.Resampling.BICUBIC
+from spann3r_ros.models.preprocess import BICUBIC, Box, CropPlan, Planner
 
 
 def fixed_width(side: int, patch: int) -> Planner:
