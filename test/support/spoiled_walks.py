@@ -235,7 +235,7 @@ def table(results: Sequence[dict[str, tuple[Result, Result]]]) -> list[str]:
             [max(0.0, each.far - c.far) for each, c in zip(some, clean, strict=True)] for some in (before, after)
         )
         lines.append(
-            f"| {name} | {np.mean([each.ate for each in before]):.1%} | {np.mean([each.ate for each in after]):.1%} "
+            f"| {name} | {np.nanmean([each.ate for each in before]):.1%} | {np.nanmean([each.ate for each in after]):.1%} "
             f"| {np.max(times):.2f} | {np.mean(extra_before):.2%} | {np.mean(extra_after):.2%} "
             f"| {np.max(extra_after):.2%} | {np.mean([each.poses for each in after]):.0%} |"
         )
@@ -259,7 +259,8 @@ def main() -> None:
         text = (
             f"The model that ships, {arguments.seeds} walks of {FRAMES} images through the apartment, spoiled one way "
             "each; `tracking.enabled` off and on. Wrong voxels lie farther than {FAR} m from the true surface. "
-            f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}."
+            f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}. "
+            "A walk that got fewer than three poses has no ATE."
         )
         faults.write_measured(command, [*textwrap.wrap(text, 120), "", *lines])
 
