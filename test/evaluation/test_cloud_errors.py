@@ -4,11 +4,20 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from tiny_models import GOLDEN
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.evaluation.cloud_errors import compare_clouds, icp, lower_median, median_alignment, normals
+from spann3r_ros.evaluation.cloud_errors import (
+    FAR_ERROR,
+    compare_clouds,
+    icp,
+    lower_median,
+    median_alignment,
+    nearest,
+    normals,
+)
 from spann3r_ros.sim3 import Sim3
 
 RNG = np.random.default_rng(0)
@@ -143,3 +152,16 @@ def test_icp_and_normals_equal_those_of_open3d() -> None:
     described.estimate_normals()
     agreement = np.abs((np.asarray(described.normals) * normals(target)).sum(1))
     np.testing.assert_allclose(agreement, 1.0, atol=1e-9)
+
+
+def test_neighbors_are_exact_nearby_and_good_enough_from_afar() -> None:
+    cloud = sphere(2000)
+    near, far = sphere(300, seed=1) * 1.2, sphere(300, seed=2) * 1e4
+    distance, index = nearest(np.concatenate([near, far]), cKDTree(cloud))
+    true = np.linalg.norm(np.concatenate([near, far])[:, None] - cloud, axis=2)
+    np.testing.assert_allclose(distance[:300], true[:300].min(axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(index[:300], true[:300].argmin(axis=1))
+    np.testing.assert_allclose(distance[300:], true[300:].min(axis=1), rtol=FAR_ERROR)
+    np.testing.assert_allclose(distance[300:], true[np.arange(300, 600), index[300:]], rtol=1e-12)
+    single, _ = nearest(near, cKDTree(cloud[:1]))  # of no extent at all
+    np.testing.assert_allclose(single, np.linalg.norm(near - cloud[0], axis=1), rtol=FAR_ERROR)
