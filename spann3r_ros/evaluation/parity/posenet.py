@@ -98,11 +98,11 @@ def _replay_image(
     found = dict(_published_names(stages, layers, answers) if case.startswith("published") else _port_names(stages))
     found |= {f"cls{head}_{name}": tensor for head, name, tensor in _regressor_names(layers, answers)}
     for name, tensor in recorded.items():
-        plain, _, stride = name.partition("_s4")
-        if plain in found and not stride:
-            report.compare(name, f"{case}/{name}", found[plain], tensor)
-        elif name.endswith("_s4") and plain in found:
-            report.compare(name, f"{case}/{name}", found[plain][:, :, ::4, ::4], tensor)
+        strided = re.fullmatch(r"(.+)_s(\d+)", name)  # of a map only every N-th row and column was recorded
+        plain, stride = (strided[1], int(strided[2])) if strided else (name, 1)
+        if plain in found:
+            whole = found[plain]
+            report.compare(name, f"{case}/{name}", whole[..., ::stride, ::stride] if strided else whole, tensor)
         elif not re.match(r"(mean_)?image", name):
             report.unknown.add(f"{case}/{name}")
     return report, answers

@@ -66,3 +66,12 @@ def test_a_recording_without_a_mean_image_is_refused(recorded: Path, capsys: pyt
     save_file({name: t for name, t in load_file(path).items() if "mean_image" not in name}, path)
     assert main(["parity", str(recorded)]) == 2
     assert "without a mean image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("stride", "status"), [(2, 0), (3, 0), (4, 1)])
+def test_of_a_map_every_nth_row_and_column_may_be_recorded(stride: int, status: int, recorded: Path) -> None:
+    path = recorded.parent / "posenet_tiny_case.safetensors"
+    tensors = load_file(path)
+    thinned = tensors.pop("port_0/inception_4e")[:, :, ::stride, ::stride].contiguous()
+    save_file({**tensors, f"port_0/inception_4e_s{stride}": thinned * (1.01 if status else 1.0)}, path)
+    assert main(["parity", str(recorded)]) == status

@@ -66,17 +66,19 @@ def test_tensors_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
 
 
 class Ran:
-    """What a hostile file would have called."""
+    """What a hostile file would have called: it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (Path("/tmp/pi3_ran"),)
+        return Path.touch, (self.marker,)
 
 
 @pytest.mark.fault("hostile file")
 def test_objects_beside_the_tensors_are_never_run(tmp_path: Path) -> None:
-    marker = Path("/tmp/pi3_ran")
-    marker.unlink(missing_ok=True)
-    torch.save({"model": state(OFFICIAL_IN_SMALL), "config": Ran()}, tmp_path / "w.pt")
+    marker = tmp_path / "ran"
+    torch.save({"model": state(OFFICIAL_IN_SMALL), "config": Ran(marker)}, tmp_path / "w.pt")
     with pytest.raises(CheckpointError):
         read_checkpoint(tmp_path / "w.pt")
     assert not marker.exists()
