@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from spann3r_ros.errors import Spann3rError
 from spann3r_ros.mapping.background import Background
 from spann3r_ros.mapping.corrections import Correction
 from spann3r_ros.mapping.graph_solver import GraphPlaces, solve
-from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.map import Map, Submap
 from spann3r_ros.mapping.pose_graph import LOOP, EdgeKey, PoseGraph
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
@@ -35,6 +36,17 @@ class _Task:
     revision: int
     places: dict[int, Sim3]
     solution: Future[GraphPlaces]
+
+
+@dataclass(frozen=True, eq=False)
+class GraphView:
+    """The pose graph as it lies in the world, for pictures.
+
+    Attributes:
+        edges: kind of measurement, its two ends in the world, and whether it holds (or was rejected, or waits).
+    """
+
+    edges: list[tuple[str, NDArray[np.float64], NDArray[np.float64], bool]] = field(default_factory=list)
 
 
 class GraphCorrections:
@@ -97,7 +109,20 @@ class GraphCorrections:
         self._forget()
 
     def close(self) -> None:  # noqa: D102
+        self._background.close()
         self._task = None
+
+    def view(self, world: Map) -> GraphView:
+        """The edges as they lie in the world, between the middles of the submaps."""
+        middles = {submap.id: middle_of(submap) for submap in world.submaps}
+        without = self._rejected | self._unchecked
+        return GraphView(
+            [
+                (edge.kind, middles[edge.first], middles[edge.second], edge.key not in without)
+                for edge in self.graph.edges()
+                if edge.first in middles and edge.second in middles
+            ]
+        )
 
     def saved(self) -> dict[str, NDArray[Any]]:  # noqa: D102
         return self.graph.saved()
@@ -156,12 +181,17 @@ class GraphCorrections:
         places = {number: solved.get(number, moved @ place) for number, place in present.items()}
         loops = len(self.closed_loops())
         text = f"pose graph of {len(before)} submaps solved: {loops} loops, {len(solution.rejected)} edges rejected"
-        return [
-            Correction(number, place, text) for number, place in places.items() if _differs(present[number], place)
-        ]
+        return [Correction(number, place, text) for number, place in places.items() if _differs(present[number], place)]
+
+
+def middle_of(submap: Submap) -> NDArray[np.float64]:
+    """(3,) in the world: where the camera was halfway through a submap; its origin before any pose is known."""
+    poses = submap.poses
+    place = poses[len(poses) // 2].target_from_camera.translation if len(poses) else np.zeros(3)
+    return np.asarray(submap.world_from_submap.apply(place))
 
 
 def _differs(before: Sim3, after: Sim3) -> bool:
     step = before.inverse() @ after
-    changes = (step.rotation_angle(), abs(np.log(step.scale)), float(np.linalg.norm(step.translation)))
+    changes = (step.rotation_angle(), abs(math.log(step.scale)), float(np.linalg.norm(step.translation)))
     return max(changes) > NOTICEABLE

@@ -14,8 +14,6 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
-ARRAYS = ("descriptor", "points", "confidence", "colors", "pose")
-
 
 @dataclass(frozen=True, eq=False)
 class Keyframe:
@@ -24,7 +22,7 @@ class Keyframe:
     Attributes:
         order: which frame of the run it was; grows with time.
         submap: that it was answered in.
-        descriptor: (D,) float32 of unit length.
+        descriptor: (D,) float32 of unit length; empty when the model gave none.
         points: (h, w, 3) float16 in its camera's axes, over ``depth``: good to a thousandth.
         depth: the median depth, in the submap's unit.
         confidence: (h, w) uint8, 255 for 1.
@@ -48,7 +46,7 @@ class Keyframe:
     camera: str
 
     @classmethod
-    def of(cls, prediction: Prediction, descriptor: NDArray[np.float32], order: int) -> Keyframe | None:
+    def of(cls, prediction: Prediction, order: int) -> Keyframe | None:
         """What is kept of an answer; None for one without pose or calibration, or without a point before the camera."""
         pose, intrinsics = prediction.submap_from_camera, prediction.intrinsics
         if pose is None or intrinsics is None:
@@ -64,7 +62,7 @@ class Keyframe:
         return cls(
             order,
             prediction.submap,
-            np.asarray(descriptor, np.float32),
+            np.zeros(0, np.float32) if prediction.descriptor is None else prediction.descriptor,
             np.where(usable[..., None], points / depth, 0).astype(np.float16),
             depth,
             np.rint(255 * confidence).astype(np.uint8),
@@ -117,7 +115,7 @@ class Keyframe:
         """What ``saved`` gave; raises ValueError or KeyError for other arrays."""
         confidence, points, colors = state["confidence"], state["points"], state["colors"]
         kinds = (confidence.dtype, points.dtype, colors.dtype, state["descriptor"].dtype, state["counts"].dtype)
-        expected = (np.uint8, np.float16, np.uint8, np.float32, np.int64)
+        expected = tuple(map(np.dtype, ("uint8", "float16", "uint8", "float32", "int64")))
         is_whole = confidence.ndim == 2 and points.shape == colors.shape == (*confidence.shape, 3)
         if kinds != expected or not is_whole or state["descriptor"].ndim != 1:
             raise ValueError(f"a keyframe of {kinds}, {points.shape}")
@@ -134,6 +132,12 @@ class Keyframe:
         return cls(
             order, submap, state["descriptor"], points, depth, confidence, colors, pose, camera, index, stamp, name
         )
+
+
+def nearest(keyframes: Sequence[Keyframe], to: Keyframe, count: int) -> list[Keyframe]:
+    """At most so many of a keyframe's submap that are nearest to it in time, itself included, in order of time."""
+    same = sorted((each for each in keyframes if each.submap == to.submap), key=lambda each: abs(each.order - to.order))
+    return sorted(same[:count], key=lambda each: each.order)
 
 
 class Keyframes:
@@ -182,11 +186,6 @@ class Keyframes:
         self._seen[submap] = seen + 1
         self._put(keyframe)
         return keyframe
-
-    def of(self, submap: int, around: int, count: int) -> list[Keyframe]:
-        """At most so many keyframes of a submap, those nearest to a frame of the run, in order of time."""
-        kept = sorted(self._by_submap.get(submap, []), key=lambda keyframe: abs(keyframe.order - around))
-        return sorted(kept[:count], key=lambda keyframe: keyframe.order)
 
     def restore(self, keyframes: Sequence[Keyframe]) -> None:
         """Replace all."""

@@ -218,7 +218,8 @@ def measurements_from(state: Mapping[str, NDArray[Any]]) -> list[Measurement]:
     for kind, (first, second), measured, deviations, place in zip(
         kinds.tolist(), submaps.tolist(), state["measured"], state["deviations"].tolist(), state["places"], strict=True
     ):
-        noise = EdgeNoise(*deviations, Sim3.from_matrix(place))
+        rotation, translation, scale = deviations
+        noise = EdgeNoise(rotation, translation, scale, Sim3.from_matrix(place))
         if KINDS[kind] == ANCHOR:
             found.append(SubmapAnchor(first, Sim3.from_matrix(measured), noise))
         else:
