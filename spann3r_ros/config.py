@@ -290,9 +290,10 @@ class LoopsConfig:
         "of the model's own encoder, where it gives them.",
     )
     similarity: float = parameter(
-        0.85,
-        "Inner product of the descriptors of two frames from which on they are looked at.",
-        low=-1.0,
+        0.0,
+        "Inner product of the descriptors of two frames from which on they are looked at. 0: 0.95 for the tokens of "
+        "the model's own encoder, 0.85 for SALAD.",
+        low=0.0,
         high=1.0,
         live=True,
     )
@@ -312,7 +313,7 @@ class LoopsConfig:
         live=True,
     )
     min_agreement: float = parameter(
-        0.6,
+        0.5,
         "Of those, the share that must lie as deep as these views saw (within 10 %), in both directions.",
         low=0.0,
         high=1.0,

@@ -20,7 +20,7 @@ from spann3r_ros.streaming.pairwise import Pairwise
 from spann3r_ros.streaming.segmented import Segmented
 from spann3r_ros.streaming.windowed import Windowed
 
-SAME_TURN, SAME_PLACE, SAME_SCALE = np.radians(10.0), 0.15, 0.15
+SAME_TURN, SAME_PLACE, SAME_SCALE = np.radians(15.0), 0.3, 0.3
 """How far the answers to both orders may differ: radians, a share of the scene's extent, of the scale. A network that
 is shown two different places invents a relation, and another one when their order is another."""
 
