@@ -26,9 +26,13 @@ DEMO_WEIGHTS = "demo weights"
 RANDOM_WEIGHTS = "random"
 """Value of ``checkpoint`` for a tiny network of the family with random weights."""
 
+SIMULATED = "simulated"
+"""Value of ``model`` for no network: a recording is answered from its own truth, with errors."""
+
 WEIGHTS_NOTES = {
     DEMO_WEIGHTS: "the model that ships knows one synthetic apartment and nothing else: elsewhere its map is wrong",
     f"{RANDOM_WEIGHTS} weights": "a tiny network that was never trained; its map means nothing",
+    f"{SIMULATED} network": "no network, but the recording's own truth with errors; no figure is one of a network",
 }
 """What is wrong with weights that are no file of weights, by their short name."""
 
@@ -174,6 +178,8 @@ class ModelConfig:
     @property
     def weights_note(self) -> str:
         """A key of ``WEIGHTS_NOTES``, or nothing for a file of weights."""
+        if self.model == SIMULATED:
+            return f"{SIMULATED} network"
         if self.checkpoint == RANDOM_WEIGHTS:
             return f"{RANDOM_WEIGHTS} weights"
         return "" if self.checkpoint else DEMO_WEIGHTS

@@ -24,12 +24,12 @@ from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
-from spann3r_ros.models.base import Model, Stream
+from spann3r_ros.models.base import AnyModel, Model, Stream
 from spann3r_ros.models.loading import release_device_memory
 from spann3r_ros.models.registry import is_told_depth, parameter_groups, takers_of_depth
 from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.streaming.retreat import Retreat
-from spann3r_ros.streaming.stream import load_stream
+from spann3r_ros.streaming.stream import load_stream, stream_of
 from spann3r_ros.tracking import LOST, Tracking
 from spann3r_ros.trajectory import Trajectory
 
@@ -71,9 +71,16 @@ class Reconstruction:
         self._begin()
 
     @classmethod
-    def from_config(cls, config: Config, complaints: Complaints | None = None) -> Reconstruction:
-        """Load the model that ``config`` asks for; raises ConfigError and CheckpointError as ``load_stream`` does."""
-        return cls(load_stream(config), config, [SubmapJoints()], complaints)
+    def from_config(
+        cls, config: Config, complaints: Complaints | None = None, model: AnyModel | None = None
+    ) -> Reconstruction:
+        """Load the model that ``config`` asks for, unless one is given, with all that corrects its map.
+
+        Raises:
+            ConfigError, CheckpointError: as ``load_stream`` does.
+        """
+        stream = load_stream(config) if model is None else stream_of(model, config)
+        return cls(stream, config, [SubmapJoints()], complaints)
 
     def close(self) -> None:
         """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""

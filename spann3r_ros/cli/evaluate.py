@@ -17,8 +17,8 @@ from spann3r_ros.evaluation.report import write_report
 from spann3r_ros.evaluation.scores import Scores, evaluate_run, score_files
 from spann3r_ros.evaluation.suite import Outcome, Suite, averages, extent_of, run_local, run_on_ray
 from spann3r_ros.evaluation.table import as_text, columns_as_text
-from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.source import open_source
+from spann3r_ros.runs.chosen_model import reconstruction_for
 from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.source_truth import source_truth, trajectory_truth
@@ -154,7 +154,7 @@ def _reconstruct(source: Path, rules: Protocol, arguments: argparse.Namespace) -
     folder = arguments.output / sequence.name.replace("/", "_")
     job = OfflineRun(
         sequence,
-        Reconstruction.from_config(read_config(arguments.config, arguments.set, arguments.preset)),
+        reconstruction_for(sequence, read_config(arguments.config, arguments.set, arguments.preset)),
         folder,
         OptionalFiles(pointmaps=True),
         every=arguments.every or rules.stride(sequence.layout),

@@ -24,9 +24,9 @@ from spann3r_ros.errors import ConfigError, DataError, Spann3rError
 from spann3r_ros.evaluation.protocol import PROTOCOLS, protocol
 from spann3r_ros.evaluation.scores import Scores, evaluate_run
 from spann3r_ros.evaluation.table import Row, Section
-from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.recordings import structured
 from spann3r_ros.recordings.source import SourceOptions, open_source
+from spann3r_ros.runs.chosen_model import groups_for
 from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.record import RunRecord
 from spann3r_ros.runs.source_truth import source_truth
@@ -144,7 +144,7 @@ class Suite:
         for entry in content.get("sources") or []:
             suite._add_source(entry, path.parent, output)
         for name, parameters in (content.get("configurations") or {"default": {}}).items():
-            config = from_mapping(Config, parameters or {}, parameter_groups())
+            config = from_mapping(Config, parameters or {}, groups_for(parameters or {}))
             suite.configurations[str(name)] = _changed(config)
         if not suite.sources:
             raise ConfigError("suite without sources", got=str(path), expected="a list of paths or walks")
@@ -223,15 +223,15 @@ def run_job(job: Job) -> Outcome:
         sequence = open_source(job.source)
         rules = protocol(job.protocol)
         every = job.every or rules.stride(sequence.layout)
-        config = from_mapping(Config, job.parameters, parameter_groups())
+        config = from_mapping(Config, job.parameters, groups_for(job.parameters))
         if not _is_done(job, config, every):
-            from spann3r_ros.reconstruction import Reconstruction
+            from spann3r_ros.runs.chosen_model import reconstruction_for
             from spann3r_ros.runs.offline import OfflineRun
 
             shutil.rmtree(job.folder, ignore_errors=True)
             OfflineRun(
                 sequence,
-                Reconstruction.from_config(config),
+                reconstruction_for(sequence, config),
                 job.folder,
                 OptionalFiles(pointmaps=True),
                 name=job.name,
@@ -307,7 +307,7 @@ def _is_done(job: Job, config: Config, every: int) -> bool:
 
 def _changed(config: Config) -> dict[str, Any]:
     """Parameters that differ from their defaults."""
-    defaults = to_mapping(from_mapping(Config, {}, parameter_groups()))
+    defaults = to_mapping(from_mapping(Config, {}, groups_for({"model": config.model})))
     return {name: value for name, value in to_mapping(config).items() if value != defaults[name]}
 
 
