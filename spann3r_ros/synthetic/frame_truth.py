@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError, FrameError
 from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.prediction import Prediction
 from spann3r_ros.recordings.measured_depth import DEPTH_GAP
-from spann3r_ros.recordings.sequence import METERS, Sequence
+from spann3r_ros.recordings.sequence import METERS, DepthImage, Sequence
 from spann3r_ros.sim3 import Sim3
 
 
@@ -89,12 +90,7 @@ class RecordedTruth:
         Raises:
             FrameError: no pose or depth within 20 ms of it, depth of another size or nowhere known, or no calibration.
         """
-        pose = self._path.at(frame.stamp, DEPTH_GAP)
-        with self._lock:
-            found = self._truth.depth_at(frame.stamp, DEPTH_GAP)
-        if pose is None or found is None:
-            missing = "true pose" if pose is None else "depth image"
-            raise FrameError(f"no {missing} for the simulated network", expected=f"one within {DEPTH_GAP / 1e6:g} ms")
+        pose, found = self._near(frame.stamp)
         camera = frame.intrinsics or found.intrinsics
         if found.depth.shape != frame.image.shape[:2] or camera is None:
             raise FrameError(
@@ -103,17 +99,39 @@ class RecordedTruth:
                 expected=f"depth registered to the image {frame.image.shape[:2]}, and a calibration",
             )
         stride = self._stride(frame.image.shape[1])
+        depth = self._thinned(found, stride)
+        return _view(depth, thinned_camera(camera, stride, depth.shape), frame.image[::stride, ::stride], pose)
+
+    def behind(self, answer: Prediction) -> TrueView:
+        """What the frame of an answer shows, on the grid of the answer; of the frame only the stamp counts.
+
+        Raises:
+            FrameError: as ``of``, or an answer without calibration or of a grid that was not thinned out here.
+        """
+        pose, found = self._near(answer.frame.stamp)
+        size, camera = answer.confidence.shape, answer.intrinsics
+        depth = self._thinned(found, -(-found.depth.shape[1] // size[1]))
+        if camera is None or depth.shape != size:
+            raise FrameError("grid of an answer", got=(size, camera), expected=f"{depth.shape} and a calibration")
+        return _view(depth, camera, answer.colors, pose)
+
+    def _near(self, stamp: int) -> tuple[Sim3, DepthImage]:
+        """Pose in meters and depth image of a stamp."""
+        pose = self._path.at(stamp, DEPTH_GAP)
+        with self._lock:
+            found = self._truth.depth_at(stamp, DEPTH_GAP)
+        if pose is None or found is None:
+            missing = "true pose" if pose is None else "depth image"
+            raise FrameError(f"no {missing} for the simulated network", expected=f"one within {DEPTH_GAP / 1e6:g} ms")
+        return Sim3.rigid(pose.rotation, pose.translation * self._meters), found
+
+    def _thinned(self, found: DepthImage, stride: int) -> NDArray[np.float64]:
+        """Every ``stride``-th pixel in meters, NaN where unknown."""
         depth = found.depth[::stride, ::stride].astype(np.float64) * self._meters
         depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
         if np.isnan(depth).all():
-            raise FrameError(
-                "true depth of a frame", got="unknown everywhere", expected="depth for the simulated network"
-            )
-        grid = thinned_camera(camera, stride, depth.shape)
-        u, v = (np.arange(grid.width) - grid.cx) / grid.fx, (np.arange(grid.height) - grid.cy) / grid.fy
-        points = np.stack([depth * u[None, :], depth * v[:, None], depth], axis=-1)
-        place = Sim3.rigid(pose.rotation, pose.translation * self._meters)
-        return TrueView(points, np.ascontiguousarray(frame.image[::stride, ::stride]), grid, place)
+            raise FrameError("true depth for the simulated network", got="unknown everywhere", expected="some depth")
+        return depth
 
     def _stride(self, width: int) -> int:
         return -(-width // self._most_width)
@@ -123,3 +141,11 @@ def thinned_camera(camera: Intrinsics, stride: int, shape: tuple[int, ...]) -> I
     """That of the image of every ``stride``-th pixel in both directions, which is (h, w) large."""
     fx, fy, cx, cy = (value / stride for value in (camera.fx, camera.fy, camera.cx, camera.cy))
     return Intrinsics(fx, fy, cx, cy, shape[1], shape[0])
+
+
+def _view(
+    depth: NDArray[np.float64], camera: Intrinsics, colors: NDArray[np.uint8], world_from_camera: Sim3
+) -> TrueView:
+    u, v = (np.arange(camera.width) - camera.cx) / camera.fx, (np.arange(camera.height) - camera.cy) / camera.fy
+    points = np.stack([depth * u[None, :], depth * v[:, None], depth], axis=-1)
+    return TrueView(points, np.ascontiguousarray(colors), camera, world_from_camera)

@@ -102,7 +102,7 @@ class SimulatedNetwork:
         pairs = [(one, other) for one in _spread(a) for other in _spread(b)]
         if not pairs:
             return None
-        views = {id(answer): self.truth.of(answer.frame) for pair in pairs for answer in pair}
+        views = {id(answer): self.truth.behind(answer) for pair in pairs for answer in pair}
         shared = [_shared(views[id(one)], views[id(other)]) for one, other in pairs]
         best = int(np.argmax(shared))
         if shared[best] >= LEAST_SHARED:
@@ -269,7 +269,10 @@ def _placed(answer: Prediction, view: TrueView) -> Sim3 | None:
 
 
 def _likeness(one: Prediction, other: Prediction) -> float:
-    return float(appearance(one.frame.image) @ appearance(other.frame.image))
+    first, second = (
+        appearance(answer.colors) if answer.descriptor is None else answer.descriptor for answer in (one, other)
+    )
+    return float(first @ second)
 
 
 def _center(answer: Prediction) -> NDArray[np.float64]:
