@@ -48,9 +48,13 @@ MEANS: tuple[tuple[str, Callable[[Scores], float | None]], ...] = (
 
 if TYPE_CHECKING:
     from spann3r_ros.evaluation.shipped_model import Extent
+    from spann3r_ros.evaluation.world.case import Case
 
 EMBEDDED = "embedded"
 """Kind of the suite that is the table of the model that ships."""
+
+WORLD = "world"
+"""Kind of the suite that measures a world of many submaps."""
 
 
 @dataclass(frozen=True)
@@ -327,12 +331,14 @@ def extent_of(path: Path) -> Extent | None:
         DataError: a file that cannot be read.
     """
     content = read_yaml(path)
-    if not isinstance(content, dict) or "kind" not in content:
+    if not isinstance(content, dict) or content.get("kind", WORLD) == WORLD:
         return None
     from spann3r_ros.evaluation.shipped_model import Extent  # which needs the renderer
 
     if content["kind"] != EMBEDDED:
-        raise ConfigError("kind of the suite", got=content["kind"], expected=f"{EMBEDDED}, or none for recordings")
+        raise ConfigError(
+            "kind of the suite", got=content["kind"], expected=f"{EMBEDDED} | {WORLD}, or none for recordings"
+        )
     names = {entry.name for entry in dataclasses.fields(Extent)}
     check_keys("suite", content, {"kind", "title", *names})
     try:
@@ -341,6 +347,22 @@ def extent_of(path: Path) -> Extent | None:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError("clips, walks and frames of the suite", got=error, expected="whole numbers") from error
+
+
+def world_cases(path: Path) -> list[Case] | None:
+    """The cases of a suite of ``kind: world``, or None for another suite.
+
+    Raises:
+        ConfigError: an unknown entry, case or setting.
+        DataError: a file that cannot be read.
+    """
+    content = read_yaml(path)
+    if not isinstance(content, dict) or content.get("kind") != WORLD:
+        return None
+    from spann3r_ros.evaluation.world.world_suite import cases_of  # which needs the renderer
+
+    check_keys("suite", content, {"kind", "title", "cases"})
+    return cases_of(content)
 
 
 def check_keys(what: str, content: Any, known: set[str]) -> None:
