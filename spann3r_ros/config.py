@@ -157,6 +157,11 @@ class ModelConfig:
     precision: str = parameter(
         "fp32", "Arithmetic of the trunk; pointmap heads and poses are always fp32.", choices=("fp32", "bf16", "fp16")
     )
+    cuda_graphs: bool = parameter(
+        True,
+        "On CUDA, record the network's work once for each image size and replay it. false: launch every kernel anew, "
+        "which costs more time and less memory.",
+    )
     output: str = parameter(
         "refined",
         "refined: final pointmaps, one frame late; immediate: no delay, less accurate; both: each frame twice.",

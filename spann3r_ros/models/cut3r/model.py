@@ -29,6 +29,7 @@ from spann3r_ros.models.dust3r.network import Grid
 from spann3r_ros.models.pixels import check_pixels
 from spann3r_ros.models.pointmap import Pointmap, View, fingerprint, require_finite, to_prediction
 from spann3r_ros.models.preprocess import looked_up, preprocess
+from spann3r_ros.models.transfer import to_device, to_host
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -188,7 +189,7 @@ class Cut3r:
             update, reset: by sequence, see ``RecurrentState.rewritten``.
         """
         check_pixels(pixels, self.network.architecture)
-        features = self.network.encode(pixels.to(self.device, non_blocking=True), self.settings.rounded_rotation)
+        features = self.network.encode(to_device(pixels, self.device), self.settings.rounded_rotation)
         return self.seen(features, self.network.grid(pixels), state, update, reset)
 
     @torch.inference_mode()
@@ -240,8 +241,7 @@ class Cut3r:
         grid = self.network.grid(rays.permute(2, 0, 1))
         seen = self.seen(features, grid, memory.state, [False])
         colors = self.network.downstream_head.colors(seen.interaction.layers, grid)
-        own: NDArray[np.float32] = seen.own.points[0].cpu().numpy()
-        confidence: NDArray[np.float32] = (1.0 - 1.0 / seen.own.confidence[0]).cpu().numpy()
+        own, confidence = to_host(seen.own.points[0], 1.0 - 1.0 / seen.own.confidence[0])
         require_finite(own, confidence)
         shades = ((colors[0] + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
         return ImaginedView(np.asarray(submap_from_camera.apply(own), np.float32), confidence, shades)

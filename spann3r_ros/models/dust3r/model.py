@@ -11,6 +11,7 @@ from spann3r_ros.models.dust3r.network import Dust3rNetwork
 from spann3r_ros.models.pixels import check_pixels
 from spann3r_ros.models.pointmap import EncodedView, View, fingerprint, to_prediction
 from spann3r_ros.models.preprocess import preprocess
+from spann3r_ros.models.transfer import to_device
 from spann3r_ros.prediction import Prediction
 
 
@@ -40,7 +41,7 @@ class Dust3r:
         """See ``PairModel.encode``."""
         image = preprocess(frame, self.image_size)
         check_pixels(image.pixels, self.network.architecture)
-        features = self.network.encode(image.pixels.to(self.device, non_blocking=True))
+        features = self.network.encode(to_device(image.pixels, self.device))
         return EncodedView(features, self.network.grid(image.pixels), View(frame, image.colors, image.intrinsics))
 
     @torch.inference_mode()
