@@ -67,8 +67,8 @@ def rotary_table(grid: tuple[int, int], head_dim: int, base: float, device: torc
 def rotate(x: Tensor, table: RotaryTable) -> Tensor:
     """Rotate queries or keys (..., P, head_dim): the first half of a head by the row, the second by the column.
 
-    Channel j of a half is paired with channel j + quarter. Few operations matter more than few multiplications: on a GPU
-    each is a launch, on a CPU a pass over memory.
+    Channel j of a half is paired with channel j + quarter. Few operations matter more than few multiplications: on a
+    GPU each is a launch, on a CPU a pass over memory.
     """
     partners = x.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
     return torch.addcmul(x * table.cos, partners, table.sin).to(x.dtype)
