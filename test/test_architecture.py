@@ -301,6 +301,7 @@ NAMED_AFTER_SOMETHING_ELSE = {
     "ros/test_time.py": "the running node when time jumps",
     "synthetic/test_apartment_look.py": "apartment.yaml",
     "test_architecture.py": "the whole package",
+    "test_gpu_check.py": "make gpu-check",
     "test_packaging.py": "what is shipped",
     "test_readme.py": "the README",
     "test_robustness.py": "the marks of all tests",

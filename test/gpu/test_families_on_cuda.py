@@ -27,6 +27,7 @@ from spann3r_ros.streaming.stream import stream_of
 
 FRAMES = 9
 every_family = pytest.mark.parametrize("name", registry.FAMILIES)
+every_way = pytest.mark.parametrize("graphs", [False, True], ids=["kernels", "graphs"])
 
 
 @pytest.fixture(autouse=True)
@@ -70,9 +71,10 @@ def run(running: Stream, frames: list[Frame]) -> list[Prediction]:
 
 
 @every_family
-def test_it_says_what_the_cpu_says(name: str) -> None:
+@every_way
+def test_it_says_what_the_cpu_says(name: str, graphs: bool) -> None:
     frames = frames_for(name)
-    found, expected = (run(stream(name, device), frames) for device in ("cuda", "cpu"))
+    found, expected = (run(stream(name, device, cuda_graphs=graphs), frames) for device in ("cuda", "cpu"))
     assert [a.frame.index for a in found] == [a.frame.index for a in expected]
     for answer, reference in zip(found, expected, strict=True):
         largest = np.abs(reference.points).max()
@@ -96,20 +98,23 @@ def test_half_precision_stays_near(name: str, precision: str, most: float) -> No
 
 
 @every_family
-def test_a_run_resumed_from_a_file_goes_on(name: str, tmp_path: Path) -> None:
-    frames, straight, before = frames_for(name), stream(name, "cuda"), stream(name, "cuda")
+@every_way
+def test_a_run_resumed_from_a_file_goes_on(name: str, graphs: bool, tmp_path: Path) -> None:
+    frames = frames_for(name)
+    straight, before = (stream(name, "cuda", cuda_graphs=graphs) for _ in range(2))
     expected = [straight.step(frame) for frame in frames] + [straight.flush()]
     for frame in frames[:5]:
         before.step(frame)
     before.save(tmp_path / "memory.safetensors")
-    resumed = stream(name, "cuda").loaded(tmp_path / "memory.safetensors")
+    resumed = stream(name, "cuda", cuda_graphs=graphs).loaded(tmp_path / "memory.safetensors")
     got = [resumed.step(frame) for frame in frames[5:]] + [resumed.flush()]
     assert all(same_answers(*pair) for pair in zip(got, expected[5:], strict=True))
 
 
 @every_family
-def test_its_memory_stops_growing(name: str) -> None:
-    running, frames = stream(name, "cuda"), frames_for(name, 4)
+@every_way
+def test_its_memory_stops_growing(name: str, graphs: bool) -> None:
+    running, frames = stream(name, "cuda", cuda_graphs=graphs), frames_for(name, 4)
     taken = []
     for index in range(96):
         frame = frames[index % 4]
@@ -120,8 +125,10 @@ def test_its_memory_stops_growing(name: str) -> None:
 
 
 @every_family
-def test_a_full_device_loses_the_frame_and_not_the_memory(name: str) -> None:
-    frames, running, other = frames_for(name), stream(name, "cuda"), stream(name, "cuda")
+@every_way
+def test_a_full_device_loses_the_frame_and_not_the_memory(name: str, graphs: bool) -> None:
+    frames = frames_for(name)
+    running, other = (stream(name, "cuda", cuda_graphs=graphs) for _ in range(2))
     for frame in frames[:5]:
         running.step(frame)
         other.step(frame)
@@ -169,10 +176,10 @@ def counted_waits() -> Iterator[list[str]]:
 
 @every_family
 def test_the_host_waits_for_answers_only(name: str) -> None:
-    running, frames = stream(name, "cuda", output="refined"), frames_for(name, 16)
+    running, frames = stream(name, "cuda", cuda_graphs=True), frames_for(name, 16)
     for frame in frames[:12]:
         running.step(frame)
-    with counted_waits() as waits:
+    with counted_waits() as waits:  # one of them is the counting's own
         answers = [answer for frame in frames[12:] for answer in running.step(frame)]
     print(f"{name}: {len(waits)} waits for {len(answers)} answers about 4 frames: {sorted(set(waits))}")
-    assert len(waits) <= 4 * len(answers)
+    assert len(waits) <= 3 * len(answers) + 1
