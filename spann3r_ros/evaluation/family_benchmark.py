@@ -25,7 +25,9 @@ from spann3r_ros.models.speeds import FamilySpeed
 from spann3r_ros.streaming.stream import stream_of
 
 
-def measure_family(name: str, precision: str, frames: int, device: str, size: tuple[int, int] | None) -> FamilySpeed:
+def measure_family(
+    name: str, precision: str, frames: int, device: str, size: tuple[int, int] | None, graphs: bool = False
+) -> FamilySpeed:
     """Run the full-size network of a family. The peak is that of the process, which should do nothing else.
 
     Args:
@@ -34,13 +36,20 @@ def measure_family(name: str, precision: str, frames: int, device: str, size: tu
         frames: how many; a family of windows takes them as one window.
         device: ``cpu`` or ``cuda``.
         size: (height, width) of its images, multiples of its patch; None: what the weights were made for.
+        graphs: whether CUDA replays recorded work, see the parameter ``cuda_graphs``.
 
     Raises:
         ConfigError: sizes or numbers of frames that the family cannot take.
     """
     row = family(name)
     height, width = size or row.architecture.image_size
-    config = Config(model=name, device=device, image_height=height if size else 0, image_width=width if size else 0)
+    config = Config(
+        model=name,
+        device=device,
+        cuda_graphs=graphs,
+        image_height=height if size else 0,
+        image_width=width if size else 0,
+    )
     settings: Any = None if row.parameters is None else config.of(row.parameters)
     window = isinstance(settings, WindowSettings)
     if window:
@@ -76,11 +85,12 @@ def measure_family(name: str, precision: str, frames: int, device: str, size: tu
 
 
 def measure_family_apart(
-    name: str, precision: str, frames: int, device: str, size: tuple[int, int] | None
+    name: str, precision: str, frames: int, device: str, size: tuple[int, int] | None, graphs: bool = False
 ) -> FamilySpeed:
     """``measure_family`` in a process of its own; raises DataError when that fails."""
     command = [sys.executable, "-m", "spann3r_ros", "bench", "--family", name, "--precision", precision]
     command += ["--frames", str(frames), "--device", device, "--threads", str(torch.get_num_threads()), "--apart"]
+    command += ["--cuda-graphs"] if graphs else []
     if size:
         command += ["--size", *map(str, size)]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
