@@ -12,7 +12,7 @@ from typing import Any
 from spann3r_ros.complaints import Complaints
 from spann3r_ros.config import SIMULATED, Config
 from spann3r_ros.errors import ConfigError
-from spann3r_ros.models.base import ModelStream
+from spann3r_ros.models.base import ModelStream, Stream
 from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.sequence import Sequence
@@ -54,8 +54,7 @@ def reconstruction_for(sequence: Sequence, config: Config, complaints: Complaint
 
     settings = config.of(SimulatedParameters)
     network = SimulatedNetwork(RecordedTruth(sequence, config.image_width or WIDTH), settings)
+    stream: Stream = ModelStream(network)
     if settings.window:
-        return Reconstruction.from_config(
-            config, complaints, ModelStream(Windowed(SimulatedWindows(network), settings))
-        )
-    return Reconstruction.from_config(config, complaints, ModelStream(network))
+        stream = ModelStream(Windowed(SimulatedWindows(network), settings))
+    return Reconstruction.from_config(config, complaints, model=stream)
