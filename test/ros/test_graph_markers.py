@@ -36,8 +36,13 @@ def test_each_kind_has_a_namespace_and_what_was_rejected_one_of_its_own() -> Non
     a, b, c = places(3)
     view = GraphView(
         [a, b, c],
-        [EdgeView(JOINT, a, b, True), EdgeView(JOINT, b, c, True), EdgeView(LOOP, a, c, True), EdgeView(LOOP, b, c, False)],
-    )  # fmt: skip
+        [
+            EdgeView(JOINT, a, b, True),
+            EdgeView(JOINT, b, c, True),
+            EdgeView(LOOP, a, c, True),
+            EdgeView(LOOP, b, c, False),
+        ],
+    )
     message = graph_markers(view, 5 * 10**9, "map")
     assert message.markers[0].action == Marker.DELETEALL
     assert all(marker.header.frame_id == "map" and marker.header.stamp.sec == 5 for marker in message.markers)
