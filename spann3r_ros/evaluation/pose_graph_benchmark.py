@@ -65,7 +65,7 @@ def streets(submaps: int, loops: int, wrong: int = 0, seed: int = 0) -> Streets:
     position = np.stack([place.translation for place in truth])
     near = KDTree(position).query_pairs(SPACING / 2, output_type="ndarray")
     near = rng.permutation(near[np.abs(near[:, 1] - near[:, 0]) > 2 * BLOCK])[:loops]
-    found = [_measured(rng, truth, *sorted(pair), LOOP_NOISE, LOOP) for pair in near.tolist()]
+    found = [_measured(rng, truth, first, second, LOOP_NOISE, LOOP) for first, second in np.sort(near).tolist()]
     for number in range(min(wrong, len(found))):
         edge = found[number]
         elsewhere = Sim3.rigid(Rotation.from_rotvec(rng.normal(0, 0.5, 3)).as_matrix(), rng.normal(0, 20, 3))
