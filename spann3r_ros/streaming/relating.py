@@ -76,7 +76,11 @@ class Together:
 def relating(stream: Stream) -> Relating:
     """Whatever a stream's model can tell about how submaps lie; a model that was made for that is asked itself."""
     inner = ModelStream(stream.model.inner) if isinstance(stream.model, Segmented) else stream
-    model: Model = inner.model.pairs if isinstance(inner.model, Pairwise) else inner.model
+    model: Model = inner.model
+    if isinstance(model, Pairwise):
+        model = model.pairs
+    elif isinstance(model, Windowed):
+        model = model.windows
     return model if isinstance(model, Relating) else Together(inner)
 
 
