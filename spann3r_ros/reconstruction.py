@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from spann3r_ros.complaints import Complaints, through
+from spann3r_ros.complaints import EVENT, Complaints, through
 from spann3r_ros.config import Config
 from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
@@ -19,9 +19,10 @@ from spann3r_ros.geometry.camera import centered, resize
 from spann3r_ros.geometry.focal import estimate_focal
 from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.mapping.bound import BoundNotice
-from spann3r_ros.mapping.corrections import Corrector
-from spann3r_ros.mapping.joints import SubmapJoints
+from spann3r_ros.mapping.corrections import Correction, Corrector
+from spann3r_ros.mapping.correctors import UsualCorrectors
 from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.scale import AUTO, MODEL, ScaleStatus
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import Model, Stream
@@ -51,7 +52,12 @@ class Reconstruction:
         config: map and pose parameters; live ones may change between frames.
         correctors: what moves submaps, in this order.
         complaints: where a loss of tracking is reported; by default it is only logged.
+
+    Attributes:
+        usual: the correctors of ``from_config``; None where others were given.
     """
+
+    usual: UsualCorrectors | None = None
 
     def __init__(
         self,
@@ -73,7 +79,11 @@ class Reconstruction:
     @classmethod
     def from_config(cls, config: Config, complaints: Complaints | None = None) -> Reconstruction:
         """Load the model that ``config`` asks for; raises ConfigError and CheckpointError as ``load_stream`` does."""
-        return cls(load_stream(config), config, [SubmapJoints()], complaints)
+        stream, complaints = load_stream(config), complaints or Complaints(through(logger))
+        usual = UsualCorrectors.of(config, stream.model.metric, complaints)
+        made = cls(stream, config, usual.in_order(), complaints)
+        made.usual = usual
+        return made
 
     def close(self) -> None:
         """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""
@@ -104,6 +114,11 @@ class Reconstruction:
     def scale_source(self) -> str:
         """What made the world metric; empty while nothing did."""
         return self.map.scale_source
+
+    @property
+    def scale(self) -> ScaleStatus:
+        """How the scale of the world is known."""
+        return ScaleStatus(self.scale_source) if self.usual is None else self.usual.scale.status
 
     def process(self, frame: Frame) -> list[WorldPrediction]:
         """Take one frame; return what is now known, in the world, with poses where they could be recovered.
@@ -180,7 +195,7 @@ class Reconstruction:
 
     def _scale_source(self) -> str:
         """What makes a new world metric: the model or nothing."""
-        return "model" if self.model.metric else ""
+        return MODEL if self.model.metric and self.config.scale.source in (AUTO, MODEL) else ""
 
     def _restore_correctors(self, saved: SavedMap) -> None:
         """Let each corrector go on where it was saved; raises DataError, and each is as it was then."""
@@ -241,11 +256,21 @@ class Reconstruction:
         else:
             self.map.insert_pose(prediction)
         for corrector in self.correctors:
-            for correction in corrector.observe(prediction, self.map):
-                self.map.move(
-                    correction.submap, correction.world_from_submap, correction.reason, correction.scale_source
-                )
+            self._correct(corrector.observe(prediction, self.map))
         return self.map.in_world(prediction)
+
+    def _correct(self, corrections: Sequence[Correction]) -> None:
+        """Move submaps, all or none."""
+        try:
+            for correction in corrections:
+                self.map.check_move(correction.submap, correction.world_from_submap)
+        except GeometryError as error:
+            reason = corrections[0].reason
+            text = f"a correction of the map is not made ({reason}): {error}"
+            self.complaints.report("correction", text, error=error, lasts=EVENT)
+            return
+        for each in corrections:
+            self.map.move(each.submap, each.world_from_submap, each.reason, each.scale_source)
 
     def _calibrated(self, answer: Prediction) -> Prediction:
         """With the calibration of the answer's grid: the camera's, the model's, or one estimated once.

@@ -42,11 +42,15 @@ class SubmapJoints:
     A frame that was answered in the newest submap and in the one before is seen in both, pixel by pixel; with every
     further one the similarity between the two is found anew from all of them. Where they do not agree the submap stays
     where it is. A stream that never opens a submap costs the memory of a few samples and nothing else.
+
+    Attributes:
+        joined: ids of the submaps that were; always the same set.
     """
 
     name = "joints"
 
     def __init__(self) -> None:
+        self.joined: set[int] = set()
         self._newest: _Seen | None = None
         self._before: _Seen | None = None
         self._pairs: list[tuple[PointmapSample, PointmapSample]] = []
@@ -67,9 +71,12 @@ class SubmapJoints:
 
     def clear(self) -> None:  # noqa: D102
         self._newest, self._before, self._pairs = None, None, []
+        self.joined.clear()
 
     def saved(self) -> dict[str, NDArray[Any]]:  # noqa: D102
         state: dict[str, NDArray[Any]] = {}
+        if self.joined:
+            state["joined"] = np.array(sorted(self.joined), np.int64)
         for name, seen in (("newest", self._newest), ("before", self._before)):
             if seen is not None:
                 state[f"{name}.submap"] = np.array(seen.submap)
@@ -82,7 +89,10 @@ class SubmapJoints:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: D102
         newest, before = _load_seen(state, "newest"), _load_seen(state, "before")
         pairs = list(zip(_take(state, "pairs.here"), _take(state, "pairs.there"), strict=True))
+        joined = [int(number) for number in state.get("joined", ())]
         self._newest, self._before, self._pairs = newest, before, pairs
+        self.joined.clear()
+        self.joined.update(joined)
 
     def _joined(self, number: int, before: int, world: Map) -> list[Correction]:
         here, there = [pair[0] for pair in self._pairs], [pair[1] for pair in self._pairs]
@@ -92,6 +102,7 @@ class SubmapJoints:
         except GeometryError as error:
             logger.warning("submap %d is not joined to submap %d: %s", number, before, error)
             return []
+        self.joined.add(number)
         reason = f"submap {number} joined to submap {before} over {len(here)} shared frames"
         return [Correction(number, world_from_submap, reason)]
 

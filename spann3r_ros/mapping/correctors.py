@@ -1,0 +1,47 @@
+"""The correctors of a usual reconstruction, in the order in which they are asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spann3r_ros.complaints import Complaints
+from spann3r_ros.config import Config
+from spann3r_ros.mapping.corrections import Corrector
+from spann3r_ros.mapping.joints import SubmapJoints
+from spann3r_ros.mapping.measured_scale import BaselineScale, DepthScale, RigLookup
+from spann3r_ros.mapping.odometry import OdometryAnchor, OdometryScale
+from spann3r_ros.mapping.odometry_track import OdometryTrack, PriorLookup
+from spann3r_ros.mapping.scale import WorldScale
+
+
+@dataclass(frozen=True)
+class UsualCorrectors:
+    """What moves submaps.
+
+    Attributes:
+        joints: by frames that two submaps share.
+        anchor: by odometry.
+        scale: of the whole world.
+    """
+
+    joints: SubmapJoints
+    anchor: OdometryAnchor
+    scale: WorldScale
+    baseline: BaselineScale
+
+    @classmethod
+    def of(cls, config: Config, model_is_metric: bool, complaints: Complaints) -> UsualCorrectors:
+        """For one reconstruction."""
+        joints, track, baseline = SubmapJoints(), OdometryTrack(), BaselineScale()
+        odometry = OdometryScale(track)
+        anchor = OdometryAnchor(track, odometry, joints.joined, complaints)
+        scale = WorldScale(config.scale, [DepthScale(), baseline, odometry], model_is_metric, complaints)
+        return cls(joints, anchor, scale, baseline)
+
+    def in_order(self) -> list[Corrector]:
+        """Joints before odometry, which leaves joined submaps alone; the scale last, for it carries all of them."""
+        return [self.joints, self.anchor, self.scale]
+
+    def tell(self, prior: PriorLookup, rig: RigLookup) -> None:
+        """Where odometry of frames that came without it, and the transforms between cameras, are to be asked for."""
+        self.anchor.track.lookup, self.baseline.lookup = prior, rig
