@@ -22,6 +22,7 @@ class UsualCorrectors:
         joints: by frames that two submaps share.
         anchor: by odometry.
         scale: of the whole world.
+        baseline: one of its sources.
     """
 
     joints: SubmapJoints
@@ -32,7 +33,8 @@ class UsualCorrectors:
     @classmethod
     def of(cls, config: Config, model_is_metric: bool, complaints: Complaints) -> UsualCorrectors:
         """For one reconstruction."""
-        joints, track, baseline = SubmapJoints(), OdometryTrack(), BaselineScale()
+        joints, track = SubmapJoints(), OdometryTrack()
+        baseline = BaselineScale(asked=config.scale.source == BaselineScale.name)
         odometry = OdometryScale(track)
         anchor = OdometryAnchor(track, odometry, joints.joined, complaints)
         scale = WorldScale(config.scale, [DepthScale(), baseline, odometry], model_is_metric, complaints)
@@ -42,6 +44,6 @@ class UsualCorrectors:
         """Joints before odometry, which leaves joined submaps alone; the scale last, for it carries all of them."""
         return [self.joints, self.anchor, self.scale]
 
-    def tell(self, prior: PriorLookup, rig: RigLookup) -> None:
-        """Where odometry of frames that came without it, and the transforms between cameras, are to be asked for."""
+    def tell(self, prior: PriorLookup | None, rig: RigLookup) -> None:
+        """Whom to ask for odometry that comes after its frame, if anybody, and how two cameras lie to each other."""
         self.anchor.track.lookup, self.baseline.lookup = prior, rig

@@ -167,6 +167,9 @@ class _SeenCamera:
 class BaselineScale:
     """The scale by two cameras in one memory whose places on the robot are known.
 
+    Args:
+        asked: whether this very source was asked for; else it is no trouble that cameras are too near to each other.
+
     Attributes:
         name: in parameters and status.
         lookup: how two cameras lie to each other; nobody knows, by default.
@@ -175,7 +178,8 @@ class BaselineScale:
 
     name = "baseline"
 
-    def __init__(self) -> None:
+    def __init__(self, asked: bool = True) -> None:
+        self._asked = asked
         self.lookup: RigLookup = _unknown
         self.trouble = ""
         self._seen: dict[str, _SeenCamera] = {}
@@ -207,21 +211,22 @@ class BaselineScale:
         way, length = seen.translation, float(np.linalg.norm(told.translation))
         depth = median_depth(prediction)
         if length < 1e-3 or not depth > 0:
-            self.trouble = f"the cameras are {length:.3f} m apart by TF, which tells no scale"
+            self._too_near(f"the cameras are {length:.3f} m apart by TF, which tells no scale")
             return
         if (told.inverse() @ seen).rotation_angle() > APART:
             self.trouble = "the cameras do not look as TF says: look at the transform between them"
             return
         if float(np.linalg.norm(way)) < PARALLAX * depth:
-            self.trouble = (
-                f"the cameras are {length:.3f} m apart by TF, which is too little beside what they see to tell a scale"
-            )
+            self._too_near(f"the cameras are {length:.3f} m apart by TF, too little beside what they see")
             return
         self.trouble = ""
         value = float(way @ told.translation) / length**2
         error = float(np.linalg.norm(way - value * told.translation)) / length
         ratio = _Ratio(prediction.submap, prediction.frame.stamp, value, max(error, 1e-3 * abs(value), 1e-9))
         self._ratios.kept.append(ratio)
+
+    def _too_near(self, text: str) -> None:
+        self.trouble = text if self._asked else ""
 
     def estimate(self, world: Map) -> ScaleEstimate | None:
         """Of all measurements; None before there are ``LEAST_RATIOS``."""

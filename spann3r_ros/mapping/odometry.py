@@ -26,6 +26,9 @@ TROUBLES = {
 }
 """What to say of pieces of path that tell no scale, by their reason."""
 
+NEVER = 30
+"""Images without odometry after which a robot that has some is told so."""
+
 DRIFT = 0.01
 """Noise of odometry that is taken for its factors, as a share of the way and of the turn."""
 
@@ -87,6 +90,9 @@ class OdometryScale:
     def estimate(self, world: Map) -> ScaleEstimate | None:
         """From all samples, looked at anew when some were added."""
         track = self.track
+        if not track.found:
+            self.trouble = _trouble(PathScale(None, np.inf, "", 0, 0), track)
+            return None
         if track.added - self._looked < max(5, len(track.samples) // 15) and self._looked >= 0:
             return self._found
         self._looked = track.added
@@ -114,6 +120,11 @@ class OdometryScale:
 
 def _trouble(found: PathScale, track: OdometryTrack) -> str:
     """What is wrong with odometry, for people; nothing while it may only be too early."""
+    if track.lookup is not None and not track.found and track.lacking >= NEVER:
+        return (
+            f"none of {track.lacking} images had odometry at its stamp: look whether its TF or topic is alive, leads "
+            "to the camera, and has the clock of the images"
+        )
     if found.reason in TROUBLES:
         return TROUBLES[found.reason]
     if found.jumps:

@@ -63,14 +63,15 @@ class OdometryTrack:
     """Pairs of poses, in the order of their frames.
 
     Attributes:
-        lookup: asked for the odometry of frames that came without; nobody, by default.
+        lookup: asked for the odometry of frames that came without; None: nobody, because the robot has none, or all
+            that there is of it came with the frames.
         samples: oldest first.
         added: samples since the world began.
         found, lacking: frames with and without odometry.
     """
 
     def __init__(self) -> None:
-        self.lookup: PriorLookup = _nothing
+        self.lookup: PriorLookup | None = None
         self.samples: deque[PathSample] = deque(maxlen=MOST_SAMPLES)
         self.added = self.found = self.lacking = 0
         self._chains = 0
@@ -89,9 +90,10 @@ class OdometryTrack:
         new: list[PathSample] = []
         while self._waiting:
             submap, camera, stamp, seen, told, depth = self._waiting[0]
-            told = told if told is not None else self.lookup(camera, stamp)
-            if told is None and len(self._waiting) <= PATIENCE:
-                break
+            if told is None and self.lookup is not None:
+                told = self.lookup(camera, stamp)
+                if told is None and len(self._waiting) <= PATIENCE:
+                    break
             self._waiting.popleft()
             self.found += told is not None
             self.lacking += told is None
@@ -182,10 +184,6 @@ def median_depth(prediction: Prediction) -> float:
     depths = ((points - pose.translation) @ pose.rotation[:, 2])[confidence >= np.median(confidence)]
     depths = depths[np.isfinite(depths) & (depths > 0)]
     return float(np.median(depths)) if len(depths) else 0.0
-
-
-def _nothing(_camera: str, _stamp: int) -> Sim3 | None:
-    return None
 
 
 def _stacked(arrays: list[NDArray[np.float64]], shape: tuple[int, ...]) -> NDArray[np.float64]:
