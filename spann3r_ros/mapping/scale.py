@@ -28,7 +28,7 @@ an estimator that may slip, and a network's word."""
 AUTO, MODEL, CONSTANT = "auto", "model", "constant"
 
 LEAST_CHANGE = 0.002
-"""The world is not scaled anew for less than this, nor for less than half a standard deviation."""
+"""The world is not scaled anew for less than this, nor for less than a quarter of a standard deviation."""
 
 CONTRADICTION = 3.0
 """Standard deviations that two sources may differ by."""
@@ -190,7 +190,7 @@ class WorldScale:
         """Scale the world, unless it is so already."""
         factor = found.value / world.submaps[0].world_from_submap.scale
         is_new = world.scale_source != name
-        changed = abs(math.log(factor)) > max(LEAST_CHANGE, found.deviation / 2)
+        changed = abs(math.log(factor)) > max(LEAST_CHANGE, found.deviation / 4)
         kept = self.status.value if not changed and not is_new else found.value
         note = f"{found.samples} measurements by {name}"
         self.status = ScaleStatus(name, kept, found.deviation, found.stamp, note)
