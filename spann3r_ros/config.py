@@ -421,6 +421,29 @@ class TrackingConfig:
 
 
 @dataclass
+class ScaleConfig:
+    """What makes the unit of the map the meter."""
+
+    source: str = parameter(
+        "auto",
+        "What makes the map metric. auto: the first of depth, baseline, odometry and model that is known well enough; "
+        "model: a network that speaks in meters; odometry: the robot's own path; depth: measured depth images; "
+        "baseline: two cameras whose distance TF knows; constant: scale.constant, whatever the others say.",
+        choices=("auto", "model", "odometry", "depth", "baseline", "constant"),
+    )
+    max_deviation: float = parameter(
+        0.03,
+        "The map is called metric once the relative standard deviation of its scale is below this.",
+        low=0.001,
+        high=0.5,
+        live=True,
+    )
+    constant: float = parameter(
+        1.0, "Meters of one unit of the network, with scale.source constant.", unit="m", low=1e-6, high=1e6
+    )
+
+
+@dataclass
 class Config(ModelConfig):
     """All parameters of a reconstruction; NodeConfig adds those of the ROS node.
 
@@ -435,6 +458,7 @@ class Config(ModelConfig):
     loops: LoopsConfig = field(default_factory=LoopsConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
 
     def of(self, kind: type[T]) -> T:
         """The parameters of a family's own group, with their defaults when nobody set them.
@@ -467,7 +491,14 @@ class NodeConfig(Config):
     depth_topics: list[str] = parameter(  # noqa: RUF009
         [],
         "A depth topic per image topic (sensor_msgs/Image, 16UC1 in millimeters or 32FC1 in meters), registered to the "
-        "image's camera, for a model that takes measured depth (pi3x); none for a camera without. Empty: no depth.",
+        "image's camera, for the scale of the map (scale.source) and for a model that takes measured depth (pi3x); "
+        "none for a camera without. Empty: no depth.",
+    )
+    odometry_topic: str = parameter(
+        "",
+        "The robot's own estimate of its path, for the scale and the place of the map: nav_msgs/Odometry about a frame "
+        "from which TF leads to the camera, or geometry_msgs/PoseStamped of base_frame, or of the camera without one. "
+        "Empty: TF from odom_frame to the camera, where odom_frame is set.",
     )
     depth_max_age: float = parameter(
         0.02,
@@ -596,6 +627,13 @@ class NodeConfig(Config):
                 got=(self.odom_frame, self.base_frame),
                 expected="both, or neither",
                 next_step="With both, world -> odom is published; with neither, world -> camera",
+            )
+        if self.scale.source == "odometry" and not (self.odometry_topic or self.odom_frame):
+            raise ConfigError(
+                "parameter 'scale.source'",
+                got="odometry, without any",
+                expected="odometry_topic, or odom_frame and base_frame",
+                next_step="Name the topic, or set scale.source to auto",
             )
         frames = [self.world_frame, *filter(None, (self.odom_frame, self.base_frame))]
         if not self.world_frame or len(set(frames)) < len(frames):

@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from spann3r_ros.complaints import Complaints, through
+from spann3r_ros.complaints import EVENT, Complaints, through
 from spann3r_ros.config import Config
 from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import centered, resize
 from spann3r_ros.geometry.focal import estimate_focal
 from spann3r_ros.geometry.pnp import estimate_pose
-from spann3r_ros.mapping.background import Background
 from spann3r_ros.mapping.bound import BoundNotice
 from spann3r_ros.mapping.corrections import Correction, Corrector, PatientCorrector
-from spann3r_ros.mapping.graph_corrections import GraphCorrections, GraphView
+from spann3r_ros.mapping.correctors import UsualCorrectors
+from spann3r_ros.mapping.graph_corrections import GraphView
 from spann3r_ros.mapping.graph_solver import require_gtsam
-from spann3r_ros.mapping.joints import SubmapJoints
-from spann3r_ros.mapping.loop_closure import LoopClosure, LoopStatus
+from spann3r_ros.mapping.loop_closure import LoopStatus
+from spann3r_ros.mapping.loop_search import Sight
 from spann3r_ros.mapping.map import Map
-from spann3r_ros.mapping.pose_graph import PoseGraph
+from spann3r_ros.mapping.scale import AUTO, MODEL, ScaleStatus
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import AnyModel, Model, Stream
@@ -57,7 +57,12 @@ class Reconstruction:
         config: map and pose parameters; live ones may change between frames.
         correctors: what moves submaps, in this order.
         complaints: where a loss of tracking is reported; by default it is only logged.
+
+    Attributes:
+        usual: the correctors of ``from_config``; None where others were given.
     """
+
+    usual: UsualCorrectors | None = None
 
     def __init__(
         self,
@@ -100,18 +105,13 @@ class Reconstruction:
             require_gtsam()
         complaints = complaints or Complaints(through(logger))
         stream = load_stream(config) if model is None else stream_of(model, config)
-        graph, background = PoseGraph(), Background(is_live)
-        descriptor = config.loops.descriptor
-        loops = LoopClosure(
-            config.loops,
-            graph,
-            relating(stream).relate,
-            background,
-            load_descriptor(Path(descriptor), config.device).describe if descriptor else None,
-            complaints,
-        )
-        corrections = GraphCorrections(graph, background, complaints)
-        return cls(stream, config, [SubmapJoints(graph), loops, corrections], complaints)
+        weights = config.loops.descriptor
+        describe = load_descriptor(Path(weights), config.device).describe if weights else None
+        sight = Sight(relating(stream).relate, describe)
+        usual = UsualCorrectors.of(config, stream.model.metric, complaints, sight, is_live)
+        made = cls(stream, config, usual.in_order(), complaints)
+        made.usual = usual
+        return made
 
     def close(self) -> None:
         """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""
@@ -146,6 +146,11 @@ class Reconstruction:
         """What made the world metric; empty while nothing did."""
         return self.map.scale_source
 
+    @property
+    def scale(self) -> ScaleStatus:
+        """How the scale of the world is known."""
+        return ScaleStatus(self.scale_source) if self.usual is None else self.usual.scale.status
+
     def process(self, frame: Frame) -> list[WorldPrediction]:
         """Take one frame; return what is now known, in the world, with poses where they could be recovered.
 
@@ -179,19 +184,16 @@ class Reconstruction:
             self._begin_anew()
             taken = [_untrusted(each) for each in taken]
         for corrector in self._patient():
-            self._move(corrector.finish(self.map))
+            self._correct(corrector.finish(self.map))
         return taken
 
     def loops(self) -> LoopStatus:
         """How many loops there are, and what became of the others."""
-        counts = [each.counts for each in self.correctors if isinstance(each, LoopClosure)]
-        graphs = [each for each in self.correctors if isinstance(each, GraphCorrections)]
-        return LoopStatus.of(counts[0], graphs[0]) if counts and graphs else LoopStatus()
+        return LoopStatus.of(self.usual.loops.counts, self.usual.graph) if self.usual is not None else LoopStatus()
 
     def pose_graph(self) -> GraphView:
         """The measurements that hold the submaps together, for pictures of them."""
-        graphs = [each for each in self.correctors if isinstance(each, GraphCorrections)]
-        return graphs[0].view(self.map) if graphs else GraphView()
+        return self.usual.graph.view(self.map) if self.usual is not None else GraphView()
 
     def status(self) -> MemoryStatus:
         """What the memory holds."""
@@ -234,7 +236,7 @@ class Reconstruction:
 
     def _scale_source(self) -> str:
         """What makes a new world metric: the model or nothing."""
-        return "model" if self.model.metric else ""
+        return MODEL if self.model.metric and self.config.scale.source in (AUTO, MODEL) else ""
 
     def _restore_correctors(self, saved: SavedMap) -> None:
         """Let each corrector go on where it was saved; raises DataError, and each is as it was then."""
@@ -295,10 +297,19 @@ class Reconstruction:
         else:
             self.map.insert_pose(prediction)
         for corrector in self.correctors:
-            self._move(corrector.observe(prediction, self.map))
+            self._correct(corrector.observe(prediction, self.map))
         return self.map.in_world(prediction)
 
-    def _move(self, corrections: Sequence[Correction]) -> None:
+    def _correct(self, corrections: Sequence[Correction]) -> None:
+        """Move submaps, all or none."""
+        try:
+            for correction in corrections:
+                self.map.check_move(correction.submap, correction.world_from_submap)
+        except GeometryError as error:
+            reason = corrections[0].reason
+            text = f"a correction of the map is not made ({reason}): {error}"
+            self.complaints.report("correction", text, error=error, lasts=EVENT)
+            return
         for each in corrections:
             self.map.move(each.submap, each.world_from_submap, each.reason, each.scale_source)
 

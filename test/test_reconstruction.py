@@ -239,7 +239,7 @@ class Once:
 
     name = "once"
 
-    def __init__(self, frame: int, world_from_submap: Sim3, scale_source: str = "") -> None:
+    def __init__(self, frame: int, world_from_submap: Sim3, scale_source: str | None = None) -> None:
         self.frame, self.place, self.scale_source = frame, world_from_submap, scale_source
 
     def observe(self, prediction: Prediction, world: Map) -> list[Correction]:

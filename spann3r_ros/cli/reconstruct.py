@@ -14,6 +14,7 @@ from spann3r_ros.config import WEIGHTS_NOTES, Config
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.models.registry import is_told_depth, takers_of_depth
 from spann3r_ros.recordings.measured_depth import MeasuredDepth
+from spann3r_ros.recordings.recorded_odometry import RecordedOdometry
 from spann3r_ros.recordings.source import open_source
 from spann3r_ros.runs.chosen_model import reconstruction_for
 from spann3r_ros.runs.folder import OptionalFiles
@@ -56,7 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the images (rectified, where the recording's calibration does that), pixels; they count more than it",
     )
     parser.add_argument(
-        "--use-depth", action="store_true", help="tell the network the recorded depth images (a model that takes depth)"
+        "--use-depth",
+        action="store_true",
+        help="use the recorded depth images: for the scale of the map, and told to a network that takes depth",
+    )
+    parser.add_argument(
+        "--use-odometry",
+        action="store_true",
+        help="use recorded odometry for the scale and the place of the map: of a bag TF from odom to the camera, or "
+        "--odometry-topic; of a dataset its true poses",
+    )
+    parser.add_argument(
+        "--odometry-topic", default="", metavar="TOPIC", help="of a bag: Odometry, or PoseStamped of the camera"
     )
     add_source_options(parser)
     add_parameter_options(parser)
@@ -69,6 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = read_config(arguments.config, arguments.set, arguments.preset)
     sequence = open_source(source_options(arguments.source, vars(arguments)))
+    if arguments.use_odometry or arguments.odometry_topic:
+        if arguments.unordered:
+            raise ConfigError("odometry with --unordered", expected="a recording in its order, or no odometry")
+        sequence = RecordedOdometry(sequence, arguments.odometry_topic)
     if arguments.use_depth:
         require_depth(config)
         sequence = MeasuredDepth(sequence)
@@ -99,12 +115,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def require_depth(config: Config) -> None:
-    """Raise ConfigError unless the model takes depth and may be told it."""
-    if not is_told_depth(config):
+    """Raise ConfigError unless depth is of use: for the scale, or for a model that takes it and may be told it."""
+    if config.scale.source not in ("auto", "depth") and not is_told_depth(config):
         raise ConfigError(
-            "--use-depth for a model that is told no depth",
+            f"--use-depth for a model that is told no depth, with scale.source {config.scale.source}",
             got=config.model,
-            expected=f"{' | '.join(takers_of_depth())}, with the parameter use_depth true",
+            expected=f"scale.source auto or depth, or {' | '.join(takers_of_depth())} with use_depth true",
         )
 
 

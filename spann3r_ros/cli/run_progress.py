@@ -68,6 +68,8 @@ def summary(record: RunRecord, folder: Path) -> str:
         f"{sum(frames.posed)} with a pose, {record.points} points in {folder}"
         + ("" if record.finished else " (ended early)")
     ]
+    if record.scale_source not in ("", "model") and frames.scale[-1] is not None:
+        lines.append(f"metric by {record.scale_source}: one unit of the network is {frames.scale[-1]} m")
     lines += [f"left out: {count} x {reason}" for reason, count in record.skipped.items()]
     if record.missing:
         lines.append(f"incomplete: the source promised {record.missing} more frames that could not be read")

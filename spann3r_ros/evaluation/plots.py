@@ -137,6 +137,21 @@ def memory_plot(runs: Sequence[Scores]) -> bytes | None:
     return _figure(draw, columns=2) if runs else None
 
 
+def scale_plot(runs: Sequence[Scores]) -> bytes | None:
+    """Meters of one unit of the network over the frames; None where no run measured them."""
+    runs = [run for run in runs if len(set(run.record.frames.scale) - {None}) > 1]
+
+    def draw(axes: Any) -> None:
+        for run in runs:
+            axes.plot(np.array(run.record.frames.scale, dtype=float), label=run.record.name)
+        axes.set_xlabel("frame")
+        axes.set_ylabel("one unit of the network [m]")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+
+    return _figure(draw) if runs else None
+
+
 def map_views(cloud: PointCloud) -> list[tuple[str, bytes]]:
     """The cloud from two angles; the upper fifth of its height is cut off so that ceilings do not hide rooms."""
     if len(cloud) == 0:

@@ -143,7 +143,11 @@ def _pictures(runs: Sequence[Scores]) -> list[str]:
         ]
         if figures:
             parts.append(f'<h2>Map of {escape(run.record.name)}</h2><div class="views">{"".join(figures)}</div>')
-    late = (("Time per frame", plots.latency_plot(runs)), ("Memory over time", plots.memory_plot(runs)))
+    late = (
+        ("Scale over time", plots.scale_plot(runs)),
+        ("Time per frame", plots.latency_plot(runs)),
+        ("Memory over time", plots.memory_plot(runs)),
+    )
     return parts + [f"<h2>{title}</h2>{_image(png, title)}" for title, png in late if png]
 
 
@@ -185,6 +189,7 @@ def _origin(run: Scores) -> str:
         "mode": record.mode,
         "started": record.started,
         "metric": record.metric,
+        "scale source": record.scale_source or MISSING,
         **{f"source: {key}": value for key, value in record.source.items()},
         **{f"weights: {key}": value for key, value in record.weights.items()},
         **{f"version: {key}": value for key, value in record.versions.items()},

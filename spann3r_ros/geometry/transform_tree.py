@@ -27,10 +27,11 @@ class TransformTree:
 
     Args:
         horizon: nanoseconds of history that are kept of a moving frame.
+        longest_gap: nanoseconds between two transforms beyond which nothing is known between them; 0: no limit.
     """
 
-    def __init__(self, horizon: int = 10_000_000_000) -> None:
-        self._horizon = horizon
+    def __init__(self, horizon: int = 10_000_000_000, longest_gap: int = 0) -> None:
+        self._horizon, self._longest_gap = horizon, longest_gap
         self._links: dict[str, _Link] = {}
 
     def insert(self, stamp: int, parent: str, child: str, parent_from_child: Sim3, static: bool = False) -> None:
@@ -109,6 +110,12 @@ class TransformTree:
                 expected="transforms before and after that time",
             )
         begin, end = link.stamps[place - 1 : place + 1]
+        if 0 < self._longest_gap < end - begin:
+            raise GeometryError(
+                f"transform '{link.parent}' -> '{child}' is not known at {stamp / 1e9:.3f} s",
+                got=f"{(end - begin) / 1e9:.3f} s without one",
+                expected=f"at most {self._longest_gap / 1e9:g} s",
+            )
         share = (stamp - begin) / (end - begin)
         return _between(link.transforms[place - 1], link.transforms[place], share)
 

@@ -24,13 +24,14 @@ class Correction:
         submap: its id.
         world_from_submap: axes, unit and correction in one similarity.
         reason: what was found, for people.
-        scale_source: what made the unit of the world the meter; empty for a correction that says nothing about it.
+        scale_source: what made the unit of the world the meter; empty when nothing does any more; None for a correction
+            that says nothing about it.
     """
 
     submap: int
     world_from_submap: Sim3
     reason: str
-    scale_source: str = ""
+    scale_source: str | None = None
 
 
 class Corrector(Protocol):

@@ -106,7 +106,7 @@ class GraphCorrections:
     def observe(self, prediction: Prediction, world: Map) -> list[Correction]:  # noqa: D102
         del prediction
         found = self._collected(world) if self._task is not None and self._task.solution.done() else []
-        if self._task is None and self.graph.revision != self._solved and self.graph.has_more_than_joints():
+        if self._task is None and self.graph.revision != self._solved and self.graph.must_be_solved():
             self._begin(world)
             if self._task is not None and self._task.solution.done():  # it was done at once
                 found += self._collected(world)
@@ -117,7 +117,7 @@ class GraphCorrections:
             self._task.solution.exception()  # waits
         if (self._task.revision if self._task is not None else self._solved) != self.graph.revision:
             self._task = None
-            if self.graph.has_more_than_joints():
+            if self.graph.must_be_solved():
                 self._begin(world)
         return self._collected(world) if self._task is not None else []
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from spann3r_ros.errors import ConfigError, GeometryError
-from spann3r_ros.mapping.pose_graph import ANCHOR, JOINT, LOOP, EdgeKey, Measurement, SubmapAnchor, SubmapEdge
+from spann3r_ros.mapping.pose_graph import ANCHOR, JOINT, LOOP, EdgeKey, Measurement, SubmapAnchor, SubmapEdge, parts
 from spann3r_ros.sim3 import Sim3
 
 if TYPE_CHECKING:
@@ -51,9 +51,14 @@ TO_GTSAM = [3, 4, 5, 0, 1, 2, 6]
 """GTSAM's vectors have the rotation first."""
 
 
+def has_gtsam() -> bool:
+    """Whether GTSAM is installed; it is not imported."""
+    return importlib.util.find_spec("gtsam") is not None
+
+
 def require_gtsam() -> None:
-    """Raise ConfigError, which names the extra, where GTSAM is not installed. It is not imported."""
-    if importlib.util.find_spec("gtsam") is None:
+    """Raise ConfigError, which names the extra, where GTSAM is not installed."""
+    if not has_gtsam():
         raise ConfigError(
             "loops, odometry and anchors need GTSAM, which is not installed",
             next_step="pip install 'spann3r_ros[mapping]' (Python 3.11 and newer), or set loops.enabled to false",
@@ -106,22 +111,6 @@ def solve(
         return problem.solved()
     except RuntimeError as error:  # GTSAM's own: a system that is singular
         raise GeometryError("the pose graph has no solution", got=error) from error
-
-
-def parts(submaps: Sequence[int], edges: Sequence[SubmapEdge]) -> dict[int, int]:
-    """For each submap the oldest one of those that edges connect it with."""
-    oldest = {submap: submap for submap in submaps}
-
-    def root(submap: int) -> int:
-        while oldest[submap] != submap:
-            oldest[submap] = oldest[oldest[submap]]
-            submap = oldest[submap]
-        return submap
-
-    for edge in edges:
-        one, other = root(edge.first), root(edge.second)
-        oldest[max(one, other)] = min(one, other)
-    return {submap: root(submap) for submap in submaps}
 
 
 class _Problem:

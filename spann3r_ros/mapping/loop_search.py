@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from spann3r_ros.config import LoopsConfig
 from spann3r_ros.frame import Frame
-from spann3r_ros.mapping.graph_solver import parts
 from spann3r_ros.mapping.keyframes import Keyframe, nearest
 from spann3r_ros.mapping.overlap import overlap
-from spann3r_ros.mapping.pose_graph import LOOP, EdgeNoise, SubmapEdge
+from spann3r_ros.mapping.pose_graph import LOOP, EdgeNoise, SubmapEdge, parts
 from spann3r_ros.mapping.retrieval import RetrievalSettings, pairs_with
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
@@ -59,6 +58,19 @@ Relate = Callable[[Sequence[Prediction], Sequence[Prediction]], "Related | None"
 
 Describe = Callable[[Sequence[Frame]], NDArray[np.float32]]
 """One vector (N, D) of unit length for each frame, from a network of its own."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What recognizes places.
+
+    Attributes:
+        relate: how the submaps of two groups of answers lie to each other.
+        describe: gives descriptors instead of the model's own, or None.
+    """
+
+    relate: Relate
+    describe: Describe | None = None
 
 
 @dataclass

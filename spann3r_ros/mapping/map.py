@@ -161,30 +161,34 @@ class Map:
         """Whether the unit of the world is the meter."""
         return bool(self.scale_source)
 
-    def move(self, number: int, world_from_submap: Sim3, reason: str = "", scale_source: str = "") -> None:
+    def move(self, number: int, world_from_submap: Sim3, reason: str = "", scale_source: str | None = None) -> None:
         """Put a submap elsewhere, with all that is in it and all that will enter it.
 
         Args:
             number: its id.
             world_from_submap: its new place.
             reason: what was found, for people.
-            scale_source: what made the unit of the world the meter, when this did.
+            scale_source: what makes the unit of the world the meter, empty for nothing; None leaves it as it is.
 
         Raises:
             GeometryError: no such submap, or a scale so small that its points leave the addressable space; nothing has
                 changed then.
         """
+        self.check_move(number, world_from_submap)
         submap = self.submap(number)
-        before, submap.world_from_submap = submap.world_from_submap, world_from_submap
-        try:
-            self._fit_voxels(submap)
-        except GeometryError:
-            submap.world_from_submap = before
-            raise
+        submap.world_from_submap = world_from_submap
+        self._fit_voxels(submap)
         self._trajectory = None
         self.reason = reason
-        self.scale_source = scale_source or self.scale_source
+        if scale_source is not None:
+            self.scale_source = scale_source
         self.revision += 1
+
+    def check_move(self, number: int, world_from_submap: Sim3) -> None:
+        """Raise what ``move`` would raise, and change nothing: for moves that must be made together or not at all."""
+        submap, wanted = self.submap(number), self._voxel_size / world_from_submap.scale
+        if not fits(submap.voxels.voxel_size, wanted):
+            submap.voxels.check_size(wanted)
 
     def in_world(self, prediction: Prediction) -> WorldPrediction:
         """A prediction as it lies in the world now; the only place where a submap's frame becomes the world's."""
@@ -311,8 +315,13 @@ class Map:
     def _fit_voxels(self, submap: Submap) -> None:
         """Sort a submap's points anew when a correction made its voxels much larger or smaller in the world."""
         wanted = self._voxel_size / submap.world_from_submap.scale
-        if not 1 / COARSENESS <= submap.voxels.voxel_size / wanted <= COARSENESS:
+        if not fits(submap.voxels.voxel_size, wanted):
             submap.voxels.resize(wanted)
+
+
+def fits(voxel_size: float, wanted: float) -> bool:
+    """Whether points need not be sorted anew for a size of voxels that is wanted."""
+    return 1 / COARSENESS <= voxel_size / wanted <= COARSENESS
 
 
 def turned_covariance(covariance: NDArray[np.float64], target_from_source: Sim3) -> NDArray[np.float64]:

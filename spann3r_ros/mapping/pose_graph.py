@@ -7,7 +7,7 @@ submaps reads what came of it. Joints, loops, odometry and absolute places all s
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -165,10 +165,13 @@ class PoseGraph:
         """Whether two submaps share frames that tell how they lie."""
         return EdgeKey(JOINT, first, second) in self._known or EdgeKey(JOINT, second, first) in self._known
 
-    def has_more_than_joints(self) -> bool:
-        """Whether there is anything to solve: joints alone say where submaps lie without it."""
-        with self._lock:
-            return any(key.kind != JOINT for key in self._known)
+    def must_be_solved(self) -> bool:
+        """Whether measurements could contradict each other; else each submap lies where the one that tells it says."""
+        edges = self.edges()
+        if len(edges) < len(self) or any(edge.kind == LOOP for edge in edges):
+            return True
+        submaps = {submap for edge in edges for submap in (edge.first, edge.second)}
+        return len(edges) > len(submaps) - len(set(parts(list(submaps), edges).values()))
 
     def is_leaf(self, submap: int) -> bool:
         """Whether at most one measurement speaks of a submap, so that following that one contradicts no other."""
@@ -185,6 +188,22 @@ class PoseGraph:
         with self._lock:
             self._known = known
             self.revision += 1
+
+
+def parts(submaps: Sequence[int], edges: Sequence[SubmapEdge]) -> dict[int, int]:
+    """For each submap the oldest one of those that edges connect it with."""
+    oldest = {submap: submap for submap in submaps}
+
+    def root(submap: int) -> int:
+        while oldest[submap] != submap:
+            oldest[submap] = oldest[oldest[submap]]
+            submap = oldest[submap]
+        return submap
+
+    for edge in edges:
+        one, other = root(edge.first), root(edge.second)
+        oldest[max(one, other)] = min(one, other)
+    return {submap: root(submap) for submap in submaps}
 
 
 def arrays_from(measurements: list[Measurement]) -> dict[str, NDArray[Any]]:

@@ -12,9 +12,10 @@ from spann3r_ros.frame import Frame, frame_name
 from spann3r_ros.geometry.image_decoder import ImageDecoder
 from spann3r_ros.recordings.bag_files import is_bag
 from spann3r_ros.recordings.bag_reader import COMPRESSED_IMAGE, HEADER, IMAGE, BagReader, advice
-from spann3r_ros.recordings.bag_truth import holds_depth, named_depth, read_truth
+from spann3r_ros.recordings.bag_truth import holds_depth, named_depth, read_odometry, read_truth
 from spann3r_ros.recordings.sequence import GroundTruth
 from spann3r_ros.recordings.storage_file import CDR, ROS1
+from spann3r_ros.trajectory import CameraPath
 
 LAYOUT = "bag"
 EXPECTED = "BAG/{metadata.yaml,*.mcap|*.db3} or one such file, or FILE.bag of ROS 1"
@@ -71,9 +72,16 @@ class BagSequence:
 
     def ground_truth(self) -> GroundTruth | None:
         """See ``read_truth``."""
+        return read_truth(self.reader, self.topic, self._camera(), self.pose_topic, self.depth_topic)
+
+    def odometry(self, topic: str = "") -> CameraPath:
+        """See ``read_odometry``."""
+        return read_odometry(self.reader, self.topic, self._camera(), topic)
+
+    def _camera(self) -> str:
+        """The frame of the first image."""
         first = next(self.reader.raw([self.topic]))
-        camera = frame_name(self.reader.decode(first).header.frame_id) or "camera"
-        return read_truth(self.reader, self.topic, camera, self.pose_topic, self.depth_topic)
+        return frame_name(self.reader.decode(first).header.frame_id) or "camera"
 
 
 def matches(path: Path) -> bool:

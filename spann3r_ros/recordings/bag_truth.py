@@ -97,6 +97,39 @@ def read_truth(
     return _assemble(reader, image_topic, trajectory, origin, depth, content)
 
 
+def read_odometry(reader: BagReader, image_topic: str, camera: str, topic: str = "") -> CameraPath:
+    """``odom_from_camera`` over time, as the robot believed it.
+
+    Args:
+        reader: of the bag.
+        image_topic, camera: topic of the images and their frame id.
+        topic: of Odometry, PoseStamped or TransformStamped, understood as ``read_truth`` does. Empty: TF from the frame
+            called ``odom`` to the camera, at the stamps of the images; from the root where none is called so.
+
+    Raises:
+        DataError: no such topic, one of another type, or nothing that leads to the camera.
+    """
+    if topic and topic not in TF_TOPICS:
+        reader.topic(topic, POSE_STAMPED, ODOMETRY, TRANSFORM_STAMPED)
+        content = _scan(reader, image_topic, topic, None)
+        path = _from_poses(content, camera)
+    else:
+        content = _scan(reader, image_topic, None, None)
+        chain = _chain(content, camera)
+        odom = next((frame for frame in chain[1:] if _local_name(frame) == "odom"), chain[-1])
+        path = _path_in(content, odom, camera) if content.moving.intersection(chain[: chain.index(odom)]) else None
+    for reason, count in content.skipped.items():
+        _log.warning("odometry: %d x %s", count, reason)
+    if path is None:
+        raise DataError(
+            f"odometry of {reader.path}",
+            got=f"nothing that leads to '{camera}'" + (f" ({dict(content.skipped)})" if content.skipped else ""),
+            expected="moving transforms on /tf above the camera, or a topic of nav_msgs/Odometry",
+            next_step="Name the topic",
+        )
+    return path
+
+
 def _assemble(
     reader: BagReader, image_topic: str, trajectory: CameraPath | None, origin: str, depth: str | None, found: _Content
 ) -> GroundTruth:
@@ -242,10 +275,7 @@ def _from_tree(content: _Content, camera: str, named: bool) -> tuple[CameraPath 
 
     What a mapper or odometry estimated is not taken either, unless it was ``named``.
     """
-    camera = frame_name(camera)
-    chain = [camera]
-    while (parent := content.tree.parent(chain[-1])) is not None and parent not in chain:
-        chain.append(parent)
+    chain = _chain(content, camera)
     if not content.moving.intersection(chain):
         return None, ""
     # A fixed step below the root is a person's word that the robot's estimate may be taken for exact.
@@ -257,13 +287,26 @@ def _from_tree(content: _Content, camera: str, named: bool) -> tuple[CameraPath 
             camera,
         )
         return None, ""
+    return _path_in(content, chain[-1], camera), f"tf {chain[-1]} -> {chain[0]}"
+
+
+def _chain(content: _Content, camera: str) -> list[str]:
+    """The camera's frame and its ancestors, root last."""
+    chain = [frame_name(camera)]
+    while (parent := content.tree.parent(chain[-1])) is not None and parent not in chain:
+        chain.append(parent)
+    return chain
+
+
+def _path_in(content: _Content, frame: str, camera: str) -> CameraPath | None:
+    """Poses of the camera in a frame of TF at the stamps of the images; None without any."""
     found: dict[int, Sim3] = {}
     for stamp in content.image_stamps:
         try:
-            found[stamp] = content.tree.lookup(chain[-1], camera, stamp)
+            found[stamp] = content.tree.lookup(frame, frame_name(camera), stamp)
         except GeometryError:
             content.skipped["image outside the time that TF covers"] += 1
-    return _trajectory(found), f"tf {chain[-1]} -> {camera}"
+    return _trajectory(found)
 
 
 def _local_name(frame: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from spann3r_ros.errors import DataError
+from spann3r_ros.errors import DataError, FrameError
 from spann3r_ros.frame import Frame
+from spann3r_ros.geometry.depth_fitting import fit_depth
 from spann3r_ros.geometry.image_decoder import ImageDecoder
 from spann3r_ros.recordings.sequence import METERS, GroundTruth, Sequence
 
@@ -62,18 +63,19 @@ class MeasuredDepth:
         return self._truth
 
     def frames(self, every: int = 1) -> Iterator[Frame]:
-        """As of the sequence; DataError where depth and images are of different sizes."""
+        """As of the sequence; DataError where depth and images are of different aspects."""
         for frame in self._sequence.frames(every):
             found = self._truth.depth_at(frame.stamp, DEPTH_GAP)
             if found is None:
                 yield frame
                 continue
-            if found.depth.shape != frame.image.shape[:2]:
+            try:
+                depth = fit_depth(found.depth * np.float32(METERS[self.unit]), *frame.image.shape[:2])
+            except FrameError as error:
                 raise DataError(
                     f"depth images of {self.path}",
                     got=f"(H, W) = {found.depth.shape}",
-                    expected=f"{frame.image.shape[:2]}, the size of the images",
+                    expected=f"{frame.image.shape[:2]}, the size of the images, or one of the same aspect",
                     next_step="Register the depth to the images' camera first",
-                )
-            depth = np.nan_to_num(found.depth * np.float32(METERS[self.unit]), nan=0.0, posinf=0.0, neginf=0.0)
+                ) from error
             yield dataclasses.replace(frame, depth=np.maximum(depth, np.float32(0)))

@@ -11,7 +11,7 @@ from spann3r_ros.complaints import Complaint, Complaints, Severity
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.session import Session
-from spann3r_ros.ros.status import state
+from spann3r_ros.ros.status import scale_age, state
 
 LEVELS = {
     Severity.INFO: DiagnosticStatus.OK,
@@ -61,6 +61,10 @@ def _reconstruction(
         "memory tokens": f"{snapshot.memory.tokens} of {snapshot.memory.capacity}",
         "metric": str(snapshot.metric).lower(),
         "scale source": snapshot.scale_source,
+        "scale value [m/unit]": f"{snapshot.scale.value:.5g}",
+        "scale deviation": f"{snapshot.scale.deviation:.2g}",
+        "scale age [s]": f"{scale_age(snapshot):.1f}",
+        "scale note": snapshot.scale.note,
         "submaps": snapshot.submaps,
         "loops": snapshot.loops.closed,
         "loops rejected": snapshot.loops.rejected,
@@ -70,6 +74,12 @@ def _reconstruction(
         "last correction": snapshot.last_correction,
         **{f"memory {name}": f"{value:g}" for name, value in snapshot.memory.counters.items()},
     }
+    if session.odometry is not None:
+        odometry = session.odometry
+        values |= {
+            "odometry topic": odometry.topic,
+            "odometry refused": odometry.refused,
+        }
     return _status(title, session.device, worst, state(session), values)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState, GetState
+from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
@@ -56,7 +57,15 @@ INPUTS = (
         "camera/depth_registered/image_raw",
         Image,
         None,
-        "optional measured depth of a camera (`depth_topics`), for a model that takes it (`pi3x`)",
+        "optional measured depth of a camera (`depth_topics`), for the scale of the map and a model that takes it "
+        "(`pi3x`)",
+    ),
+    Input(
+        "odometry",
+        Odometry,
+        None,
+        "optional odometry of the robot (`odometry_topic`), or a `geometry_msgs/msg/PoseStamped`: for the scale and "
+        "the place of the map",
     ),
     Input("/tf", TFMessage, qos.live(qos.TF_DEPTH), "the robot's own frames"),
     Input("/tf_static", TFMessage, qos.latched(qos.TF_DEPTH), "likewise"),

@@ -192,7 +192,9 @@ class NodeParameters:
         if self._refused:
             raise ConfigError(next(iter(self._refused.values())))
         self.config.check()
-        for topic in (*self.config.image_topics, *self.config.camera_info_topics, *self.config.depth_topics):
+        config = self.config
+        odometry = [config.odometry_topic] if config.odometry_topic else []
+        for topic in (*config.image_topics, *config.camera_info_topics, *config.depth_topics, *odometry):
             try:
                 validate_topic_name(topic)
             except InvalidTopicNameException as error:

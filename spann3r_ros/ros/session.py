@@ -20,6 +20,7 @@ from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError, UnusableImageError
 from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.loop_closure import LoopStatus
+from spann3r_ros.mapping.scale import ScaleStatus
 from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.prediction import WorldPrediction
@@ -30,6 +31,7 @@ from spann3r_ros.ros.depth_input import WithDepth
 from spann3r_ros.ros.image_sink import CameraImage, ReceivedImage
 from spann3r_ros.ros.image_topic import describe_all
 from spann3r_ros.ros.kept_maps import KeptMaps
+from spann3r_ros.ros.odometry_input import OdometryInput
 from spann3r_ros.ros.outputs import GRAPH, MAP, PATH, Output, Publishers
 from spann3r_ros.ros.priors import WithPriors
 from spann3r_ros.ros.transform_lookup import listen
@@ -56,6 +58,7 @@ class Snapshot:
     map_revision: int = 0
     metric: bool = False
     scale_source: str = ""
+    scale: ScaleStatus = field(default_factory=ScaleStatus)
     last_correction: str = ""
     tracking: str = INITIALISING
     tracking_reason: str = ""
@@ -93,9 +96,16 @@ class Session:
         self._recent: deque[bool] = deque(maxlen=RECENT)  # whether images went through the network
         self._published: dict[Output, int] = {}  # revision of the map, by latched topic
         self._latched: Future[None] | None = None
-        self._with_priors = WithPriors(self._reconstruction, self.transforms, config.odom_frame)
-        self._with_depth = WithDepth(self._with_priors, lambda: is_told_depth(config))
-        self._takes_depth = config.model in takers_of_depth()
+        self.odometry: OdometryInput | None = None
+        if config.odometry_topic:
+            self.odometry = OdometryInput(node, config, self.transforms, self._complaints)
+        self._with_priors = WithPriors(self._reconstruction, self.transforms, config.odom_frame, self.odometry)
+        if self._reconstruction.usual is not None:
+            has_odometry = bool(config.odometry_topic or config.odom_frame)
+            self._reconstruction.usual.tell(self._with_priors.prior if has_odometry else None, self._with_priors.rig)
+        measures_depth = config.scale.source in ("auto", "depth")
+        self._with_depth = WithDepth(self._with_priors, lambda: measures_depth or is_told_depth(config))
+        self._takes_depth = measures_depth or config.model in takers_of_depth()
         self._say_whether_depth_is_of_use()
         self.worker = Worker(self._with_depth, self._deliver, self._fail, config.queue_policy, config.queue_size)
         self.snapshot = self._snapshot()
@@ -158,6 +168,8 @@ class Session:
         """Subscribe to cameras that have appeared on the graph."""
         for camera in self.cameras:
             camera.discover()
+        if self.odometry is not None:
+            self.odometry.discover()
 
     def pause(self) -> None:
         """Let images pass by."""
@@ -189,7 +201,12 @@ class Session:
                 text += f"; /clock has {len(found)} publishers: {describe_all(found)}. Stop all but one"
             self._complaints.report("clock", text, lasts=EVENT)
             self.world.clear()
-            self.transforms.clear()
+            self._forget_transforms()
+
+    def _forget_transforms(self) -> None:
+        self.transforms.clear()
+        if self.odometry is not None:
+            self.odometry.clear()
 
     def save(self, path: Path) -> Future[SavedMap]:
         """Write map, trajectory and memory between two frames."""
@@ -227,6 +244,8 @@ class Session:
             self._reconstruction.close()
         self.publishers.close()
         self.world.close()
+        if self.odometry is not None:
+            self.odometry.close()
         self.transforms.close()
         self._complaints.clear()
         self._all_complaints.settle("depth")
@@ -234,8 +253,9 @@ class Session:
     def _say_whether_depth_is_of_use(self) -> None:
         if self._config.depth_topics and not self._takes_depth:
             text = (
-                f"depth_topics are not subscribed: the model {self._config.model} takes no measured depth. Leave them "
-                f"empty, or set model to one that does: {' | '.join(takers_of_depth())}"
+                f"depth_topics are not subscribed: the model {self._config.model} takes no measured depth, and "
+                f"scale.source is {self._config.scale.source}. Leave them empty, set scale.source to auto or depth, or "
+                f"set model to one that takes depth: {' | '.join(takers_of_depth())}"
             )
             self._all_complaints.report("depth", text, once=True)
 
@@ -257,7 +277,7 @@ class Session:
 
     def time_jumped(self, reason: str) -> None:  # noqa: D102
         if not uses_simulated_time(self._node):  # else they follow the clock
-            self.transforms.clear()
+            self._forget_transforms()
         # Images of the old time that wait still belong to the old map.
         if self._config.clock_jump == "reset":
             self._node.get_logger().warning(f"{reason}: a new map begins (parameter clock_jump)")
@@ -355,6 +375,7 @@ class Session:
             map_revision=reconstruction.map.revision,
             metric=reconstruction.metric,
             scale_source=reconstruction.scale_source,
+            scale=reconstruction.scale,
             last_correction=reconstruction.map.reason,
             tracking=reconstruction.tracking.state,
             tracking_reason=reconstruction.tracking.reason,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from diagnostic_msgs.msg import KeyValue
 from rclpy.node import Node
 
@@ -10,7 +12,7 @@ from spann3r_ros.complaints import Complaints
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.msg import MemoryStatus, ReconstructionStatus
 from spann3r_ros.ros.conversions import time_message
-from spann3r_ros.ros.session import Session
+from spann3r_ros.ros.session import Session, Snapshot
 
 GET_WEIGHTS = (
     "For real weights, `python -m spann3r_ros models list` shows their names and "
@@ -66,7 +68,16 @@ def status_message(
     message.forgetting_rate = snapshot.forgetting_rate
     message.metric, message.scale_source = snapshot.metric, snapshot.scale_source
     message.memory = memory_message(snapshot.memory)
+    scale = snapshot.scale
+    message.scale_value, message.scale_deviation = float(scale.value), float(scale.deviation)
+    message.scale_age, message.scale_note = scale_age(snapshot), scale.note
     return message
+
+
+def scale_age(snapshot: Snapshot) -> float:
+    """Seconds from the newest image that the scale of the map rests on to the last output; NaN without one."""
+    stamp = snapshot.scale.stamp
+    return max(0.0, (snapshot.output_stamp - stamp) / 1e9) if stamp else math.nan
 
 
 def memory_message(status: memory_status.MemoryStatus) -> MemoryStatus:

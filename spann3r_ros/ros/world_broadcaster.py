@@ -204,7 +204,8 @@ class WorldBroadcaster:
         if not located.metric:
             raise GeometryError(
                 f"the map's unit is unknown, so it cannot be joined to the metric frame '{odom}'",
-                next_step="Use a metric model, or leave odom_frame and base_frame empty",
+                next_step="It is when its scale is known (scale_note of ~/status). Else use a metric model, or leave "
+                "odom_frame and base_frame empty",
             )
         odom_from_camera = self._lookup(odom, camera, located, generation)
         return odom, located.world_from_camera @ odom_from_camera.inverse()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import logging
+import math
 import resource
 import sys
 import time
@@ -138,6 +139,8 @@ class OfflineRun:
         # An unordered run takes its time at the end, for all frames together.
         measured = seconds if self.mode == OFFLINE else None
         self.record.frames.add(frame.stamp, measured, memory.rejected, memory.tokens, resident_bytes())
+        scale = self.reconstruction.scale.value
+        self.record.frames.scale[-1] = round(scale, 9) if math.isfinite(scale) else None
         self._collect(predictions)
 
     def _collect(self, predictions: list[WorldPrediction]) -> None:
@@ -159,6 +162,7 @@ class OfflineRun:
         """What is only known at the end."""
         self.record.skipped = {**self.sequence.skipped, **self.sequence.missing, **self._refused}
         self.record.missing = self.sequence.missing.total()
+        self.record.metric, self.record.scale_source = self.reconstruction.metric, self.reconstruction.scale_source
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak = peak if sys.platform == "darwin" else peak * 1024  # macOS counts in bytes, Linux in KiB
         sizes = [size for size in self.record.frames.memory_bytes if size is not None]

@@ -45,6 +45,7 @@ class FrameLog:
         rejected: frames so far that the memory refused as too similar.
         tokens: tokens in the memory afterwards.
         memory_bytes: resident size of the process afterwards; None where it is another process.
+        scale: meters of one unit of the network, as known then; None while the world is not metric, or unknown.
     """
 
     stamp: list[int] = field(default_factory=list)
@@ -54,6 +55,7 @@ class FrameLog:
     rejected: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     memory_bytes: list[int | None] = field(default_factory=list)
+    scale: list[float | None] = field(default_factory=list)
 
     def add(self, stamp: int, seconds: float | None, rejected: int, tokens: int, memory_bytes: int | None) -> None:
         """A frame whose pointmap may come later."""
@@ -64,6 +66,7 @@ class FrameLog:
         self.rejected.append(rejected)
         self.tokens.append(tokens)
         self.memory_bytes.append(memory_bytes)
+        self.scale.append(None)
 
     def __len__(self) -> int:
         return len(self.stamp)
@@ -80,7 +83,8 @@ class RunRecord:
         every: which frames were used.
         parameters: dotted names and values of the configuration.
         weights: where the weights came from, their file and its SHA-256.
-        metric: whether the model's unit is the meter.
+        metric: whether the unit of the world is the meter, at the end.
+        scale_source: what made it so; empty when nothing did, or nobody knows.
         versions: of this package and of the libraries below it.
         machine: processor, cores, memory, GPU, system.
         frames: log of each frame.
@@ -124,6 +128,7 @@ class RunRecord:
     pair_scores: list[list[float]] | None = None
     finished: bool = False
     started: str = ""
+    scale_source: str = ""
 
     def rate(self) -> float | None:
         """Frames a second: offline, of the model alone, without reading and writing; else, of the whole run.
@@ -147,7 +152,8 @@ class RunRecord:
             content = read_json(path)
             if content.pop("format") != FORMAT:
                 raise ValueError("another format")
-            record = cls(**{**content, "frames": FrameLog(**content["frames"])})
+            frames = {"scale": [None] * len(content["frames"]["stamp"]), **content["frames"]}  # of older records
+            record = cls(**{**content, "frames": FrameLog(**frames)})
             _check_types(record)
             return _renewed(record) if record.mode == REPLAY else record
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:

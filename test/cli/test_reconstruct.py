@@ -236,8 +236,12 @@ def test_the_shipped_model_is_named_as_what_it_is(tmp_path: Path, capsys: pytest
 def test_recorded_depth_is_told_to_a_model_that_takes_it_and_refused_by_others(
     images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(command(images, tmp_path / "refused", checkpoint, "--use-depth")) == 2
-    assert "--use-depth for a model that is told no depth: got spann3r; expected pi3x" in capsys.readouterr().err
+    by_odometry = ["--set", "scale.source=odometry", "--use-depth"]
+    assert main(command(images, tmp_path / "refused", checkpoint, *by_odometry)) == 2
+    told_nothing = (
+        "told no depth, with scale.source odometry: got spann3r; expected scale.source auto or depth, or pi3x"
+    )
+    assert told_nothing in capsys.readouterr().err
     torch.manual_seed(0)
     weights, bag, told = tmp_path / "pi3x.safetensors", tmp_path / "bag", []
     write_checkpoint(weights, Pi3xNetwork(TINY), TINY)

@@ -9,8 +9,8 @@ import pytest
 
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.geometry.sim3_algebra import sim3_exp, sim3_log
-from spann3r_ros.mapping.graph_solver import parts, require_gtsam, solve
-from spann3r_ros.mapping.pose_graph import JOINT, LOOP, ODOMETRY, EdgeKey, EdgeNoise, SubmapAnchor, SubmapEdge
+from spann3r_ros.mapping.graph_solver import require_gtsam, solve
+from spann3r_ros.mapping.pose_graph import JOINT, LOOP, ODOMETRY, EdgeKey, EdgeNoise, SubmapAnchor, SubmapEdge, parts
 from spann3r_ros.mapping.sim3_graph import GraphEdge, accumulated, graph_edges, linearized, optimized
 from spann3r_ros.sim3 import Sim3
 

@@ -30,19 +30,29 @@ def test_only_what_goes_beyond_joints_needs_a_solution_and_a_submap_of_two_edges
     graph = PoseGraph()
     graph.put(SubmapEdge(0, 1, similarity(0), NOISE, JOINT))
     graph.put(SubmapEdge(1, 2, similarity(1), NOISE, JOINT))
-    assert not graph.has_more_than_joints() and graph.is_leaf(2) and not graph.is_leaf(1)
+    assert not graph.must_be_solved() and graph.is_leaf(2) and not graph.is_leaf(1)
     loop = SubmapEdge(0, 2, similarity(2), NOISE, LOOP)
     graph.put(loop)
-    assert graph.has_more_than_joints() and not graph.is_leaf(2)
+    assert graph.must_be_solved() and not graph.is_leaf(2)
     graph.drop(loop.key)
-    assert not graph.has_more_than_joints() and graph.is_leaf(2)
+    assert not graph.must_be_solved() and graph.is_leaf(2)
+
+
+def test_odometry_beside_a_joint_must_be_solved_and_instead_of_one_not() -> None:
+    graph = PoseGraph()
+    graph.put(SubmapEdge(0, 1, similarity(0), NOISE, JOINT))
+    graph.put(SubmapEdge(1, 2, similarity(1), NOISE, ODOMETRY))
+    graph.put(SubmapEdge(5, 6, similarity(1), NOISE, ODOMETRY))
+    assert not graph.must_be_solved()
+    graph.put(SubmapEdge(0, 1, similarity(1), NOISE, ODOMETRY))
+    assert graph.must_be_solved()
 
 
 def test_an_anchor_makes_a_submap_more_than_a_leaf() -> None:
     graph = PoseGraph()
     graph.put(SubmapEdge(0, 1, similarity(0), NOISE, JOINT))
     graph.put(SubmapAnchor(1, similarity(3), NOISE))
-    assert graph.has_more_than_joints() and not graph.is_leaf(1)
+    assert graph.must_be_solved() and not graph.is_leaf(1)
 
 
 def test_a_graph_comes_back_as_it_was_saved() -> None:

@@ -36,8 +36,14 @@ def test_each_frame_carries_its_own_depth_in_meters_or_none(tmp_path: Path) -> N
     assert [frame.index for frame in found] == [0, 1, 2, 3] and MeasuredDepth(load(tmp_path / "bag")).count() == 4
 
 
-def test_a_recording_without_depth_or_with_depth_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_a_recording_without_depth_or_with_depth_of_another_aspect_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"got no depth images"):
         frames(bag(tmp_path / "none", depth=False))
-    with pytest.raises(DataError, match=r"got \(H, W\) = \(24, 32\); expected \(48, 64\)"):
-        frames(bag(tmp_path / "small", (24, 32)))
+    with pytest.raises(DataError, match=r"got \(H, W\) = \(24, 48\); expected \(48, 64\)"):
+        frames(bag(tmp_path / "wide", (24, 48)))
+
+
+def test_depth_of_a_lower_resolution_takes_the_nearest_pixel(tmp_path: Path) -> None:
+    found = frames(bag(tmp_path / "small", (24, 32)))[0].depth
+    assert found is not None and found.shape == (48, 64)
+    assert not found[:10].any() and (found[10:] == np.float32(2.5)).all()

@@ -280,7 +280,7 @@ def test_the_subscription_asks_for_what_is_offered(start_inside: StartInside, ro
 def test_a_model_that_takes_no_depth_says_so_and_nothing_is_subscribed(
     start_inside: StartInside, robot: Robot, taken: Taken
 ) -> None:
-    node = start_inside(depth_topics=[TOPIC])
+    node = start_inside(depth_topics=[TOPIC], scale__source="model")
     [text] = [text for text in texts(node) if "depth_topics" in text]
     assert "the model spann3r takes no measured depth" in text and "pi3x" in text
     robot.node.create_publisher(Image, TOPIC, RELIABLE)

@@ -1,0 +1,67 @@
+"""The correctors of a usual reconstruction, in the order in which they are asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spann3r_ros.complaints import Complaints
+from spann3r_ros.config import Config
+from spann3r_ros.mapping.background import Background
+from spann3r_ros.mapping.corrections import Corrector
+from spann3r_ros.mapping.graph_corrections import GraphCorrections
+from spann3r_ros.mapping.graph_solver import has_gtsam
+from spann3r_ros.mapping.joints import SubmapJoints
+from spann3r_ros.mapping.loop_closure import LoopClosure
+from spann3r_ros.mapping.loop_search import Sight
+from spann3r_ros.mapping.measured_scale import BaselineScale, DepthScale, RigLookup
+from spann3r_ros.mapping.odometry import OdometryAnchor, OdometryScale
+from spann3r_ros.mapping.odometry_track import OdometryTrack, PriorLookup
+from spann3r_ros.mapping.pose_graph import PoseGraph
+from spann3r_ros.mapping.scale import WorldScale
+
+
+@dataclass(frozen=True)
+class UsualCorrectors:
+    """What moves submaps.
+
+    Attributes:
+        joints: by frames that two submaps share.
+        loops: by places that are seen again.
+        anchor: by odometry.
+        graph: by all of these together.
+        scale: of the whole world.
+        baseline: one of its sources.
+    """
+
+    joints: SubmapJoints
+    loops: LoopClosure
+    anchor: OdometryAnchor
+    graph: GraphCorrections
+    scale: WorldScale
+    baseline: BaselineScale
+
+    @classmethod
+    def of(
+        cls, config: Config, model_is_metric: bool, complaints: Complaints, sight: Sight, is_live: bool = False
+    ) -> UsualCorrectors:
+        """For one reconstruction, by what its model sees; ``is_live`` as of ``Background``."""
+        graph, background = PoseGraph(), Background(is_live)
+        joints, track = SubmapJoints(graph), OdometryTrack()
+        loops = LoopClosure(config.loops, graph, sight.relate, background, sight.describe, complaints)
+        baseline = BaselineScale(asked=config.scale.source == BaselineScale.name)
+        odometry = OdometryScale(track)
+        # Without the solver odometry still places what nothing else joins.
+        anchor = OdometryAnchor(track, odometry, joints.joined, complaints, graph if has_gtsam() else None)
+        scale = WorldScale(config.scale, [DepthScale(), baseline, odometry], model_is_metric, complaints)
+        return cls(joints, loops, anchor, GraphCorrections(graph, background, complaints), scale, baseline)
+
+    def in_order(self) -> list[Corrector]:
+        """Joints before odometry, which leaves joined submaps alone.
+
+        The graph after all that give it edges; the scale last, for it carries all of them.
+        """
+        return [self.joints, self.loops, self.anchor, self.graph, self.scale]
+
+    def tell(self, prior: PriorLookup | None, rig: RigLookup) -> None:
+        """Whom to ask for odometry that comes after its frame, if anybody, and how two cameras lie to each other."""
+        self.anchor.track.lookup, self.baseline.lookup = prior, rig
