@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from odometry_walks import World, answers, odometry, walk
 
+from spann3r_ros.mapping.odometry import OdometryFactor
+from spann3r_ros.mapping.pose_graph import ODOMETRY
 from spann3r_ros.sim3 import Sim3
 
 UNITS = (2.0, 0.7)
@@ -136,3 +138,12 @@ def test_samples_that_it_did_not_write_are_refused() -> None:
     assert len(anchor.track.samples) == len(state["depths"])
     anchor.restore({})
     assert anchor.saved() == {}
+
+
+def test_a_factor_as_an_edge_has_its_noise_in_the_second_submaps_unit() -> None:
+    first_from_second = Sim3(2.0, np.eye(3), np.array([3.0, 0.0, 0.0]))
+    edge = OdometryFactor(4, 5, first_from_second, 0.3, 0.02, 0.05, meters=0.5).edge()
+    assert edge.key == (ODOMETRY, 4, 5)
+    np.testing.assert_array_equal(edge.first_from_second.matrix(), first_from_second.matrix())
+    # A unit of the first is half a meter, one of the second twice that.
+    assert (edge.noise.translation, edge.noise.rotation, edge.noise.scale) == pytest.approx((0.3, 0.02, 0.05))

@@ -28,7 +28,7 @@ def test_views_of_one_surface_fit_where_they_lie() -> None:
 )
 def test_a_relation_that_is_wrong_does_not_fit(error: list[float]) -> None:
     found = overlap(answers(0), answers(4), relation(0, 4) @ sim3_exp(np.array(error)))
-    assert found.agreement < 0.6
+    assert found.agreement < 0.75
 
 
 def test_views_of_different_places_do_not_overlap() -> None:

@@ -26,6 +26,16 @@ def test_confidence_becomes_a_share() -> None:
     )
 
 
+def test_the_mean_direction_of_the_tokens_describes_the_place() -> None:
+    pointmap = Pointmap(torch.zeros(1, 3, 4, 3), torch.full((1, 3, 4), 2.0))
+    tokens = torch.tensor([[[3.0, 0.0, 0.0], [0.0, 0.5, 0.0]]])
+    prediction = to_prediction(pointmap, view(), final=True, features=tokens)
+    assert prediction.descriptor is not None and prediction.descriptor.dtype == np.float32
+    np.testing.assert_allclose(prediction.descriptor, [0.5**0.5, 0.5**0.5, 0.0], atol=1e-6)
+    assert prediction.confidence.shape == (3, 4) and (prediction.confidence == 0.5).all()
+    assert to_prediction(pointmap, view(), final=True).descriptor is None
+
+
 def test_a_view_survives_a_file() -> None:
     original, tensors = view(), {}
     again = View.load(tensors, original.save(tensors))

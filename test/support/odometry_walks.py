@@ -17,6 +17,7 @@ from spann3r_ros.config import Config, MapConfig
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import backproject
 from spann3r_ros.mapping.correctors import UsualCorrectors
+from spann3r_ros.mapping.loop_search import Sight
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
@@ -121,7 +122,7 @@ class World:
             setattr(self.config.scale, name, value)
         self.logged: list[str] = []
         self.complaints = Complaints(lambda _, text: self.logged.append(text))
-        self.usual = UsualCorrectors.of(self.config, metric, self.complaints)
+        self.usual = UsualCorrectors.of(self.config, metric, self.complaints, Sight(lambda _a, _b: None))
         self.map = Map(MapConfig(voxel_size=0.5, max_points=1000))
         self.map.scale_source = self.usual.scale.first_source
         self.metric_after = -1
