@@ -14,6 +14,9 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
+STRIDE = 4
+"""Every so many pixels in both directions are asked for the depth."""
+
 
 @dataclass(frozen=True, eq=False)
 class Keyframe:
@@ -23,7 +26,7 @@ class Keyframe:
         order: which frame of the run it was; grows with time.
         submap: that it was answered in.
         descriptor: (D,) float32 of unit length; empty when the model gave none.
-        points: (h, w, 3) float16 in its camera's axes, over ``depth``: good to a thousandth.
+        points: (h, w, 3) float16 from its camera, along the submap's axes, over ``depth``: good to a thousandth.
         depth: the median depth, in the submap's unit.
         confidence: (h, w) uint8, 255 for 1.
         colors: (h, w, 3) uint8 RGB.
@@ -51,21 +54,27 @@ class Keyframe:
         pose, intrinsics = prediction.submap_from_camera, prediction.intrinsics
         if pose is None or intrinsics is None:
             return None
-        points = pose.inverse().apply(prediction.points)
-        ahead = points[..., 2][(prediction.confidence > 0) & (points[..., 2] > 0)]
+        # The stream waits for this: few passes over the pixels, and a sixteenth of them tells the depth.
+        some = prediction.points[::STRIDE, ::STRIDE], prediction.confidence[::STRIDE, ::STRIDE]
+        ahead = (some[0] - pose.translation) @ pose.rotation[:, 2]
+        ahead = ahead[(some[1] > 0) & (ahead > 0) & np.isfinite(ahead)]
         if not len(ahead):
             return None
         depth = float(np.median(ahead))
-        usable = np.isfinite(points).all(axis=-1) & (np.abs(points).max(axis=-1) < 6e4 * depth)
-        confidence = np.where(usable, np.clip(prediction.confidence, 0, 1), 0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            points = ((prediction.points - pose.translation.astype(np.float32)) / np.float32(depth)).astype(np.float16)
+            confidence = (prediction.confidence * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+        if not np.isfinite(points).all():
+            unusable = ~np.isfinite(points).all(axis=-1)
+            points[unusable], confidence[unusable] = 0, 0
         frame = prediction.frame
         return cls(
             order,
             prediction.submap,
             np.zeros(0, np.float32) if prediction.descriptor is None else prediction.descriptor,
-            np.where(usable[..., None], points / depth, 0).astype(np.float16),
+            points,
             depth,
-            np.rint(255 * confidence).astype(np.uint8),
+            confidence,
             prediction.colors,
             pose,
             intrinsics,
@@ -81,7 +90,8 @@ class Keyframe:
 
     def prediction(self) -> Prediction:
         """The answer again; its image is the one on the answer's grid, as the network saw it."""
-        points = self.submap_from_camera.apply(self.points.astype(np.float32) * np.float32(self.depth))
+        away = self.points.astype(np.float32) * np.float32(self.depth)
+        points = away + self.submap_from_camera.translation.astype(np.float32)
         frame = Frame(self.frame_index, self.stamp, self.camera, self.colors, self.intrinsics)
         return Prediction(
             frame,

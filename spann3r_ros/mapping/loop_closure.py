@@ -27,6 +27,9 @@ from spann3r_ros.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 
+LONE = 500
+"""Frames after which a map of one submap makes loops useless."""
+
 WAITING = 4
 """Keyframes that wait to be looked for; a further one makes the oldest of them go."""
 
@@ -99,6 +102,7 @@ class LoopClosure:
             self._order += 1
             if self.config.enabled and self._is_able(prediction):
                 self._take(prediction)
+                self._say_whether_it_is_of_use(len(world.submaps))
         self._go_on(world)
         return []
 
@@ -162,6 +166,16 @@ class LoopClosure:
             return False
         self._complaints.settle("loops")
         return True
+
+    def _say_whether_it_is_of_use(self, submaps: int) -> None:
+        if submaps > 1:
+            self._complaints.settle("loops of one submap")
+        elif self._order > LONE:
+            text = (
+                f"loops are looked for, but after {LONE} frames the map is one submap still, which no loop can "
+                "correct: set submap.frames, or loops.enabled to false"
+            )
+            self._complaints.report("loops of one submap", text, once=True)
 
     def _take(self, prediction: Prediction) -> None:
         """Remember a frame when it is its turn, and have it looked for."""

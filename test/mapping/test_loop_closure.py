@@ -16,10 +16,11 @@ from spann3r_ros.complaints import Complaints, Severity
 from spann3r_ros.config import Config
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.sim3_algebra import sim3_exp
+from spann3r_ros.mapping import loop_closure
 from spann3r_ros.mapping.background import Background
 from spann3r_ros.mapping.graph_corrections import GraphCorrections
 from spann3r_ros.mapping.joints import SubmapJoints
-from spann3r_ros.mapping.loop_closure import LoopClosure
+from spann3r_ros.mapping.loop_closure import LoopClosure, LoopStatus
 from spann3r_ros.mapping.loop_search import Describe
 from spann3r_ros.mapping.pose_graph import PoseGraph
 from spann3r_ros.models.base import ModelStream, Relation
@@ -51,6 +52,9 @@ class Run:
         self.reconstruction.flush()
         return path_error_in(self.reconstruction.map)
 
+    def status(self) -> LoopStatus:
+        return LoopStatus.of(self.loops.counts, self.graph)
+
 
 def made(
     relate: Relate | None = None, is_live: bool = False, describe: Describe | None = None, **settings: object
@@ -79,11 +83,11 @@ def without_loops() -> float:
 def test_loops_take_most_of_the_drift_away_and_are_counted(without_loops: float) -> None:
     run = made()
     with_loops = run.take(there_and_back(COUNT))
-    status = run.reconstruction.loops()
+    status = run.status()
     assert with_loops < 0.4 * without_loops
     assert status.closed == run.loops.counts.accepted > 2 and status.rejected == 0
     assert "loops" in run.reconstruction.map.reason
-    view = run.reconstruction.pose_graph()
+    view = run.graph.view(run.reconstruction.map)
     assert len(view.submaps) == len(run.reconstruction.map.submaps)
     assert sum(edge.kind == "loop" and edge.holds for edge in view.edges) == status.closed
 
@@ -102,10 +106,10 @@ def test_a_live_stream_does_not_wait_for_a_loop(without_loops: float) -> None:
     for frame in frames:
         run.reconstruction.process(frame)
     assert asked.is_set(), "all frames went through while the first relation was being asked for"
-    assert run.reconstruction.loops().closed == 0 and run.loops.counts.skipped > 0
+    assert run.status().closed == 0 and run.loops.counts.skipped > 0
     go_on.set()
     run.reconstruction.flush()
-    assert run.reconstruction.loops().closed > 0
+    assert run.status().closed > 0
     assert path_error_in(run.reconstruction.map) < 0.6 * without_loops
     run.reconstruction.close()
 
@@ -115,7 +119,7 @@ def test_relations_that_do_not_fit_the_surfaces_are_rejected(without_loops: floa
     run = made(lambda _a, _b: Relation(wrong, 1.0))
     assert run.take(there_and_back(COUNT)) == pytest.approx(without_loops, rel=1e-9)
     assert run.loops.counts.unfitting == run.loops.counts.candidates > 0
-    assert run.reconstruction.loops().rejected == run.loops.counts.candidates
+    assert run.status().rejected == run.loops.counts.candidates
 
 
 def test_when_every_loop_that_is_accepted_is_wrong_the_graph_leaves_the_map_unharmed(without_loops: float) -> None:
@@ -127,7 +131,7 @@ def test_when_every_loop_that_is_accepted_is_wrong_the_graph_leaves_the_map_unha
         max_scale=99.0,
     )
     assert run.take(there_and_back(COUNT)) == pytest.approx(without_loops, rel=1e-3)
-    status = run.reconstruction.loops()
+    status = run.status()
     assert status.closed == 0 and status.rejected >= run.loops.counts.accepted > 2
     assert any("contradicts the others: it is rejected" in text for _, text in run.log)
 
@@ -182,6 +186,15 @@ def test_without_gtsam_the_map_grows_and_it_is_said_once(monkeypatch: pytest.Mon
     run = made()
     assert run.take(there_and_back(COUNT)) == pytest.approx(without_loops, rel=1e-9)
     assert [severity for severity, text in run.log if "spann3r_ros[mapping]" in text] == [Severity.WARNING]
+
+
+def test_loops_in_a_map_of_one_submap_are_said_to_be_useless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_closure, "LONE", 5)
+    run = made()
+    run.take(there_and_back(COUNT)[:10])
+    assert [text for _, text in run.log if "is one submap still" in text and "set submap.frames" in text]
+    run.take(there_and_back(COUNT)[10:20])
+    assert not run.reconstruction.complaints.current()
 
 
 def test_a_saved_state_goes_on_with_the_same_keyframes_and_loops() -> None:
