@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,8 +34,8 @@ SIZE, THINNEST = 0.1, 0.01
 def graph_markers(view: GraphView, stamp: int, frame: str) -> MarkerArray:
     """All of a graph; whoever shows it forgets what it showed before."""
     message = MarkerArray(markers=[Marker(header=header(stamp, frame), action=Marker.DELETEALL)])
-    lengths = [np.linalg.norm(edge.second - edge.first) for edge in view.edges if edge.kind == JOINT]
-    size = max(SIZE * float(np.median(lengths)) if lengths else SIZE, THINNEST)
+    lengths = [math.dist(edge.first, edge.second) for edge in view.edges if edge.kind == JOINT]
+    size = max(SIZE * statistics.median(lengths) if lengths else SIZE, THINNEST)
     message.markers.append(_marker(SUBMAPS, Marker.SPHERE_LIST, view.submaps, size, stamp, frame))
     for kind in (JOINT, LOOP, ODOMETRY, REJECTED):
         edges = [edge for edge in view.edges if (edge.kind if edge.holds else REJECTED) == kind]
