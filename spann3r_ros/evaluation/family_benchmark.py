@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
-import platform
 import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from spann3r_ros.config import Config
 from spann3r_ros.errors import ConfigError, DataError
 from spann3r_ros.frame import Frame
 from spann3r_ros.models.base import WindowSettings
-from spann3r_ros.models.loading import PRECISIONS
+from spann3r_ros.models.processor import PRECISIONS, processor_name
 from spann3r_ros.models.random_weights import random_network
 from spann3r_ros.models.registry import family
 from spann3r_ros.models.speeds import FamilySpeed
@@ -80,7 +78,7 @@ def measure_family(
         weights=weights / 1e9,
         tokens=status.tokens,
         memory=status.bytes / 1e9,
-        machine=f"{_processor(device)}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
+        machine=f"{processor_name(device)}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
         date=str(datetime.date.today()),
     )
 
@@ -105,17 +103,3 @@ def measure_family_apart(
 
 def _peak_of_process() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _processor(device: str) -> str:
-    """The processor's name and the vector instructions that a network's speed depends on."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = set(entries.get("flags", entries.get("Features", "")).split())
-    known = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "asimd", "bf16")
-    return f"{entries.get('model name', platform.machine())} ({', '.join(f for f in known if f in flags)})"
