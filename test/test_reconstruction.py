@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import re
 from collections.abc import Mapping
@@ -8,19 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial import KDTree
 from tiny_models import random_frames, tiny_config, tiny_network
 from wall_network import write_wall_checkpoint
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import DataError, FrameError, MemoryMismatchError
+from spann3r_ros.errors import ConfigError, DataError, FrameError, MemoryMismatchError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.geometry.camera import depth_from_pointmap
 from spann3r_ros.mapping.corrections import Correction
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.models.base import ModelStream
+from spann3r_ros.models.checkpoint.reading import write_checkpoint
 from spann3r_ros.models.pointmap import Pointmap
+from spann3r_ros.models.salad.architecture import TINY
+from spann3r_ros.models.salad.network import SaladNetwork
 from spann3r_ros.models.spann3r.model import Spann3r
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
@@ -404,3 +409,28 @@ def test_a_world_saved_by_the_version_before_goes_on(tmp_path: Path, golden: Pat
         path = np.array([pose.target_from_camera.translation for pose in reconstruction.trajectory])
         np.testing.assert_allclose(path, recorded["path"], atol=2e-2)
         assert abs(len(reconstruction.map) - len(recorded["cloud"])) < 10
+
+
+def test_weights_of_salad_describe_the_places_and_without_gtsam_it_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that sees a wall, and the wall comes again: SALAD's random weights know it, so it is looked at."""
+    torch.manual_seed(0)
+    write_checkpoint(tmp_path / "salad.safetensors", SaladNetwork(TINY), TINY)
+    write_wall_checkpoint(tmp_path / "wall.safetensors")
+    config = Config(checkpoint=str(tmp_path / "wall.safetensors"), device="cpu")
+    config.tracking.enabled, config.submap.frames, config.submap.overlap = False, 4, 1
+    config.loops.enabled, config.loops.descriptor = True, str(tmp_path / "salad.safetensors")
+    config.loops.min_gap, config.loops.similarity = 3, 0.999
+    if importlib.util.find_spec("gtsam") is not None:
+        reconstruction = Reconstruction.from_config(config)
+        frames = random_frames(1)
+        for number in range(14):
+            reconstruction.process(dataclasses.replace(frames[0], index=number, stamp=number * 10**8))
+        reconstruction.flush()
+        assert reconstruction.usual is not None
+        assert reconstruction.usual.loops.counts.candidates > 0
+        reconstruction.close()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match=r"spann3r_ros\[mapping\]"):
+        Reconstruction.from_config(config)
