@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -237,3 +238,16 @@ def test_a_new_world_takes_up_nothing_of_the_old_one() -> None:
         run.reconstruction.process(frame)
     assert run.loops.counts.candidates == 0 and len(run.graph.graph) == 0
     run.reconstruction.close()
+
+
+def test_a_map_that_was_saved_to_a_folder_goes_on_closing_loops_with_what_was_seen_before(tmp_path: Path) -> None:
+    frames = there_and_back(COUNT)
+    run, other = made(), made()
+    for frame in frames[:COUNT]:
+        run.reconstruction.process(frame)
+    assert run.loops.counts.accepted == 0
+    run.reconstruction.save(tmp_path / "map")
+    other.reconstruction.load(tmp_path / "map")
+    error = other.take(frames[COUNT:])
+    assert other.status().closed > 2
+    assert error == pytest.approx(run.take(frames[COUNT:]), rel=0.1)
