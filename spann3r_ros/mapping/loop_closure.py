@@ -135,11 +135,12 @@ class LoopClosure:
         return state
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: D102
-        kept: list[Keyframe] = []
-        while f"{len(kept)}.counts" in state:
-            prefix = f"{len(kept)}."
-            parts = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
-            kept.append(Keyframe.load(parts))
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in state.items():
+            number, dot, field = name.partition(".")
+            if dot:
+                parts.setdefault(number, {})[field] = array
+        kept = [Keyframe.load(each) for each in parts.values()]
         tries = {}
         if kept:
             if state["tries"].ndim != 2 or state["tries"].shape[1] != 3 or state["tries"].dtype.kind != "i":
