@@ -115,7 +115,7 @@ def test_the_versions_of_python_are_the_same_everywhere() -> None:
     assert f'target-version = "py3{first}"' in tools and f'python_version = "3.{first}"' in tools
 
 
-@pytest.mark.parametrize("file", ["library.txt", "dev.txt", "ros.txt"])
+@pytest.mark.parametrize("file", ["library.txt", "mapping.txt", "dev.txt", "ros.txt"])
 def test_development_versions_are_pinned_within_the_declared_ranges(file: str) -> None:
     ranges = {Requirement(line).name: Requirement(line) for line in lines(setup_cfg()["options"]["install_requires"])}
     text = (ROOT / "requirements" / file).read_text(encoding="utf-8")
