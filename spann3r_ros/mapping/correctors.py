@@ -14,7 +14,7 @@ from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.loop_closure import LoopClosure
 from spann3r_ros.mapping.loop_search import Sight
 from spann3r_ros.mapping.measured_scale import BaselineScale, DepthScale, RigLookup
-from spann3r_ros.mapping.odometry import OdometryAnchor, OdometryScale
+from spann3r_ros.mapping.odometry import OdometryAnchor, ScaleByOdometry
 from spann3r_ros.mapping.odometry_track import OdometryTrack, PriorLookup
 from spann3r_ros.mapping.pose_graph import PoseGraph
 from spann3r_ros.mapping.scale import WorldScale
@@ -49,7 +49,7 @@ class UsualCorrectors:
         joints, track = SubmapJoints(graph), OdometryTrack()
         loops = LoopClosure(config.loops, graph, sight.relate, background, sight.describe, complaints)
         baseline = BaselineScale(asked=config.scale.source == BaselineScale.name)
-        odometry = OdometryScale(track)
+        odometry = ScaleByOdometry(track)
         # Without the solver odometry still places what nothing else joins.
         anchor = OdometryAnchor(track, odometry, joints.joined, complaints, graph if has_gtsam() else None)
         scale = WorldScale(config.scale, [DepthScale(), baseline, odometry], model_is_metric, complaints)

@@ -80,7 +80,7 @@ class OdometryFactor:
         return SubmapEdge(self.first, self.second, self.first_from_second, noise, ODOMETRY)
 
 
-class OdometryScale:
+class ScaleByOdometry:
     """The scale by the robot's path; see ``ScaleSource``. Its track is fed by ``OdometryAnchor``."""
 
     name = "odometry"
@@ -163,7 +163,7 @@ class OdometryAnchor:
     def __init__(
         self,
         track: OdometryTrack,
-        scale: OdometryScale,
+        scale: ScaleByOdometry,
         joined: Collection[int],
         complaints: Complaints,
         graph: PoseGraph | None = None,
