@@ -26,9 +26,13 @@ DEMO_WEIGHTS = "demo weights"
 RANDOM_WEIGHTS = "random"
 """Value of ``checkpoint`` for a tiny network of the family with random weights."""
 
+SIMULATED = "simulated"
+"""Value of ``model`` for no network: a recording is answered from its own truth, with errors."""
+
 WEIGHTS_NOTES = {
     DEMO_WEIGHTS: "the model that ships knows one synthetic apartment and nothing else: elsewhere its map is wrong",
     f"{RANDOM_WEIGHTS} weights": "a tiny network that was never trained; its map means nothing",
+    f"{SIMULATED} network": "no network, but the recording's own truth with errors; no figure is one of a network",
 }
 """What is wrong with weights that are no file of weights, by their short name."""
 
@@ -155,7 +159,15 @@ class ModelConfig:
         "auto", "Where the network runs; auto takes CUDA when there is one.", choices=("auto", "cpu", "cuda")
     )
     precision: str = parameter(
-        "fp32", "Arithmetic of the trunk; pointmap heads and poses are always fp32.", choices=("fp32", "bf16", "fp16")
+        "fp32",
+        "Arithmetic of the trunk; pointmap heads and poses are always fp32. auto: bf16 where a layer is faster in it, "
+        "which is timed at the start, else fp32.",
+        choices=("fp32", "bf16", "fp16", "auto"),
+    )
+    cuda_graphs: bool = parameter(
+        False,
+        "On CUDA, record the network's work once for each image size and replay it, instead of launching thousands of "
+        "kernels for every frame: several times faster where the CPU is the limit, for some memory more.",
     )
     output: str = parameter(
         "refined",
@@ -174,6 +186,8 @@ class ModelConfig:
     @property
     def weights_note(self) -> str:
         """A key of ``WEIGHTS_NOTES``, or nothing for a file of weights."""
+        if self.model == SIMULATED:
+            return f"{SIMULATED} network"
         if self.checkpoint == RANDOM_WEIGHTS:
             return f"{RANDOM_WEIGHTS} weights"
         return "" if self.checkpoint else DEMO_WEIGHTS
@@ -271,6 +285,69 @@ class SubmapConfig:
         "0: never.",
         low=0.0,
         high=1.0,
+    )
+
+
+@dataclass
+class LoopsConfig:
+    """Whether places that are seen again are recognized, so that the submaps between are corrected."""
+
+    enabled: bool = parameter(
+        False,
+        "Look for places that a submap before has seen, and correct all submaps in between. Needs submaps "
+        "(submap.frames, or a model that opens them) and GTSAM (the extra `mapping`). ~/close_loops changes it, too.",
+        live=True,
+    )
+    descriptor: str = parameter(
+        "",
+        "File with the weights of a descriptor of places (SALAD) that recognizes them. Empty: the mean of the tokens "
+        "of the model's own encoder, where it gives them.",
+    )
+    similarity: float = parameter(
+        0.0,
+        "Inner product of the descriptors of two frames from which on they are looked at. 0: 0.95 for the tokens of "
+        "the model's own encoder, 0.85 for SALAD.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    min_gap: int = parameter(
+        30,
+        "Frames that are nearer to each other than this in time are no loop.",
+        unit="frames",
+        low=1,
+        high=1_000_000,
+        live=True,
+    )
+    min_overlap: float = parameter(
+        0.3,
+        "Share of the points of one end of a loop that must fall into the views of the other.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    min_agreement: float = parameter(
+        0.5,
+        "Of those, the share that must lie as deep as these views saw (within 10 %), in both directions.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    min_confidence: float = parameter(
+        0.3, "How sure the model must be of how the two ends lie to each other.", low=0.0, high=1.0, live=True
+    )
+    max_scale: float = parameter(
+        2.0,
+        "A loop that changes the scale between two joined submaps by a larger factor is rejected.",
+        low=1.0,
+        high=100.0,
+        live=True,
+    )
+    keyframes: int = parameter(
+        8, "Most frames of a submap that are remembered for loops.", unit="frames", low=1, high=1000
+    )
+    max_memory: int = parameter(
+        512, "Most memory that they take; beyond it fewer of each submap are kept.", unit="MB", low=1, high=1_000_000
     )
 
 
@@ -381,6 +458,7 @@ class Config(ModelConfig):
     image: ImageConfig = field(default_factory=ImageConfig)
     map: MapConfig = field(default_factory=MapConfig)
     submap: SubmapConfig = field(default_factory=SubmapConfig)
+    loops: LoopsConfig = field(default_factory=LoopsConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)

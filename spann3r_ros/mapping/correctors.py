@@ -1,4 +1,4 @@
-"""The correctors of a usual reconstruction, in the order in which they are asked."""
+"""The correctors of a usual reconstruction that place and scale submaps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from spann3r_ros.complaints import Complaints
 from spann3r_ros.config import Config
-from spann3r_ros.mapping.corrections import Corrector
 from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.measured_scale import BaselineScale, DepthScale, RigLookup
 from spann3r_ros.mapping.odometry import OdometryAnchor, OdometryScale
 from spann3r_ros.mapping.odometry_track import OdometryTrack, PriorLookup
+from spann3r_ros.mapping.pose_graph import PoseGraph
 from spann3r_ros.mapping.scale import WorldScale
 
 
@@ -31,18 +31,14 @@ class UsualCorrectors:
     baseline: BaselineScale
 
     @classmethod
-    def of(cls, config: Config, model_is_metric: bool, complaints: Complaints) -> UsualCorrectors:
-        """For one reconstruction."""
-        joints, track = SubmapJoints(), OdometryTrack()
+    def of(cls, config: Config, model_is_metric: bool, graph: PoseGraph, complaints: Complaints) -> UsualCorrectors:
+        """For one reconstruction; joints and odometry become edges of the graph."""
+        joints, track = SubmapJoints(graph), OdometryTrack()
         baseline = BaselineScale(asked=config.scale.source == BaselineScale.name)
         odometry = OdometryScale(track)
-        anchor = OdometryAnchor(track, odometry, joints.joined, complaints)
+        anchor = OdometryAnchor(track, odometry, graph, complaints)
         scale = WorldScale(config.scale, [DepthScale(), baseline, odometry], model_is_metric, complaints)
         return cls(joints, anchor, scale, baseline)
-
-    def in_order(self) -> list[Corrector]:
-        """Joints before odometry, which leaves joined submaps alone; the scale last, for it carries all of them."""
-        return [self.joints, self.anchor, self.scale]
 
     def tell(self, prior: PriorLookup | None, rig: RigLookup) -> None:
         """Whom to ask for odometry that comes after its frame, if anybody, and how two cameras lie to each other."""

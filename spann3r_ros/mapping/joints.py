@@ -14,12 +14,17 @@ from spann3r_ros.errors import GeometryError
 from spann3r_ros.geometry.alignment import PointmapSample, align_samples
 from spann3r_ros.mapping.corrections import Correction
 from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.pose_graph import JOINT, EdgeNoise, PoseGraph, SubmapEdge
 from spann3r_ros.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 
 SHARED = 8
 """Frames of a submap that are remembered for the next one."""
+
+TURN, SHIFT, STRETCH = np.radians(2.0), 0.03, 0.05
+"""How wrong a joint may be, with what drifts inside of a submap: radians, a share of the scene's extent, and of the
+scale. The pixels of shared frames agree far better than that, but they tell nothing about the submap's other end."""
 
 
 @dataclass
@@ -43,14 +48,17 @@ class SubmapJoints:
     further one the similarity between the two is found anew from all of them. Where they do not agree the submap stays
     where it is. A stream that never opens a submap costs the memory of a few samples and nothing else.
 
-    Attributes:
-        joined: ids of the submaps that were; always the same set.
+    Every joint goes to the pose graph, too. Once that knows more about a submap than its joint, only its solution moves
+    the submap, so that the two never pull it to and fro.
+
+    Args:
+        graph: which the joints become edges of.
     """
 
     name = "joints"
 
-    def __init__(self) -> None:
-        self.joined: set[int] = set()
+    def __init__(self, graph: PoseGraph | None = None) -> None:
+        self._graph = graph if graph is not None else PoseGraph()
         self._newest: _Seen | None = None
         self._before: _Seen | None = None
         self._pairs: list[tuple[PointmapSample, PointmapSample]] = []
@@ -71,12 +79,9 @@ class SubmapJoints:
 
     def clear(self) -> None:  # noqa: D102
         self._newest, self._before, self._pairs = None, None, []
-        self.joined.clear()
 
     def saved(self) -> dict[str, NDArray[Any]]:  # noqa: D102
         state: dict[str, NDArray[Any]] = {}
-        if self.joined:
-            state["joined"] = np.array(sorted(self.joined), np.int64)
         for name, seen in (("newest", self._newest), ("before", self._before)):
             if seen is not None:
                 state[f"{name}.submap"] = np.array(seen.submap)
@@ -89,10 +94,7 @@ class SubmapJoints:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: D102
         newest, before = _load_seen(state, "newest"), _load_seen(state, "before")
         pairs = list(zip(_take(state, "pairs.here"), _take(state, "pairs.there"), strict=True))
-        joined = [int(number) for number in state.get("joined", ())]
         self._newest, self._before, self._pairs = newest, before, pairs
-        self.joined.clear()
-        self.joined.update(joined)
 
     def _joined(self, number: int, before: int, world: Map) -> list[Correction]:
         here, there = [pair[0] for pair in self._pairs], [pair[1] for pair in self._pairs]
@@ -102,9 +104,18 @@ class SubmapJoints:
         except GeometryError as error:
             logger.warning("submap %d is not joined to submap %d: %s", number, before, error)
             return []
-        self.joined.add(number)
+        noise = EdgeNoise(TURN, SHIFT * extent(here), STRETCH)
+        self._graph.put(SubmapEdge(before, number, before_from_new, noise, JOINT))
+        if not self._graph.is_leaf(number):
+            return []
         reason = f"submap {number} joined to submap {before} over {len(here)} shared frames"
         return [Correction(number, world_from_submap, reason)]
+
+
+def extent(samples: list[PointmapSample]) -> float:
+    """Median distance of points from their median, in the unit of their submap."""
+    points = np.concatenate([sample.points[sample.confidence > 0] for sample in samples])
+    return float(np.median(np.linalg.norm(points - np.median(points, axis=0), axis=1)))
 
 
 def _put(state: dict[str, NDArray[Any]], name: str, samples: list[PointmapSample]) -> None:

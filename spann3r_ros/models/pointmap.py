@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from spann3r_ros.errors import AnswerError
 from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.models.transfer import to_host
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -85,10 +87,17 @@ def require_finite(*arrays: NDArray[np.float32]) -> None:
         )
 
 
-def to_prediction(pointmap: Pointmap, view: View, *, final: bool) -> Prediction:
-    """The first item of a batch as a Prediction on the host, in submap 0; the pose is not known yet."""
-    points: NDArray[Any] = pointmap.points[0].cpu().numpy()
-    confidence: NDArray[Any] = (1.0 - 1.0 / pointmap.confidence[0]).cpu().numpy()
+def to_prediction(pointmap: Pointmap, view: View, *, final: bool, features: Tensor | None = None) -> Prediction:
+    """The first item of a batch as a Prediction on the host, in submap 0; the pose is not known yet.
+
+    Args:
+        pointmap: of the frame.
+        view: the frame.
+        final: whether no other answer about it will come.
+        features: (B, P, E) of it, from the encoder; their mean recognizes the place.
+    """
+    grids = [pointmap.points[0], 1.0 - 1.0 / pointmap.confidence[0]]
+    points, confidence, *descriptor = to_host(*grids, *([] if features is None else [pooled(features[0])]))
     return Prediction(
         view.frame,
         points,
@@ -97,7 +106,13 @@ def to_prediction(pointmap: Pointmap, view: View, *, final: bool) -> Prediction:
         intrinsics=view.intrinsics,
         intrinsics_source="camera_info" if view.intrinsics is not None else "",
         final=final,
+        descriptor=descriptor[0] if descriptor else None,
     )
+
+
+def pooled(tokens: Tensor) -> Tensor:
+    """(D,) float32 of unit length, the mean direction of tokens (P, D): like for images of one place."""
+    return functional.normalize(functional.normalize(tokens.float(), dim=-1).mean(dim=0), dim=0)
 
 
 def fingerprint(family: str, architecture: object, samples: Sequence[nn.Module], dtype: torch.dtype) -> str:
