@@ -184,7 +184,7 @@ class Reconstruction:
             self._begin_anew()
             taken = [_untrusted(each) for each in taken]
         for corrector in self._patient():
-            self._correct(corrector.finish(self.map))
+            self._move(corrector.finish(self.map))
         return taken
 
     def loops(self) -> LoopStatus:
@@ -297,10 +297,10 @@ class Reconstruction:
         else:
             self.map.insert_pose(prediction)
         for corrector in self.correctors:
-            self._correct(corrector.observe(prediction, self.map))
+            self._move(corrector.observe(prediction, self.map))
         return self.map.in_world(prediction)
 
-    def _correct(self, corrections: Sequence[Correction]) -> None:
+    def _move(self, corrections: Sequence[Correction]) -> None:
         """Move submaps, all or none."""
         try:
             for correction in corrections:

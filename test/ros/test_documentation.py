@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from nav_msgs.msg import Odometry
 from node_process import NodeProcess
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from robot import Robot
+from robot import RELIABLE, Robot
 from sensor_msgs.msg import Image
 
 from spann3r_ros.errors import DataError
@@ -56,8 +57,11 @@ def test_every_interface_has_its_table() -> None:
 @pytest.mark.ros_tool("tf2_ros", stand_in=True)
 def test_the_node_has_exactly_these_topics_and_services(start: Start, robot: Robot) -> None:
     depth = "camera/depth_registered/image_raw"
-    start(image_transport="raw", image_qos="reliable", model="pi3x", checkpoint="random", depth_topics=[depth])
-    robot.wait(lambda: robot.node.count_subscribers("/camera/image_raw"), "the active node")
+    robot.node.create_publisher(Odometry, "/odometry", RELIABLE)  # whose type decides
+    topics = {"depth_topics": [depth], "odometry_topic": "odometry"}
+    start(image_transport="raw", image_qos="reliable", model="pi3x", checkpoint="random", **topics)
+    for topic in ("/camera/image_raw", "/odometry"):
+        robot.wait(lambda topic=topic: robot.node.count_subscribers(topic), "the active node")
     robot.synchronize()
     graph = robot.node
     published = dict(graph.get_publisher_names_and_types_by_node("spann3r", "/"))

@@ -109,7 +109,8 @@ def test_nan_and_empty_poses_are_ignored_and_told(odometry: OdometryInput, robot
     broken = moving(1.05, 0.0)
     broken.pose.pose.position.x = math.nan
     publish(broken)
-    publish(Odometry())
+    broken.pose.pose.position.x, broken.pose.pose.orientation.w = 0.0, 0.0  # never filled in
+    publish(broken)
     publish(moving(1.1, 1.0))
     found = odometry.prior("camera", round(1.05 * SECOND))
     assert found is not None and found.translation[0] == pytest.approx(0.5)
