@@ -464,6 +464,23 @@ class NodeConfig(Config):
         high=1000,
         live=True,
     )
+    snapshot_period: float = parameter(
+        0.0,
+        "How often memory, map and correctors are written to snapshot_folder while images are mapped, so that `resume` "
+        "can go on after a crash; the newest two are kept. 0: never.",
+        unit="s",
+        low=0.0,
+        high=86400.0,
+        live=True,
+    )
+    snapshot_folder: str = parameter(
+        "",
+        "Folder of the snapshots; one node at a time writes there. Empty: beside the node's logs, under its name.",
+    )
+    resume: bool = parameter(
+        False,
+        "Begin with the newest whole snapshot of snapshot_folder, in the same world; without one a new world begins.",
+    )
     silence_timeout: float = parameter(
         5.0, "Without images for so long, one warning says why; 0: never.", unit="s", low=0.0, high=3600.0, live=True
     )

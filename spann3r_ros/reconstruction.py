@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spann3r_ros.complaints import Complaints, through
 from spann3r_ros.config import Config
@@ -22,6 +24,7 @@ from spann3r_ros.mapping.bound import BoundNotice
 from spann3r_ros.mapping.corrections import Corrector
 from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.map_state import MapState
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import Model, Stream
@@ -38,6 +41,27 @@ __all__ = ["Reconstruction", "is_told_depth", "parameter_groups", "takers_of_dep
 logger = logging.getLogger(__name__)
 
 ESTIMATED_INTRINSICS = "estimated intrinsics"
+
+
+@dataclass(frozen=True, eq=False)
+class ReconstructionCopy:
+    """What a reconstruction held at one moment, to be written later and from another thread.
+
+    Attributes:
+        map: the state of its map.
+        save_memory: writes its memory.
+        notes: short texts about model and calibration.
+        correctors: state of each.
+    """
+
+    map: MapState
+    save_memory: Callable[[Path], None]
+    notes: Mapping[str, str]
+    correctors: Mapping[str, Mapping[str, NDArray[Any]]]
+
+    def write(self, path: Path) -> SavedMap:
+        """What ``Reconstruction.save`` writes, without the cloud and the path for people."""
+        return write_map(path, self.map, save_memory=self.save_memory, notes=self.notes, correctors=self.correctors)
 
 
 class Reconstruction:
@@ -152,10 +176,17 @@ class Reconstruction:
 
     def save(self, path: Path) -> SavedMap:
         """Write map, trajectory and memory to a folder; ``load`` continues from it in the same world."""
-        intrinsics = json.dumps(self._estimated and dataclasses.asdict(self._estimated))
-        notes = {"model": self.model.name, "weights": self.model.weights, ESTIMATED_INTRINSICS: intrinsics}
         correctors = {corrector.name: corrector.saved() for corrector in self.correctors}
-        return write_map(path, self.map, save_memory=self._stream.save, notes=notes, correctors=correctors)
+        return write_map(path, self.map, save_memory=self._stream.save, notes=self._notes(), correctors=correctors)
+
+    def copied(self, earlier: MapState | None = None) -> ReconstructionCopy:
+        """What ``save`` would write, as a copy that takes little time; ``earlier`` as of ``MapState.of``."""
+        correctors = {corrector.name: corrector.saved() for corrector in self.correctors}
+        return ReconstructionCopy(MapState.of(self.map, earlier), self._stream.copied(), self._notes(), correctors)
+
+    def _notes(self) -> dict[str, str]:
+        intrinsics = json.dumps(self._estimated and dataclasses.asdict(self._estimated))
+        return {"model": self.model.name, "weights": self.model.weights, ESTIMATED_INTRINSICS: intrinsics}
 
     def load(self, path: Path) -> SavedMap:
         """Replace everything by what ``save`` wrote; on an error all stays as it was."""

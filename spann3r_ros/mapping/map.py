@@ -230,9 +230,17 @@ class Map:
         """
         self.submaps = list(submaps)
         self._voxel_size, self._asked_size, self.revision, self._trajectory = voxel_size, asked_size, revision, None
-        for older in self.submaps[:-1]:
-            older.voxels = older.voxels.resized(max(1, len(older.voxels)))
         self._resize_voxels()
+        while len(self) > self.config.max_points and self._may_grow():
+            self._grow_voxels()
+        *older, newest = self.submaps
+        room = self._room(sum(len(submap.voxels) for submap in older))
+        if newest.voxels.max_points != room:
+            newest.voxels = newest.voxels.resized(room)
+        self._shrink(older, sum(len(submap.voxels) for submap in older) + room - self.config.max_points)
+        for submap in older:  # nothing but late answers enters them any more
+            if submap.voxels.max_points > len(submap.voxels) > 0:
+                submap.voxels = submap.voxels.resized(len(submap.voxels))
 
     @property
     def voxel_size(self) -> float:
@@ -276,17 +284,25 @@ class Map:
         while len(self) > budget - int(budget * LEAST_SHARE) and self._may_grow():
             self._grow_voxels()
         held = len(self)
-        room = max(budget - held, int(budget * LEAST_SHARE), 1)
-        surplus = held + room - budget
+        room = self._room(held)
+        self._shrink(self.submaps, held + room - budget)
+        return room
+
+    def _room(self, held: int) -> int:
+        """Most points of a submap beside others that hold so many."""
+        budget = self.config.max_points
+        return max(budget - held, int(budget * LEAST_SHARE), 1)
+
+    def _shrink(self, submaps: Sequence[Submap], surplus: int) -> None:
+        """Forget points, oldest submaps first, until there are ``surplus`` fewer; each keeps one at least."""
         newest = self.submaps[-1] if self.submaps else None
-        for submap in self.submaps:
+        for submap in submaps:
             keep = max(1, len(submap.voxels) - max(0, surplus))
             surplus -= len(submap.voxels) - keep
-            self.forgotten += len(submap.voxels) - keep
+            self.forgotten += max(0, len(submap.voxels) - keep)
             # The newest may still get late answers; the buffers of an older one shrink to its content.
             if keep < (len(submap.voxels) if submap is newest else submap.voxels.max_points):
                 submap.voxels = submap.voxels.resized(keep)
-        return room
 
     def _may_grow(self) -> bool:
         """Whether voxels may be coarser than they are."""

@@ -139,6 +139,14 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
     return world, dataclasses.replace(_saved(path, manifest), correctors=correctors)
 
 
+def delete_map(path: Path) -> None:
+    """Delete a saved map; raises DataError when somebody put something into it, and leaves it then."""
+    require_own(path, OWN)
+    for name in OWN:
+        (path / name).unlink(missing_ok=True)
+    path.rmdir()
+
+
 def _flat(correctors: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     return {f"{CORRECTOR}.{name}.{key}": array for name, state in correctors.items() for key, array in state.items()}
 
