@@ -56,12 +56,19 @@ class KeptMemory(ABC):
 
 
 def write_snapshot(path: Path, owner: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors bit for bit, and ``state`` as JSON; ``owner`` is the fingerprint of the network."""
+    """Write tensors bit for bit, and ``state`` as JSON; ``owner`` is the fingerprint of the network.
+
+    Raises:
+        OSError: what the disk says.
+    """
     # A copy each: safetensors wants every tensor contiguous and in storage of its own.
     stored = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    save_file(stored, path, metadata={"format": FORMAT, "owner": owner, "state": json.dumps(state)})
+    try:
+        save_file(stored, path, metadata={"format": FORMAT, "owner": owner, "state": json.dumps(state)})
+    except SafetensorError as error:  # which is all that it says of a full disk
+        raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def read_snapshot(path: Path, owner: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
