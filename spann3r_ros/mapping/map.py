@@ -74,6 +74,8 @@ class Map:
         refused: points for which there was no room, or that lay outside of the addressable space.
         scale_source: what made the unit of the world the meter; empty while nothing did.
         reason: that of the last correction; empty before the first.
+        apart: number from which on submaps are not placed yet, because nobody knows where in this world they lie; None
+            when all are. They are neither in the cloud nor on the path.
     """
 
     def __init__(self, config: MapConfig) -> None:
@@ -82,6 +84,7 @@ class Map:
         self.revision = 0
         self.scale_source = ""
         self.reason = ""
+        self.apart: int | None = None
         self.forgotten = self.refused = 0
         self._forgotten_before = deque([0], RATE_FRAMES + 1)
         self._voxel_size = self._asked_size = config.voxel_size
@@ -92,6 +95,23 @@ class Map:
     def __len__(self) -> int:
         """Points in all submaps."""
         return sum(len(submap.voxels) for submap in self.submaps)
+
+    def placed(self) -> list[Submap]:
+        """The submaps of which it is known where they lie; see ``apart``."""
+        return [submap for submap in self.submaps if self._is_placed(submap)]
+
+    def join(self) -> None:
+        """All submaps are placed now."""
+        self.apart, self._trajectory = None, None
+        self.revision += 1
+
+    def drop_apart(self) -> None:
+        """Forget the submaps that are not placed; the others are as they were."""
+        self.submaps = self.placed()
+        self.revision += 1
+
+    def _is_placed(self, submap: Submap) -> bool:
+        return self.apart is None or submap.id < self.apart
 
     def submap(self, number: int) -> Submap:
         """The submap of an id; raises GeometryError for one that was never opened."""
@@ -144,7 +164,9 @@ class Map:
             return
         pose = StampedPose.of(prediction)
         submap.poses.insert(pose)
-        if submap is not self.submaps[-1]:
+        if not self._is_placed(submap):
+            pass
+        elif submap is not self.submaps[-1]:
             self._trajectory = None  # its place is in the middle
         elif self._trajectory is not None:
             self._trajectory.insert(pose.seen_from(submap.world_from_submap))
@@ -188,25 +210,29 @@ class Map:
 
     def in_world(self, prediction: Prediction) -> WorldPrediction:
         """A prediction as it lies in the world now; the only place where a submap's frame becomes the world's."""
-        place = self.submap(prediction.submap).world_from_submap
+        submap = self.submap(prediction.submap)
+        place, is_placed = submap.world_from_submap, self._is_placed(submap)
         pose, covariance = prediction.submap_from_camera, prediction.pose_covariance
+        if not is_placed:
+            pose = covariance = None
         return WorldPrediction(
             frame=prediction.frame,
             points=np.asarray(place.apply(prediction.points), dtype=np.float32),
             confidence=prediction.confidence,
             colors=prediction.colors,
             world_from_camera=None if pose is None else place.carry(pose),
-            pose_source=prediction.pose_source,
+            pose_source="" if pose is None else prediction.pose_source,
             pose_covariance=None if covariance is None else turned_covariance(covariance, place),
             intrinsics=prediction.intrinsics,
             intrinsics_source=prediction.intrinsics_source,
             final=prediction.final,
             metric=self.metric,
+            is_tracked=is_placed,
         )
 
     def cloud(self) -> PointCloud:
         """All points in the world; reads the whole map."""
-        return PointCloud.joined([submap.cloud() for submap in self.submaps])
+        return PointCloud.joined([submap.cloud() for submap in self.placed()])
 
     def trajectory(self) -> Trajectory:
         """All poses in the world, in the order of the submaps. Not to be changed.
@@ -215,7 +241,7 @@ class Map:
         """
         if self._trajectory is None:
             self._trajectory = Trajectory(
-                pose.seen_from(submap.world_from_submap) for submap in self.submaps for pose in submap.poses
+                pose.seen_from(submap.world_from_submap) for submap in self.placed() for pose in submap.poses
             )
         return self._trajectory
 
@@ -264,7 +290,7 @@ class Map:
         else:
             self.submaps.clear()
             self.open_submap(0)
-        self._trajectory, self.reason, self.scale_source = Trajectory(), "", ""
+        self._trajectory, self.reason, self.scale_source, self.apart = Trajectory(), "", "", None
         self._voxel_size = self._asked_size = self.config.voxel_size
         self.forgotten = self.refused = 0
         self._forgotten_before = deque([0], RATE_FRAMES + 1)

@@ -62,7 +62,7 @@ class MapState:
 
     Attributes:
         submaps: oldest first.
-        revision, voxel_size, asked_size, scale_source: as of the ``Map``.
+        revision, voxel_size, asked_size, scale_source, apart: as of the ``Map``.
     """
 
     submaps: Sequence[SubmapState]
@@ -70,6 +70,7 @@ class MapState:
     voxel_size: float
     asked_size: float
     scale_source: str
+    apart: int | None = None
 
     @classmethod
     def of(cls, world: Map, earlier: MapState | None = None) -> MapState:
@@ -92,7 +93,7 @@ class MapState:
             )
             for submap in world.submaps
         ]
-        return cls(submaps, world.revision, world.voxel_size, world.asked_size, world.scale_source)
+        return cls(submaps, world.revision, world.voxel_size, world.asked_size, world.scale_source, world.apart)
 
     @property
     def points(self) -> int:
@@ -116,6 +117,7 @@ class MapState:
             "world_voxel_size": np.array(self.voxel_size),
             "asked_voxel_size": np.array(self.asked_size),
             "scale_source": np.array(self.scale_source),
+            "apart": np.array(-1 if self.apart is None else self.apart),
             "submap.id": np.array([submap.id for submap in submaps], np.int64),
             "submap.scale": np.array([place.scale for place in places], np.float64),
             "submap.rotation": np.array([place.rotation for place in places]).reshape(-1, 3, 3),
@@ -153,6 +155,8 @@ def map_from_arrays(state: Arrays, config: MapConfig, version: int) -> Map:
         logger.info("the saved map has voxels of %g, sorted anew into %g", saved_size, config.voxel_size)
     world.restore(submaps, saved_size, asked_size, _count(state, "revision"))
     world.scale_source = str(state["scale_source"]) if "scale_source" in state else ""
+    apart = int(state["apart"]) if "apart" in state else -1
+    world.apart = apart if apart >= 0 else None
     return world
 
 
