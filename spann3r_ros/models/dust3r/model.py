@@ -49,4 +49,7 @@ class Dust3r:
         layers1, layers2 = self.network.decode(a.features, b.features, a.grid, b.grid)
         first = self.network.pointmap(1, layers1, a.grid)
         second = self.network.pointmap(2, layers2, b.grid)
-        return to_prediction(first, a.view, final=True), to_prediction(second, b.view, final=True)
+        return (
+            to_prediction(first, a.view, final=True, features=a.features),
+            to_prediction(second, b.view, final=True, features=b.features),
+        )
