@@ -409,7 +409,24 @@ class TrackingConfig:
 
 
 @dataclass
-class Config(ModelConfig):
+class RelocalizationConfig:
+    """How the camera is found in a map that was loaded."""
+
+    relocalizer: str = parameter(
+        "none",
+        "none: a loaded map continues where it was saved, so the camera must be there. retrieval: the camera may be "
+        "anywhere in it; keyframes are kept and saved, those that look like the new images are candidates, and the "
+        "model and the geometry verify them. posenet: the same, with candidates by the network of "
+        "relocalizer_checkpoint.",
+        choices=("none", "retrieval", "posenet"),
+    )
+    relocalizer_checkpoint: str = parameter(
+        "", "File with the weights of a relocalizer that was trained in the world of the map, for `posenet`."
+    )
+
+
+@dataclass
+class Config(RelocalizationConfig, ModelConfig):
     """All parameters of a reconstruction; NodeConfig adds those of the ROS node.
 
     Attributes:

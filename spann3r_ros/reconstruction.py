@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spann3r_ros.complaints import Complaints, through
 from spann3r_ros.config import Config
-from spann3r_ros.errors import DataError, FrameError, GeometryError
+from spann3r_ros.errors import ConfigError, DataError, FrameError, GeometryError, MemoryMismatchError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import centered, resize
 from spann3r_ros.geometry.focal import estimate_focal
@@ -30,15 +30,16 @@ from spann3r_ros.mapping.loop_closure import LoopClosure, LoopStatus
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.map_state import MapState
 from spann3r_ros.mapping.pose_graph import PoseGraph
+from spann3r_ros.mapping.relocalization import Relocalization
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import Model, Stream
-from spann3r_ros.models.loading import load_descriptor, release_device_memory
+from spann3r_ros.models.loading import load_descriptor, load_relocalizer, release_device_memory
 from spann3r_ros.models.registry import is_told_depth, parameter_groups, takers_of_depth
 from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.streaming.relating import relating
 from spann3r_ros.streaming.retreat import Retreat
-from spann3r_ros.streaming.stream import load_stream
+from spann3r_ros.streaming.stream import load_stream, network_of
 from spann3r_ros.tracking import LOST, Tracking
 from spann3r_ros.trajectory import Trajectory
 
@@ -46,7 +47,8 @@ __all__ = ["Reconstruction", "is_told_depth", "parameter_groups", "takers_of_dep
 
 logger = logging.getLogger(__name__)
 
-ESTIMATED_INTRINSICS = "estimated intrinsics"
+ESTIMATED_INTRINSICS, NETWORK, FIRST_SUBMAP = "estimated intrinsics", "network", "first submap"
+"""Notes in a saved map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,10 @@ class Reconstruction:
             complaints,
         )
         corrections = GraphCorrections(graph, background, complaints)
-        return cls(stream, config, [SubmapJoints(graph), loops, corrections], complaints)
+        correctors: list[Corrector] = [SubmapJoints(graph), loops, corrections]
+        if config.relocalizer != "none":
+            correctors.append(_relocalization(config, stream, background, complaints))
+        return cls(stream, config, correctors, complaints)
 
     def close(self) -> None:
         """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""
@@ -232,28 +237,93 @@ class Reconstruction:
 
     def _notes(self) -> dict[str, str]:
         intrinsics = json.dumps(self._estimated and dataclasses.asdict(self._estimated))
-        return {"model": self.model.name, "weights": self.model.weights, ESTIMATED_INTRINSICS: intrinsics}
+        return {
+            "model": self.model.name,
+            "weights": self.model.weights,
+            NETWORK: network_of(self.model),
+            FIRST_SUBMAP: str(self._first_submap),
+            ESTIMATED_INTRINSICS: intrinsics,
+        }
 
     def load(self, path: Path) -> SavedMap:
         """Replace everything by what ``save`` wrote; on an error all stays as it was."""
         world, saved = read_map(path, self.config.map)
         if saved.memory is None:
-            raise DataError(f"{path} has no memory, so it cannot be continued", expected="what save_map wrote")
+            raise DataError(
+                f"{path} has no memory, so it cannot be continued",
+                expected="what save_map wrote",
+                next_step="With relocalizer: retrieval the camera is looked for in it",
+            )
         stream = self._stream.loaded(saved.memory)
         estimated = _intrinsics_from_note(saved.notes.get(ESTIMATED_INTRINSICS, "null"), path)
+        first_submap = _number_from_note(saved.notes.get(FIRST_SUBMAP, "0"), path)
+        self._take_over(world, saved, stream)
+        self._estimated, self._first_submap = estimated, first_submap
+        self._is_first_answer = len(world) == 0
+        if len(world):
+            self.tracking.go_on()
+        return saved
+
+    def relocalize(self, path: Path) -> SavedMap:
+        """Replace everything by what ``save`` wrote, of the same network, but for its memory.
+
+        New frames lie apart from that world until the camera is found in it.
+
+        Raises:
+            DataError, MemoryMismatchError: a map that cannot be read, has no keyframes, or is of another network or
+                unit; all stays as it was.
+        """
+        world, saved = read_map(path, self.config.map)
+        found = [each for each in self.correctors if isinstance(each, Relocalization)]
+        if not found:
+            raise ConfigError(
+                "parameter 'relocalizer'", got=self.config.relocalizer, expected="retrieval | posenet, from the start"
+            )
+        self._require_own(saved, world)
+        if not any(key.endswith(".counts") for key in _places(saved)):
+            raise DataError(
+                f"the map {path} has no keyframes, so the camera cannot be found in it",
+                next_step="Save it from a run with relocalizer: retrieval, or load it with relocalizer: none, with the "
+                "camera where it was",
+            )
+        self._take_over(world, saved, self._stream.fresh())
+        self._begin_frames()
+        self._first_submap = world.apart = 1 + max(submap.id for submap in world.submaps)
+        found[0].look_for_camera()
+        return saved
+
+    @property
+    def is_relocalizing(self) -> bool:
+        """Whether the camera is still looked for in a loaded map."""
+        return self.map.apart is not None
+
+    def _require_own(self, saved: SavedMap, world: Map) -> None:
+        """Raise MemoryMismatchError for a map of another network, or in another unit."""
+        wanted, network = network_of(self.model), saved.notes.get(NETWORK, "")
+        if network != wanted:
+            raise MemoryMismatchError(
+                f"the map {saved.path} was made by another network",
+                got=f"{saved.notes.get('model', 'unknown')}, {saved.notes.get('weights', 'unknown')} ({network})",
+                expected=f"{self.model.name}, {self.model.weights} ({wanted})",
+                next_step="Load it with the model, weights and precision that it was made with",
+            )
+        if self.model.metric and not world.metric:
+            raise MemoryMismatchError(
+                f"the map {saved.path} has a unit that nobody knows",
+                expected="meters, in which this model speaks",
+                next_step="Load it with the weights that it was made with",
+            )
+
+    def _take_over(self, world: Map, saved: SavedMap, stream: Stream) -> None:
+        """Go on with a world that was read; raises DataError, and all is as it was then."""
         # The revision goes on growing, so that whoever has a copy of the old map sees that it is stale.
         world.revision = max(world.revision, self.map.revision + 1)
         world.scale_source = world.scale_source or self._scale_source()
         self._restore_correctors(saved)
         self._use(stream)
         self.map = world
-        self._estimated = estimated
-        self._is_first_answer = len(world) == 0
         self._bound.clear()
         self.tracking.begin()
-        if len(world):
-            self.tracking.go_on()
-        return saved
 
     def _scale_source(self) -> str:
         """What makes a new world metric: the model or nothing."""
@@ -264,7 +334,8 @@ class Reconstruction:
         before = [corrector.saved() for corrector in self.correctors]
         try:
             for corrector in self.correctors:
-                corrector.restore(saved.correctors.get(corrector.name, {}))
+                is_places = isinstance(corrector, Relocalization)
+                corrector.restore(_places(saved) if is_places else saved.correctors.get(corrector.name, {}))
         except (ValueError, KeyError) as error:
             for corrector, state in zip(self.correctors, before, strict=True):
                 corrector.restore(state)
@@ -280,13 +351,26 @@ class Reconstruction:
 
     def _begin(self) -> None:
         self.map.scale_source = self._scale_source()
-        self._estimated, self._no_focal_length = None, ""
-        self._is_first_answer = True
+        self._first_submap = 0
+        self._begin_frames()
         self._bound.clear()
 
+    def _begin_frames(self) -> None:
+        """The next answer is the first in axes of its own."""
+        self._estimated, self._no_focal_length = None, ""
+        self._is_first_answer = True
+
     def _begin_anew(self) -> None:
-        """The first answers did not agree: forget what the world began with."""
-        self._clear()
+        """The first answers did not agree: forget what the world, or what lies apart from it, began with."""
+        if self.map.apart is None:
+            self._clear()
+        else:
+            self._use(self._stream.fresh())
+            for corrector in self.correctors:
+                if isinstance(corrector, Relocalization):
+                    corrector.drop(self.map.apart)
+            self.map.drop_apart()
+            self._begin_frames()
         self.tracking.begin_anew()
 
     def _clear(self) -> None:
@@ -300,6 +384,8 @@ class Reconstruction:
         """Answers of the model, oldest first: those that are trusted enter the map."""
         taken = []
         for answer in answers:
+            if self._first_submap:  # a memory that began in a loaded world counts from 0
+                answer = dataclasses.replace(answer, submap=answer.submap + self._first_submap)
             prediction, no_pose = self._located(self._calibrated(answer))
             if self.tracking.trusts(prediction, no_pose):
                 taken.append(self._integrate(prediction))
@@ -375,6 +461,31 @@ class Reconstruction:
             prediction, submap_from_camera=pose, pose_source="pnp", pose_covariance=covariance
         )
         return located, ""
+
+
+def _relocalization(config: Config, stream: Stream, background: Background, complaints: Complaints) -> Relocalization:
+    """What finds the camera in a loaded map; raises ConfigError and CheckpointError."""
+    locate, weights = None, config.relocalizer_checkpoint
+    if config.relocalizer == "posenet":
+        if not weights:
+            raise ConfigError("parameter 'relocalizer_checkpoint'", got="''", expected="weights of a relocalizer")
+        locate = load_relocalizer(Path(weights), config.device).locate
+    descriptor = config.loops.descriptor
+    describe = load_descriptor(Path(descriptor), config.device).describe if descriptor else None
+    return Relocalization(config.loops, relating(stream).relate, background, locate, describe, complaints)
+
+
+def _places(saved: SavedMap) -> Mapping[str, NDArray[Any]]:
+    """The keyframes of a saved map: its own, or those that loops were looked for with."""
+    found = saved.correctors
+    return found.get(Relocalization.name) or found.get(LoopClosure.name, {})
+
+
+def _number_from_note(note: str, path: Path) -> int:
+    """A number that was noted in a saved map; raises DataError."""
+    if not note.isdecimal() or len(note) > 9:
+        raise DataError(f"first submap of the map {path}", got=note, expected="a number, as save_map writes it")
+    return int(note)
 
 
 def _untrusted(answer: WorldPrediction) -> WorldPrediction:

@@ -61,6 +61,7 @@ class Snapshot:
     tracking: str = INITIALISING
     tracking_reason: str = ""
     lost_frames: int = 0
+    is_relocalizing: bool = False
     memory: MemoryStatus = field(default_factory=MemoryStatus)
 
 
@@ -134,6 +135,8 @@ class Session:
             return "no image can be used"
         if self._recent and not any(self._recent):
             return "every image fails"
+        if self.snapshot.is_relocalizing:
+            return "relocalizing"
         tracking = self.snapshot.tracking
         return "running" if tracking == TRACKING else tracking
 
@@ -202,7 +205,8 @@ class Session:
         """Continue from what ``save`` wrote; images of any time are welcome afterwards."""
 
         def read() -> SavedMap:
-            loaded = self._reconstruction.load(path)
+            continues = self._config.relocalizer == "none"
+            loaded = self._reconstruction.load(path) if continues else self._reconstruction.relocalize(path)
             self._order.clear()
             self.world.clear()
             self._begin_anew()
@@ -386,6 +390,7 @@ class Session:
             tracking=reconstruction.tracking.state,
             tracking_reason=reconstruction.tracking.reason,
             lost_frames=reconstruction.tracking.lost_frames,
+            is_relocalizing=reconstruction.is_relocalizing,
             memory=reconstruction.status(),
         )
 

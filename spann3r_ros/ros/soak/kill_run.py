@@ -43,6 +43,9 @@ KILL_PARAMETERS = {
 AT_ONCE = 0.2
 """Share of the kills that come while the node still starts or loads, which must cost nothing."""
 
+START = 300.0
+"""Seconds that a node may take to start, on a machine that does much else."""
+
 LONGEST = 1.5
 """Seconds after a new snapshot until the kill, at most: some hit the next one in the middle."""
 
@@ -148,7 +151,7 @@ class KillRun:
         results = ResultRecorder(self._node, f"/{name}")
         paths: list[PathMessage] = []
         self._node.create_subscription(PathMessage, f"/{name}/path", paths.append, qos.latched())
-        results.synchronize(PATIENCE)
+        results.synchronize(START)
         if expected is None:
             return
         if not wait_for(lambda: len(results.cloud()) and paths and paths[-1].poses, PATIENCE):
