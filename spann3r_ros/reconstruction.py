@@ -30,7 +30,7 @@ from spann3r_ros.mapping.loop_closure import LoopClosure, LoopStatus
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.map_state import MapState
 from spann3r_ros.mapping.pose_graph import PoseGraph
-from spann3r_ros.mapping.relocalization import Relocalization
+from spann3r_ros.mapping.relocalization import Relocalization, keyframes_from
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import Model, Stream
@@ -265,17 +265,23 @@ class Reconstruction:
         return saved
 
     def relocalize(self, path: Path) -> SavedMap:
-        """Replace everything by what ``save`` wrote, of the same network, but for its memory.
-
-        New frames lie apart from that world until the camera is found in it.
+        """Begin with a saved world and an empty memory; new frames lie apart until the camera is found in that world.
 
         Raises:
             DataError, MemoryMismatchError: a map that cannot be read, has no keyframes, or is of another network or
                 unit; all stays as it was.
         """
+        saved = self.begin_with(path)
+        self.map.apart = self._first_submap
+        for each in self.correctors:
+            if isinstance(each, Relocalization):
+                each.look_for_camera()
+        return saved
+
+    def begin_with(self, path: Path) -> SavedMap:
+        """Replace everything by a saved world; the memory is empty. Raises as ``relocalize``."""
         world, saved = read_map(path, self.config.map)
-        found = [each for each in self.correctors if isinstance(each, Relocalization)]
-        if not found:
+        if not any(isinstance(each, Relocalization) for each in self.correctors):
             raise ConfigError(
                 "parameter 'relocalizer'", got=self.config.relocalizer, expected="retrieval | posenet, from the start"
             )
@@ -288,9 +294,50 @@ class Reconstruction:
             )
         self._take_over(world, saved, self._stream.fresh())
         self._begin_frames()
-        self._first_submap = world.apart = 1 + max(submap.id for submap in world.submaps)
-        found[0].look_for_camera()
+        self._first_submap = 1 + max(submap.id for submap in world.submaps)
         return saved
+
+    def merge(self, path: Path) -> SavedMap:
+        """Take in another saved map of the same network and unit, where both know the same place.
+
+        Raises:
+            DataError, MemoryMismatchError: as ``relocalize``, or a map of places that this one does not know; all stays
+                as it was.
+        """
+        finder = next(each for each in self.correctors if isinstance(each, Relocalization))
+        world, saved = read_map(path, self.config.map)
+        self._require_own(saved, world)
+        if world.metric != self.map.metric:
+            units = {True: "meters", False: "a unit that nobody knows"}
+            raise MemoryMismatchError(
+                f"unit of the map {path}", got=units[world.metric], expected=f"{units[self.map.metric]}, as the first"
+            )
+        first = 1 + max(submap.id for submap in self.map.submaps)
+        self.map.adopt(world.submaps, first)
+        for keyframe in finder.adopt(keyframes_from(_places(saved)), first):
+            self._move(finder.look_for(keyframe, self.map))
+            if not self.is_relocalizing:
+                return saved
+        counts = finder.counts
+        finder.drop(first)
+        self.map.drop_apart()
+        self.map.join()
+        raise DataError(
+            f"the map {path} is not joined: no place that both know was found",
+            got=f"{counts.candidates} candidates, {counts.accepted} that fit",
+            expected="two views of a place in both maps that agree",
+            next_step="Record a session that goes through both, or lower loops.similarity",
+        )
+
+    def save_world(self, path: Path) -> SavedMap:
+        """Write map and keyframes without a memory: new frames have to be looked for in it (``relocalize``)."""
+        correctors = {each.name: each.saved() for each in self.correctors if isinstance(each, Relocalization)}
+        return write_map(path, self.map, notes=self._notes(), correctors=correctors)
+
+    def new_poses(self) -> Trajectory:
+        """Poses in the world of the frames that came since a map was loaded by ``relocalize``, once it is found."""
+        new = [submap for submap in self.map.placed() if submap.id >= self._first_submap]
+        return Trajectory(pose.seen_from(submap.world_from_submap) for submap in new for pose in submap.poses)
 
     @property
     def is_relocalizing(self) -> bool:

@@ -105,6 +105,18 @@ class Map:
         self.apart, self._trajectory = None, None
         self.revision += 1
 
+    def adopt(self, submaps: Sequence[Submap], first: int) -> None:
+        """Take in the submaps of another world, which lie apart.
+
+        Args:
+            submaps: of the other world, in voxels of the same size.
+            first: number that its submap 0 gets; above all that are here.
+        """
+        self.apart = first
+        self.submaps += [Submap(first + each.id, each.world_from_submap, each.voxels, each.poses) for each in submaps]
+        self._keep_bound()
+        self.revision += 1
+
     def drop_apart(self) -> None:
         """Forget the submaps that are not placed; the others are as they were."""
         self.submaps = self.placed()
@@ -257,6 +269,10 @@ class Map:
         self.submaps = list(submaps)
         self._voxel_size, self._asked_size, self.revision, self._trajectory = voxel_size, asked_size, revision, None
         self._resize_voxels()
+        self._keep_bound()
+
+    def _keep_bound(self) -> None:
+        """Make room when the submaps hold too many points together, or have buffers for more than they hold."""
         while len(self) > self.config.max_points and self._may_grow():
             self._grow_voxels()
         *older, newest = self.submaps

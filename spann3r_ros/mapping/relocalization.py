@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -123,10 +123,32 @@ class Relocalization:
         kept = self._keyframes.add(prediction.submap, lambda: Keyframe.of(prediction, self._order))
         if world.apart is None or prediction.submap < world.apart:
             return []
+        keyframe = kept or Keyframe.of(prediction, self._order)
+        return self._go_on(world) if keyframe is None else self.look_for(keyframe, world)
+
+    def look_for(self, keyframe: Keyframe, world: Map) -> list[Correction]:
+        """Look for one frame of what lies apart, or for a newer one when others are being looked for."""
         self._looked += 1
-        self._waiting = kept or Keyframe.of(prediction, self._order) or self._waiting  # the newest counts
+        self._waiting = keyframe
         self._tell()
         return self._go_on(world)
+
+    def adopt(self, keyframes: Sequence[Keyframe], first: int) -> list[Keyframe]:
+        """Keep those of another world, too.
+
+        Args:
+            keyframes: its own.
+            first: number that its submap 0 has here.
+
+        Returns:
+            The keyframes as they are kept, to be looked for.
+        """
+        later = self._order + self._config.min_gap + 1
+        taken = [replace(each, order=each.order + later, submap=each.submap + first) for each in keyframes]
+        self._order = max([self._order, *(each.order for each in taken)])
+        self._keyframes.restore([*self._keyframes.all(), *taken])
+        self._begin_search()
+        return taken
 
     def finish(self, world: Map) -> list[Correction]:  # noqa: D102
         if self._task is not None:
