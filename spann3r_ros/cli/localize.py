@@ -116,11 +116,11 @@ def in_map(
     reconstruction.relocalize(path)
     reasons: dict[int, str] = {}
     for frame in frames:
-        reasons[frame.index] = "its answer does not fit what was seen before"
+        reasons[frame.stamp] = f"image {frame.index}: its answer does not fit what was seen before"
         try:
             reconstruction.process(frame)
         except FrameError as error:
-            reasons[frame.index] = str(error)
+            reasons[frame.stamp] = f"image {frame.index}: {error}"
     reconstruction.flush()
     if reconstruction.is_relocalizing:
         raise DataError(
@@ -130,5 +130,5 @@ def in_map(
         )
     poses = list(reconstruction.new_poses())
     for pose in poses:
-        reasons.pop(pose.index, None)
-    return poses, [f"image {index}: {text}" for index, text in reasons.items()]
+        reasons.pop(pose.stamp, None)
+    return poses, list(reasons.values())
