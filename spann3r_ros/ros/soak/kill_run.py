@@ -151,7 +151,7 @@ class KillRun:
         results = ResultRecorder(self._node, f"/{name}")
         paths: list[PathMessage] = []
         self._node.create_subscription(PathMessage, f"/{name}/path", paths.append, qos.latched())
-        results.synchronize(START)
+        _synchronize(results)
         if expected is None:
             return
         if not wait_for(lambda: len(results.cloud()) and paths and paths[-1].poses, PATIENCE):
@@ -225,6 +225,17 @@ class KillRun:
             return world
         self.report.problems.append(f"no snapshot in {self._folder.path}")
         return None
+
+
+def _synchronize(results: ResultRecorder) -> None:
+    """Return when the node is active; DDS may drop an answer to a new client, so it is asked again."""
+    end = time.monotonic() + START
+    while True:
+        try:
+            return results.synchronize(10.0)
+        except DataError:
+            if time.monotonic() > end:
+                raise
 
 
 def _same_points(one: PointCloud, other: PointCloud) -> bool:
