@@ -26,9 +26,13 @@ DEMO_WEIGHTS = "demo weights"
 RANDOM_WEIGHTS = "random"
 """Value of ``checkpoint`` for a tiny network of the family with random weights."""
 
+SIMULATED = "simulated"
+"""Value of ``model`` for no network: a recording is answered from its own truth, with errors."""
+
 WEIGHTS_NOTES = {
     DEMO_WEIGHTS: "the model that ships knows one synthetic apartment and nothing else: elsewhere its map is wrong",
     f"{RANDOM_WEIGHTS} weights": "a tiny network that was never trained; its map means nothing",
+    f"{SIMULATED} network": "no network, but the recording's own truth with errors; no figure is one of a network",
 }
 """What is wrong with weights that are no file of weights, by their short name."""
 
@@ -157,6 +161,11 @@ class ModelConfig:
     precision: str = parameter(
         "fp32", "Arithmetic of the trunk; pointmap heads and poses are always fp32.", choices=("fp32", "bf16", "fp16")
     )
+    cuda_graphs: bool = parameter(
+        False,
+        "On CUDA, record the network's work once for each image size and replay it, instead of launching thousands of "
+        "kernels for every frame: several times faster where the CPU is the limit, for some memory more.",
+    )
     output: str = parameter(
         "refined",
         "refined: final pointmaps, one frame late; immediate: no delay, less accurate; both: each frame twice.",
@@ -174,6 +183,8 @@ class ModelConfig:
     @property
     def weights_note(self) -> str:
         """A key of ``WEIGHTS_NOTES``, or nothing for a file of weights."""
+        if self.model == SIMULATED:
+            return f"{SIMULATED} network"
         if self.checkpoint == RANDOM_WEIGHTS:
             return f"{RANDOM_WEIGHTS} weights"
         return "" if self.checkpoint else DEMO_WEIGHTS
@@ -290,9 +301,10 @@ class LoopsConfig:
         "of the model's own encoder, where it gives them.",
     )
     similarity: float = parameter(
-        0.85,
-        "Inner product of the descriptors of two frames from which on they are looked at.",
-        low=-1.0,
+        0.0,
+        "Inner product of the descriptors of two frames from which on they are looked at. 0: 0.95 for the tokens of "
+        "the model's own encoder, 0.85 for SALAD.",
+        low=0.0,
         high=1.0,
         live=True,
     )
@@ -312,7 +324,7 @@ class LoopsConfig:
         live=True,
     )
     min_agreement: float = parameter(
-        0.6,
+        0.5,
         "Of those, the share that must lie as deep as these views saw (within 10 %), in both directions.",
         low=0.0,
         high=1.0,

@@ -33,13 +33,13 @@ from spann3r_ros.mapping.pose_graph import PoseGraph
 from spann3r_ros.mapping.relocalization import Relocalization, keyframes_from
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
-from spann3r_ros.models.base import Model, Stream
+from spann3r_ros.models.base import AnyModel, Model, Stream
 from spann3r_ros.models.loading import load_descriptor, load_relocalizer, release_device_memory
 from spann3r_ros.models.registry import is_told_depth, parameter_groups, takers_of_depth
 from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.streaming.relating import relating
 from spann3r_ros.streaming.retreat import Retreat
-from spann3r_ros.streaming.stream import load_stream, network_of
+from spann3r_ros.streaming.stream import load_stream, network_of, stream_of
 from spann3r_ros.tracking import LOST, Tracking
 from spann3r_ros.trajectory import Trajectory
 
@@ -103,12 +103,19 @@ class Reconstruction:
         self._begin()
 
     @classmethod
-    def from_config(cls, config: Config, complaints: Complaints | None = None, is_live: bool = False) -> Reconstruction:
-        """Load the model that ``config`` asks for.
+    def from_config(
+        cls,
+        config: Config,
+        complaints: Complaints | None = None,
+        model: AnyModel | None = None,
+        is_live: bool = False,
+    ) -> Reconstruction:
+        """Load the model that ``config`` asks for, unless one is given, with all that corrects its map.
 
         Args:
             config: the parameters; live ones may change between frames.
             complaints: as of the class.
+            model: used instead of the one that ``config`` asks for.
             is_live: whether images go on coming meanwhile: then loops are looked for beside the stream. For recorded
                 data it is done between frames, so that every run gives the same.
 
@@ -118,7 +125,8 @@ class Reconstruction:
         if config.loops.enabled:
             require_gtsam()
         complaints = complaints or Complaints(through(logger))
-        stream, graph, background = load_stream(config), PoseGraph(), Background(is_live)
+        stream = load_stream(config) if model is None else stream_of(model, config)
+        graph, background = PoseGraph(), Background(is_live)
         descriptor = config.loops.descriptor
         loops = LoopClosure(
             config.loops,

@@ -9,6 +9,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from spann3r_ros.evaluation.benchmark import (
     seconds_of_parts,
 )
 from spann3r_ros.evaluation.family_benchmark import measure_family, measure_family_apart
+from spann3r_ros.evaluation.pose_graph_benchmark import compare_with_published, measure_pose_graph
 from spann3r_ros.models.loading import PRECISIONS
 from spann3r_ros.models.registry import FAMILIES
 from spann3r_ros.models.speeds import FamilySpeed, write_speeds
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", nargs="+", choices=PRECISIONS, default=["fp32", "bf16"], help="precisions to measure"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the network runs")
+    parser.add_argument("--cuda-graphs", action="store_true", help="with the parameter cuda_graphs, on CUDA")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
     parser.add_argument(
         *("--family", "-f"),
@@ -45,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of a family's images, pixels")
     parser.add_argument("--write", type=Path, metavar="JSON", help="put the families' measurements into this file")
+    parser.add_argument(
+        "--pose-graph",
+        action="store_true",
+        help="only the pose graph of 10 km of streets, 1000 submaps and 200 loops, and the published graph beside it",
+    )
     parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)  # a measuring process prints JSON
     parser.add_argument("--pointmaps", type=Path, help=argparse.SUPPRESS)  # a measuring process writes them here
 
@@ -53,17 +61,27 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one table; each precision runs in a process of its own, so that its peak memory is its own."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.pose_graph:
+        for line in chain(measure_pose_graph(1000, 200, 3), [""], compare_with_published(200, 3)):
+            print(line)
+        return 0
     size = tuple(arguments.size) if arguments.size else None
     if arguments.apart:
-        measured = measure_family(arguments.family[0], arguments.precision[0], arguments.frames, arguments.device, size)
+        measured = measure_family(
+            *(arguments.family[0], arguments.precision[0], arguments.frames, arguments.device, size),
+            arguments.cuda_graphs,
+        )
         print(json.dumps(dataclasses.asdict(measured)))
         return 0
     if arguments.family:
         return measure_families(
-            *(arguments.family, arguments.precision, arguments.frames, arguments.device, size, arguments.write)
+            *(arguments.family, arguments.precision, arguments.frames, arguments.device, size, arguments.write),
+            arguments.cuda_graphs,
         )
     if arguments.pointmaps:
-        speed = measure_network(arguments.precision[0], arguments.frames, arguments.device, arguments.pointmaps)
+        speed = measure_network(
+            *(arguments.precision[0], arguments.frames, arguments.device, arguments.pointmaps), arguments.cuda_graphs
+        )
         print(json.dumps(dataclasses.asdict(speed)))
         return 0
     print(
@@ -76,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         for precision in arguments.precision:
             target = Path(folder) / f"{precision}.npy"
             try:
-                row = measure_apart(precision, arguments.frames, arguments.device, target)
+                row = measure_apart(precision, arguments.frames, arguments.device, target, arguments.cuda_graphs)
             except DataError as error:
                 print(f"{precision:16} failed with {error.got}")
                 continue
@@ -107,6 +125,7 @@ def measure_families(
     device: str,
     size: tuple[int, int] | None,
     target: Path | None,
+    graphs: bool,
 ) -> int:
     """Print a line for each family and precision; exit status 1 when one could not be measured."""
     found: list[FamilySpeed] = []
@@ -118,7 +137,7 @@ def measure_families(
     for name in tuple(FAMILIES) if "all" in names else names:
         for precision in precisions:
             try:
-                speed = measure_family_apart(name, precision, frames, device, size)
+                speed = measure_family_apart(name, precision, frames, device, size, graphs)
             except DataError as error:
                 failed += 1
                 print(f"{name:12} {precision:5} {error}", flush=True)

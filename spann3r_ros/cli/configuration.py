@@ -10,8 +10,8 @@ from typing import Any
 from spann3r_ros.cli.presets import preset_file, preset_files
 from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.recordings.structured import read_yaml
+from spann3r_ros.runs.chosen_model import all_groups, groups_for
 
 
 def add_parameter_options(parser: argparse.ArgumentParser) -> None:
@@ -37,12 +37,13 @@ def read_config(file: Path | None, settings: Sequence[str], preset: str | None =
     """
     values = read_parameter_file(preset_file(preset)) if preset is not None else {}
     values |= read_parameter_file(file) if file is not None else {}
-    return from_mapping(Config, {**values, **parse_settings(settings)}, parameter_groups())
+    values |= parse_settings(settings)
+    return from_mapping(Config, values, groups_for(values))
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     """``NAME=VALUE`` texts as values of the parameters' types."""
-    known = {entry.name: entry for entry in parameters(Config, parameter_groups())}
+    known = {entry.name: entry for entry in parameters(Config, all_groups())}
     values: dict[str, Any] = {}
     for setting in settings:
         name, separator, text = setting.partition("=")

@@ -15,10 +15,10 @@ from spann3r_ros.errors import ConfigError
 from spann3r_ros.evaluation.protocol import ALIGNMENTS, PROTOCOLS, Protocol, protocol
 from spann3r_ros.evaluation.report import write_report
 from spann3r_ros.evaluation.scores import Scores, evaluate_run, score_files
-from spann3r_ros.evaluation.suite import Outcome, Suite, averages, extent_of, run_local, run_on_ray
+from spann3r_ros.evaluation.suite import Outcome, Suite, averages, extent_of, run_local, run_on_ray, world_cases
 from spann3r_ros.evaluation.table import as_text, columns_as_text
-from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.source import open_source
+from spann3r_ros.runs.chosen_model import reconstruction_for
 from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.source_truth import source_truth, trajectory_truth
@@ -38,6 +38,9 @@ RULES_DEFAULTS: dict[str, object] = {
     "title": "Evaluation",
 }
 """Options that say how recordings are read, how they are reconstructed, and what is compared, with their defaults."""
+
+PAGE = Path("docs") / "mapping.md"
+"""Where the table of the suite of kind world stands."""
 
 TRAJECTORIES = (".txt", ".tum", ".csv", ".kitti", ".traj", ".trajectory")
 """Suffixes of trajectory files."""
@@ -72,6 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     suite = parser.add_argument_group("suite: many recordings x many configurations (docs/evaluation.md)")
     suite.add_argument("--suite", type=Path, metavar="YAML", help="run a suite instead of RUN|SOURCE|TRAJECTORY")
     suite.add_argument("--workers", type=positive, default=1, metavar="N", help="processes at a time (1)")
+    suite.add_argument(
+        "--write", type=Path, metavar="FOLDER", help=f"of kind world: also into {PAGE} below the package's folder"
+    )
     suite.add_argument("--ray", metavar="ADDRESS", help="run the jobs on a Ray cluster; 'local' starts one")
     add_source_options(parser)
     add_parameter_options(parser)
@@ -86,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         if extent_of(arguments.suite) is None:
             _refuse(arguments, "with a suite, whose file names the configurations", PARAMETER_DEFAULTS)
         return _run_suite(arguments)
-    _refuse(arguments, "without --suite", {"workers": 1, "ray": None})
+    _refuse(arguments, "without --suite", {"workers": 1, "ray": None, "write": None})
     if not arguments.items:
         raise ConfigError("nothing to evaluate", expected="runs, recordings or trajectories")
     if not any(map(_is_recording, arguments.items)):
@@ -111,6 +117,14 @@ def _run_suite(arguments: argparse.Namespace) -> int:
     """Print a line for each job and the means, and write the joint report; 1 when a job failed."""
     if arguments.items:
         raise ConfigError("a suite names its own recordings", got=", ".join(map(str, arguments.items)))
+    cases = world_cases(arguments.suite)
+    if cases is not None:
+        _refuse(arguments, "with a suite of kind world", {"ray": None})
+        from spann3r_ros.cli.world import print_world  # which needs the renderer
+
+        page = arguments.write and arguments.write / PAGE
+        return print_world(cases, arguments.output, page, arguments.workers)
+    _refuse(arguments, "with a suite of another kind than world", {"write": None})
     extent = extent_of(arguments.suite)
     if extent is not None:
         from spann3r_ros.cli.embedded import print_table  # which needs the renderer
@@ -154,7 +168,7 @@ def _reconstruct(source: Path, rules: Protocol, arguments: argparse.Namespace) -
     folder = arguments.output / sequence.name.replace("/", "_")
     job = OfflineRun(
         sequence,
-        Reconstruction.from_config(read_config(arguments.config, arguments.set, arguments.preset)),
+        reconstruction_for(sequence, read_config(arguments.config, arguments.set, arguments.preset)),
         folder,
         OptionalFiles(pointmaps=True),
         every=arguments.every or rules.stride(sequence.layout),

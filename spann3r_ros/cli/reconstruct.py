@@ -13,9 +13,9 @@ from spann3r_ros.cli.source_options import add_source_options, source_options
 from spann3r_ros.config import WEIGHTS_NOTES, Config
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.models.registry import is_told_depth, takers_of_depth
-from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.measured_depth import MeasuredDepth
 from spann3r_ros.recordings.source import open_source
+from spann3r_ros.runs.chosen_model import reconstruction_for
 from spann3r_ros.runs.folder import OptionalFiles
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.unordered_methods import METHODS, UnorderedOptions
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
         )
     else:
-        reconstruction = Reconstruction.from_config(config)
+        reconstruction = reconstruction_for(sequence, config)
         record = run_with_progress(
             OfflineRun(sequence, reconstruction, arguments.output, files, every=every, limit=limit, intrinsics=camera)
         )

@@ -61,7 +61,7 @@ class NetworkSpeed:
     weights: float
 
 
-def measure_network(precision: str, frames: int, device: str, pointmaps: Path) -> NetworkSpeed:
+def measure_network(precision: str, frames: int, device: str, pointmaps: Path, graphs: bool = False) -> NetworkSpeed:
     """Run the full-size network with random weights on noise.
 
     Its peak memory is that of the whole process, so each measurement should have a process of its own.
@@ -71,10 +71,11 @@ def measure_network(precision: str, frames: int, device: str, pointmaps: Path) -
         frames: how many.
         device: ``cpu`` or ``cuda``.
         pointmaps: .npy file to which all pointmaps are written, (frames, h, w, 3) float32.
+        graphs: whether CUDA replays recorded work, see the parameter ``cuda_graphs``.
     """
     network = _random_network(PRECISIONS[precision], device)
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    model = Spann3r(network, Config(), "random")
+    model = Spann3r(network, Config(cuda_graphs=graphs), "random")
     memory, generator = model.new_memory(), np.random.default_rng(0)
     seconds: list[float] = []
     answers: list[Prediction] = []
@@ -98,11 +99,12 @@ def measure_network(precision: str, frames: int, device: str, pointmaps: Path) -
     )
 
 
-def measure_apart(precision: str, frames: int, device: str, pointmaps: Path) -> NetworkSpeed:
+def measure_apart(precision: str, frames: int, device: str, pointmaps: Path, graphs: bool = False) -> NetworkSpeed:
     """``measure_network`` in a process of its own; raises DataError when that fails."""
     command = [sys.executable, "-m", "spann3r_ros", "bench", "--precision", precision]
     command += ["--frames", str(frames), "--device", device]
     command += ["--threads", str(torch.get_num_threads()), "--pointmaps", str(pointmaps)]
+    command += ["--cuda-graphs"] if graphs else []
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
         raise DataError(f"measuring {precision} failed", got=f"exit status {result.returncode}")

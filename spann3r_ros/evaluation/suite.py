@@ -24,9 +24,9 @@ from spann3r_ros.errors import ConfigError, DataError, Spann3rError
 from spann3r_ros.evaluation.protocol import PROTOCOLS, protocol
 from spann3r_ros.evaluation.scores import Scores, evaluate_run
 from spann3r_ros.evaluation.table import Row, Section
-from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.recordings import structured
 from spann3r_ros.recordings.source import SourceOptions, open_source
+from spann3r_ros.runs.chosen_model import groups_for
 from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.record import RunRecord
 from spann3r_ros.runs.source_truth import source_truth
@@ -48,9 +48,13 @@ MEANS: tuple[tuple[str, Callable[[Scores], float | None]], ...] = (
 
 if TYPE_CHECKING:
     from spann3r_ros.evaluation.shipped_model import Extent
+    from spann3r_ros.evaluation.world.case import Case
 
 EMBEDDED = "embedded"
 """Kind of the suite that is the table of the model that ships."""
+
+WORLD = "world"
+"""Kind of the suite that measures a world of many submaps."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ class Suite:
         for entry in content.get("sources") or []:
             suite._add_source(entry, path.parent, output)
         for name, parameters in (content.get("configurations") or {"default": {}}).items():
-            config = from_mapping(Config, parameters or {}, parameter_groups())
+            config = from_mapping(Config, parameters or {}, groups_for(parameters or {}))
             suite.configurations[str(name)] = _changed(config)
         if not suite.sources:
             raise ConfigError("suite without sources", got=str(path), expected="a list of paths or walks")
@@ -223,15 +227,15 @@ def run_job(job: Job) -> Outcome:
         sequence = open_source(job.source)
         rules = protocol(job.protocol)
         every = job.every or rules.stride(sequence.layout)
-        config = from_mapping(Config, job.parameters, parameter_groups())
+        config = from_mapping(Config, job.parameters, groups_for(job.parameters))
         if not _is_done(job, config, every):
-            from spann3r_ros.reconstruction import Reconstruction
+            from spann3r_ros.runs.chosen_model import reconstruction_for
             from spann3r_ros.runs.offline import OfflineRun
 
             shutil.rmtree(job.folder, ignore_errors=True)
             OfflineRun(
                 sequence,
-                Reconstruction.from_config(config),
+                reconstruction_for(sequence, config),
                 job.folder,
                 OptionalFiles(pointmaps=True),
                 name=job.name,
@@ -307,7 +311,7 @@ def _is_done(job: Job, config: Config, every: int) -> bool:
 
 def _changed(config: Config) -> dict[str, Any]:
     """Parameters that differ from their defaults."""
-    defaults = to_mapping(from_mapping(Config, {}, parameter_groups()))
+    defaults = to_mapping(from_mapping(Config, {}, groups_for({"model": config.model})))
     return {name: value for name, value in to_mapping(config).items() if value != defaults[name]}
 
 
@@ -327,12 +331,14 @@ def extent_of(path: Path) -> Extent | None:
         DataError: a file that cannot be read.
     """
     content = read_yaml(path)
-    if not isinstance(content, dict) or "kind" not in content:
+    if not isinstance(content, dict) or content.get("kind", WORLD) == WORLD:
         return None
     from spann3r_ros.evaluation.shipped_model import Extent  # which needs the renderer
 
     if content["kind"] != EMBEDDED:
-        raise ConfigError("kind of the suite", got=content["kind"], expected=f"{EMBEDDED}, or none for recordings")
+        raise ConfigError(
+            "kind of the suite", got=content["kind"], expected=f"{EMBEDDED} | {WORLD}, or none for recordings"
+        )
     names = {entry.name for entry in dataclasses.fields(Extent)}
     check_keys("suite", content, {"kind", "title", *names})
     try:
@@ -341,6 +347,22 @@ def extent_of(path: Path) -> Extent | None:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError("clips, walks and frames of the suite", got=error, expected="whole numbers") from error
+
+
+def world_cases(path: Path) -> list[Case] | None:
+    """The cases of a suite of ``kind: world``, or None for another suite.
+
+    Raises:
+        ConfigError: an unknown entry, case or setting.
+        DataError: a file that cannot be read.
+    """
+    content = read_yaml(path)
+    if not isinstance(content, dict) or content.get("kind") != WORLD:
+        return None
+    from spann3r_ros.evaluation.world.world_suite import cases_of  # which needs the renderer
+
+    check_keys("suite", content, {"kind", "title", "cases"})
+    return cases_of(content)
 
 
 def check_keys(what: str, content: Any, known: set[str]) -> None:

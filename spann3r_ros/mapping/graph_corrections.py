@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,15 +38,32 @@ class _Task:
     solution: Future[GraphPlaces]
 
 
-@dataclass(frozen=True, eq=False)
-class GraphView:
-    """The pose graph as it lies in the world, for pictures.
+class EdgeView(NamedTuple):
+    """An edge as it lies in the world.
 
     Attributes:
-        edges: kind of measurement, its two ends in the world, and whether it holds (or was rejected, or waits).
+        kind: who measured it.
+        first, second: (3,) the middles of its submaps in the world.
+        holds: whether it does; else it was rejected, or waits for a second one.
     """
 
-    edges: list[tuple[str, NDArray[np.float64], NDArray[np.float64], bool]] = field(default_factory=list)
+    kind: str
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    holds: bool
+
+
+@dataclass(frozen=True, eq=False)
+class GraphView:
+    """The pose graph as it lies in the world, for pictures of it.
+
+    Attributes:
+        submaps: (3,) the middle of each in the world.
+        edges: between them.
+    """
+
+    submaps: list[NDArray[np.float64]] = field(default_factory=list)
+    edges: list[EdgeView] = field(default_factory=list)
 
 
 class GraphCorrections:
@@ -116,13 +133,12 @@ class GraphCorrections:
         """The edges as they lie in the world, between the middles of the submaps."""
         middles = {submap.id: middle_of(submap) for submap in world.submaps}
         without = self._rejected | self._unchecked
-        return GraphView(
-            [
-                (edge.kind, middles[edge.first], middles[edge.second], edge.key not in without)
-                for edge in self.graph.edges()
-                if edge.first in middles and edge.second in middles
-            ]
-        )
+        edges = [
+            EdgeView(edge.kind, middles[edge.first], middles[edge.second], edge.key not in without)
+            for edge in self.graph.edges()
+            if edge.first in middles and edge.second in middles
+        ]
+        return GraphView(list(middles.values()), edges)
 
     def saved(self) -> dict[str, NDArray[Any]]:  # noqa: D102
         return self.graph.saved()

@@ -142,7 +142,6 @@ class _Problem:
         for submap, place in places.items():
             self.values.insert(submap, self._similarity(place))
         self.factors = [self._factor(each) for each in measurements]
-        self.holding = self._holding()
         self.doubtful = np.array([each.key.kind != JOINT for each in measurements], np.bool_)
         self.weights = np.array([float(each.key not in doubted) for each in measurements])
         self.steps = 0
@@ -256,7 +255,7 @@ class _Problem:
 
     def _graph(self, weights: Array) -> gtsam.NonlinearFactorGraph:
         graph = self.gtsam.NonlinearFactorGraph()
-        for factor in self.holding:
+        for factor in self._holding(weights):
             graph.add(factor)
         for factor, weight, each in zip(self.factors, weights.tolist(), self.measurements, strict=True):
             if weight == 1.0:
@@ -273,11 +272,11 @@ class _Problem:
         measured = self._similarity(each.first_from_second)
         return self.gtsam.BetweenFactorSimilarity3(each.first, each.second, measured, noise)
 
-    def _holding(self) -> list[Any]:
-        """Priors on the oldest submap of every part, whatever connects it."""
-        edges = [each for each in self.measurements if isinstance(each, SubmapEdge)]
-        whole = parts(list(self.places), edges)
-        anchored = {whole[each.key.first] for each in self.measurements if each.key.kind == ANCHOR}
+    def _holding(self, weights: Array) -> list[Any]:
+        """Priors on the oldest submap of every part that is connected by what counts."""
+        counting = [each for each, weight in zip(self.measurements, weights.tolist(), strict=True) if weight > 0]
+        whole = parts(list(self.places), [each for each in counting if isinstance(each, SubmapEdge)])
+        anchored = {whole[each.key.first] for each in counting if each.key.kind == ANCHOR}
         noises = {
             is_anchored: self.gtsam.noiseModel.Isotropic.Sigma(7, LOOSELY_HELD if is_anchored else HELD)
             for is_anchored in (False, True)

@@ -52,7 +52,8 @@ def load_model(config: Config) -> AnyModel:
     row = family(config.model)
     device = pick_device(config.device)
     if config.checkpoint == RANDOM_WEIGHTS:
-        network = random_network(row, row.tiny, PRECISIONS[config.precision], device)
+        # Drawn on the CPU, so that it is the same network on every device.
+        network = random_network(row, row.tiny, PRECISIONS[config.precision]).to(device)
         return row.model(network, config, f"{RANDOM_WEIGHTS} weights of a tiny network")
     with _checkpoint_path(config.checkpoint) as path:
         checkpoint = read_checkpoint(path, wanted=row.name)

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from spann3r_ros.errors import AnswerError
 from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.models.transfer import to_host
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -95,11 +96,8 @@ def to_prediction(pointmap: Pointmap, view: View, *, final: bool, features: Tens
         final: whether no other answer about it will come.
         features: (B, P, E) of it, from the encoder; their mean recognizes the place.
     """
-    points: NDArray[Any] = pointmap.points[0].cpu().numpy()
-    sure = (1.0 - 1.0 / pointmap.confidence[0]).flatten()
-    # One transfer for both: the host waits no further time for the device.
-    packed: NDArray[Any] = (sure if features is None else torch.cat((sure, pooled(features[0])))).cpu().numpy()
-    confidence = packed[: sure.numel()].reshape(points.shape[:2])
+    grids = [pointmap.points[0], 1.0 - 1.0 / pointmap.confidence[0]]
+    points, confidence, *descriptor = to_host(*grids, *([] if features is None else [pooled(features[0])]))
     return Prediction(
         view.frame,
         points,
@@ -108,7 +106,7 @@ def to_prediction(pointmap: Pointmap, view: View, *, final: bool, features: Tens
         intrinsics=view.intrinsics,
         intrinsics_source="camera_info" if view.intrinsics is not None else "",
         final=final,
-        descriptor=None if features is None else packed[sure.numel() :].copy(),
+        descriptor=descriptor[0] if descriptor else None,
     )
 
 

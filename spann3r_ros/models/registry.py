@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from spann3r_ros.config import Config
+from spann3r_ros.config import SIMULATED, Config
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.checkpoint.download import OfficialFile
 from spann3r_ros.models.cut3r.family import CUT3R
@@ -64,7 +64,9 @@ def all_families() -> dict[str, NetworkFamily]:
 def family(name: str) -> Family:
     """The row of a family; ConfigError with the choices for an unknown name."""
     if name not in FAMILIES:
-        raise ConfigError("parameter 'model'", got=repr(name), expected=" | ".join(FAMILIES))
+        only = f"{SIMULATED!r} answers recordings that hold the truth: `reconstruct` and `evaluate` take it"
+        way_out = only if name == SIMULATED else ""
+        raise ConfigError("parameter 'model'", got=repr(name), expected=" | ".join(FAMILIES), next_step=way_out)
     return FAMILIES[name]
 
 

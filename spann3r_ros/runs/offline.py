@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from spann3r_ros.config import RANDOM_WEIGHTS, Config, to_mapping
+from spann3r_ros.config import RANDOM_WEIGHTS, SIMULATED, Config, to_mapping
 from spann3r_ros.errors import DataError, FrameError, Spann3rError
 from spann3r_ros.files.checksum import sha256
 from spann3r_ros.frame import Frame, Intrinsics
@@ -194,7 +194,7 @@ def new_record(sequence: Sequence, reconstruction: Reconstruction, name: str, ev
 
 def weights(config: Config, description: str) -> dict[str, Any]:
     """Description, file name and SHA-256 of the weights that a configuration asks for."""
-    if config.checkpoint == RANDOM_WEIGHTS:
+    if config.checkpoint == RANDOM_WEIGHTS or config.model == SIMULATED:
         return {"description": description, "file": "", "sha256": None}
     where = Path(config.checkpoint).expanduser() if config.checkpoint else shipped_model()
     with importlib.resources.as_file(where) as path:

@@ -20,7 +20,7 @@ from spann3r_ros.streaming.pairwise import Pairwise
 from spann3r_ros.streaming.segmented import Segmented
 from spann3r_ros.streaming.windowed import Windowed
 
-SAME_TURN, SAME_PLACE, SAME_SCALE = np.radians(10.0), 0.15, 0.15
+SAME_TURN, SAME_PLACE, SAME_SCALE = np.radians(15.0), 0.3, 0.3
 """How far the answers to both orders may differ: radians, a share of the scene's extent, of the scale. A network that
 is shown two different places invents a relation, and another one when their order is another."""
 
@@ -76,7 +76,11 @@ class Together:
 def relating(stream: Stream) -> Relating:
     """Whatever a stream's model can tell about how submaps lie; a model that was made for that is asked itself."""
     inner = ModelStream(stream.model.inner) if isinstance(stream.model, Segmented) else stream
-    model: Model = inner.model.pairs if isinstance(inner.model, Pairwise) else inner.model
+    model: Model = inner.model
+    if isinstance(model, Pairwise):
+        model = model.pairs
+    elif isinstance(model, Windowed):
+        model = model.windows
     return model if isinstance(model, Relating) else Together(inner)
 
 

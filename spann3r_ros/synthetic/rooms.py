@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,6 +30,30 @@ def random_scene(seed: int) -> Scene:
         for i, along in enumerate(doors)
     )
     return Scene(f"random {seed}", tuple(rooms), doorways)
+
+
+def look_alike_scene(seed: int) -> Scene:
+    """A room, a hall and the same room once more: two places that no image tells apart; depends on the seed only."""
+    rng = np.random.default_rng((seed, 4712))
+    depth, width, hall = float(rng.uniform(3.2, 4.4)), float(rng.uniform(3.4, 4.6)), float(rng.uniform(3.0, 3.6))
+    door = float(rng.uniform(1.2, depth - 1.2))
+    first = _room(rng, "room 1", (0.0, 0.0), (width, depth), [door])
+    between = _room(rng, "hall", (width + WALL, 0.0), (width + WALL + hall, depth), [door])
+    twin = _moved_east(first, "room 2", width + hall + 2 * WALL)
+    look = _look(rng, ("plain", "planks"))
+    doorways = tuple(
+        Doorway((one, other), door, DOOR_WIDTH, DOOR_HEIGHT, look)
+        for one, other in (("room 1", "hall"), ("hall", "room 2"))
+    )
+    return Scene(f"look-alike {seed}", (first, between, twin), doorways)
+
+
+def _moved_east(room: Room, name: str, by: float) -> Room:
+    """The room with all that is in it, elsewhere."""
+    boards = [replace(board, along=board.along + by) if board.wall in SIDES[2:] else board for board in room.boards]
+    furniture = [replace(piece, at=(piece.at[0] + by, piece.at[1])) for piece in room.furniture]
+    low, high = (room.low[0] + by, room.low[1]), (room.high[0] + by, room.high[1])
+    return replace(room, name=name, low=low, high=high, boards=tuple(boards), furniture=tuple(furniture))
 
 
 def _room(

@@ -97,19 +97,47 @@ class Trajectories:
         Returns:
             world_from_camera of each frame: optical axes to the world of the scene, meters.
         """
-        if style not in STYLES:
-            raise DataError("style of a walk", got=style, expected=f"one of {', '.join(STYLES)}")
+        manner = _style(style)
         if n_frames < 1 or not fps > 0:
             raise DataError("frames and rate of a walk", got=(n_frames, fps), expected=">= 1 and > 0")
-        manner = STYLES[style]
         rng = np.random.default_rng((seed, 77))
         times = np.arange(n_frames) / fps
         at, yaw = self._travel(rng, manner, times)
-        yaw += manner.pan * _sway(rng, times, 0.1, 0.3)
-        pitch = rng.uniform(*manner.tilt) + manner.wobble * _sway(rng, times, 0.2, 0.9)
-        roll = 0.5 * manner.wobble * _sway(rng, times, 0.2, 0.9)
-        height = rng.uniform(*manner.height) + manner.bob * _sway(rng, times, 0.5, 1.8)
-        return [camera_pose(at[i, 0], at[i, 1], height[i], yaw[i], pitch[i], roll[i]) for i in range(n_frames)]
+        return _carried(rng, manner, times, at, yaw)
+
+    def rounds(self, seed: int, n_frames: int, count: int = 3, style: str = "robot") -> list[Sim3]:
+        """The same way through all rooms and back to where it began, ``count`` times.
+
+        Args:
+            seed: the way depends on nothing else.
+            n_frames: number of poses, evenly in time; the longer the way, the farther they are apart.
+            count: rounds.
+            style: one of STYLES.
+
+        Returns:
+            world_from_camera of each frame, as ``walk``.
+        """
+        manner = _style(style)
+        if n_frames < 2 or count < 1:
+            raise DataError("frames and rounds of a walk", got=(n_frames, count), expected=">= 2 and >= 1")
+        rng = np.random.default_rng((seed, 78))
+        rooms = [room for room in range(len(self.scene.rooms)) if (self._room[self._goals] == room).any()]
+        stops = [int(rng.choice(self._goals[self._room[self._goals] == room])) for room in rooms]
+        if len(stops) == 1:  # a way needs another end
+            stops.append(int(rng.choice(self._goals[self._goals != stops[0]])))
+        ways = [self._way(here, there) for here, there in zip(stops, stops[1:] + stops[:1], strict=True)]
+        path = np.concatenate([ways[0][:1], *[way[1:] for _ in range(count) for way in ways]])
+        clock, at, heading = _schedule(self._smoothed(path), manner)
+        times = np.linspace(0.0, float(clock[-1]), n_frames)
+        return _carried(rng, manner, times, _interpolated(times, clock, at), np.interp(times, clock, heading))
+
+    def _way(self, here: int, there: int) -> Array:
+        """(N, 2) the shortest path between two free cells."""
+        _, before = dijkstra(self._graph, indices=here, return_predecessors=True)
+        nodes = [there]
+        while nodes[-1] != here:
+            nodes.append(int(before[nodes[-1]]))
+        return self._centers[nodes[::-1]]
 
     def sample_clip(
         self,
@@ -179,12 +207,9 @@ class Trajectories:
             far = np.linalg.norm(self._centers[self._goals] - self._centers[here], axis=1) > 1.0
             goals = self._goals[(same_room & far) if rng.random() < 0.4 else ~same_room]
             there = int(rng.choice(goals if len(goals) else self._goals))
-            _, before = dijkstra(self._graph, indices=here, return_predecessors=True)
-            nodes = [there]
-            while nodes[-1] != here:
-                nodes.append(int(before[nodes[-1]]))
-            if len(nodes) > 1:
-                yield self._centers[nodes[::-1]]
+            way = self._way(here, there)
+            if len(way) > 1:
+                yield way
             here = there
 
     def _smoothed(self, path: Array) -> Array:
@@ -199,6 +224,22 @@ class Trajectories:
             if (self.plan.clearance_at(smooth) >= self.clearance - 0.03).all():
                 return smooth
         return path
+
+
+def _style(name: str) -> Style:
+    """One of STYLES; raises DataError for another."""
+    if name not in STYLES:
+        raise DataError("style of a walk", got=name, expected=f"one of {', '.join(STYLES)}")
+    return STYLES[name]
+
+
+def _carried(rng: np.random.Generator, manner: Style, times: Array, at: Array, heading: Array) -> list[Sim3]:
+    """Poses of a camera that is carried along positions (N, 2) with headings (N,), at times in seconds."""
+    yaw = heading + manner.pan * _sway(rng, times, 0.1, 0.3)
+    pitch = rng.uniform(*manner.tilt) + manner.wobble * _sway(rng, times, 0.2, 0.9)
+    roll = 0.5 * manner.wobble * _sway(rng, times, 0.2, 0.9)
+    height = rng.uniform(*manner.height) + manner.bob * _sway(rng, times, 0.5, 1.8)
+    return [camera_pose(at[i, 0], at[i, 1], height[i], yaw[i], pitch[i], roll[i]) for i in range(len(times))]
 
 
 def _schedule(path: Array, manner: Style) -> tuple[Array, Array, Array]:
