@@ -159,7 +159,10 @@ class ModelConfig:
         "auto", "Where the network runs; auto takes CUDA when there is one.", choices=("auto", "cpu", "cuda")
     )
     precision: str = parameter(
-        "fp32", "Arithmetic of the trunk; pointmap heads and poses are always fp32.", choices=("fp32", "bf16", "fp16")
+        "fp32",
+        "Arithmetic of the trunk; pointmap heads and poses are always fp32. auto: bf16 where a layer is faster in it, "
+        "which is timed at the start, else fp32.",
+        choices=("fp32", "bf16", "fp16", "auto"),
     )
     cuda_graphs: bool = parameter(
         False,
