@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +50,21 @@ class Submap:
     world_from_submap: Sim3
     voxels: VoxelGrid
     poses: Trajectory
+    _kept: tuple[int, Sim3, PointCloud] | None = field(default=None, init=False, repr=False)
 
     def cloud(self) -> PointCloud:
         """Its points in the world."""
         cloud = self.voxels.cloud()
         return cloud if self.world_from_submap.is_identity() else cloud.transformed(self.world_from_submap)
+
+    def kept_cloud(self) -> PointCloud:
+        """The same, not to be changed: it is kept until the submap changes or moves."""
+        known, place = self._kept, self.world_from_submap
+        if known is not None and known[0] == self.voxels.change and known[1] is place:
+            return known[2]
+        cloud = self.cloud()
+        self._kept = (self.voxels.change, place, cloud)
+        return cloud
 
 
 class Map:
@@ -243,8 +253,11 @@ class Map:
         )
 
     def cloud(self) -> PointCloud:
-        """All points in the world; reads the whole map."""
-        return PointCloud.joined([submap.cloud() for submap in self.placed()])
+        """All points in the world. Of submaps that did not change or move since, nothing is computed again."""
+        newest = self.submaps[-1]  # it changes with every frame: there is no use in keeping its cloud
+        return PointCloud.joined(
+            [submap.cloud() if submap is newest else submap.kept_cloud() for submap in self.placed()]
+        )
 
     def trajectory(self) -> Trajectory:
         """All poses in the world, in the order of the submaps. Not to be changed.
