@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spann3r_ros.config import MapConfig
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.mapping.map import Map, Submap
-from spann3r_ros.mapping.voxel_grid import VoxelGrid, Voxels, moved_voxels
+from spann3r_ros.mapping.voxel_grid import GridCopy, VoxelGrid, Voxels, moved_voxels
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import StampedPose, Trajectory
 
@@ -42,8 +42,8 @@ class SubmapState:
 
     Attributes:
         id, world_from_submap: as of the ``Submap``.
-        voxel_size, voxel_revision, change: of its grid.
-        voxels: in no particular order.
+        voxel_size, voxel_revision: of its grid.
+        grid: its voxels.
         poses: of its cameras.
     """
 
@@ -51,8 +51,7 @@ class SubmapState:
     world_from_submap: Sim3
     voxel_size: float
     voxel_revision: int
-    change: int
-    voxels: Voxels
+    grid: GridCopy
     poses: Sequence[StampedPose]
 
 
@@ -78,17 +77,16 @@ class MapState:
 
         Args:
             world: the map.
-            earlier: an older state; the voxels of submaps that did not change since are shared with it, not copied.
+            earlier: an older state; voxels that did not change since are shared with it, not copied.
         """
-        known = {} if earlier is None else {submap.change: submap.voxels for submap in earlier.submaps}
+        known = {} if earlier is None else {submap.id: submap.grid for submap in earlier.submaps}
         submaps = [
             SubmapState(
                 submap.id,
                 submap.world_from_submap,
                 submap.voxels.voxel_size,
                 submap.voxels.revision,
-                submap.voxels.change,
-                known.get(submap.voxels.change) or submap.voxels.content(),
+                submap.voxels.copied(known.get(submap.id)),
                 submap.poses[:],
             )
             for submap in world.submaps
@@ -98,7 +96,7 @@ class MapState:
     @property
     def points(self) -> int:
         """Points in all submaps."""
-        return sum(len(submap.voxels) for submap in self.submaps)
+        return sum(len(submap.grid.voxels()) for submap in self.submaps)
 
     @property
     def frames(self) -> int:
@@ -109,7 +107,7 @@ class MapState:
         """All of it by name, as ``map_from_arrays`` takes it."""
         submaps = self.submaps
         poses = [pose for submap in submaps for pose in submap.poses]
-        voxels = [submap.voxels.by_key() for submap in submaps]
+        voxels = [submap.grid.voxels() for submap in submaps]
         places = [submap.world_from_submap for submap in submaps]
         cameras = [pose.target_from_camera for pose in poses]
         return {

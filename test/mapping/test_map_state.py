@@ -48,7 +48,7 @@ def test_nothing_that_the_map_does_afterwards_reaches_the_state() -> None:
     world.clear()
     world.insert(prediction(99))
     assert content(state) == before
-    assert (state.points, state.frames) == (sum(len(submap.voxels) for submap in state.submaps), 6)
+    assert (state.points, state.frames) == (len(state.arrays()["voxel.keys"]), 6)
 
 
 def test_what_did_not_change_is_shared_with_the_state_before() -> None:
@@ -59,8 +59,8 @@ def test_what_did_not_change_is_shared_with_the_state_before() -> None:
     world.insert(prediction(6, 1))
     world.move(0, Sim3(1.0, np.eye(3), np.ones(3)))
     second = MapState.of(world, first)
-    assert second.submaps[0].voxels is first.submaps[0].voxels
-    assert second.submaps[1].voxels is not first.submaps[1].voxels
+    assert second.submaps[0].grid is first.submaps[0].grid
+    assert second.submaps[1].grid is not first.submaps[1].grid
     assert content(second) == content(MapState.of(world))
     # The same number of insertions into a map that began anew is another content.
     world.clear()
@@ -109,3 +109,24 @@ def test_a_smaller_bound_holds_over_all_submaps_of_a_loaded_map() -> None:
         MapState.of(world).arrays(), dataclasses.replace(small, max_points=2000, coarsening=4.0), VERSION
     )
     assert coarse.voxel_size > CONFIG.voxel_size and len(coarse) <= 2000
+
+
+def test_a_chain_of_copies_holds_what_a_whole_copy_holds_whatever_happens_in_between() -> None:
+    """Insertions, forgetting, coarser voxels, submaps that move and begin, and copies that nobody reads."""
+    rng = np.random.default_rng(1)
+    world = Map(dataclasses.replace(CONFIG, max_points=1200, coarsening=2.0))
+    earlier: MapState | None = None
+    index = 0
+    for step in range(60):
+        for _ in range(int(rng.integers(0, 3))):
+            world.insert(prediction(index, index // 40))
+            index += 1
+        if step == 20:
+            world.config.voxel_size = 0.12
+        if step == 40:
+            world.move(0, Sim3(3.0, np.eye(3), np.ones(3)))
+        state = MapState.of(world, earlier)
+        if step % 3 == 0:
+            assert content(state) == content(MapState.of(world)), step
+            earlier = state
+    assert world.forgotten > 0 and index > 45 and len(world.submaps) == 2

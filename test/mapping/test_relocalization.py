@@ -100,7 +100,7 @@ def test_the_camera_is_found_wherever_it_begins(saved: Path, start: int) -> None
     assert len(found.trajectory) > path + 5 and len(found.map.cloud()) > before.points
     assert [submap.id for submap in found.map.submaps] == [0, 1]
     after = MapState.of(found.map).submaps[0]
-    np.testing.assert_array_equal(after.voxels.by_key().mean, before.submaps[0].voxels.by_key().mean)
+    np.testing.assert_array_equal(after.grid.voxels().mean, before.submaps[0].grid.voxels().mean)
     assert any("the camera is looked for in the loaded map" in text for text in said)
     assert said[-1].startswith("the camera was found in the loaded map, after ")
 
