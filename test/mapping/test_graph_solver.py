@@ -11,6 +11,7 @@ from spann3r_ros.errors import ConfigError
 from spann3r_ros.geometry.sim3_algebra import sim3_exp, sim3_log
 from spann3r_ros.mapping.graph_solver import parts, require_gtsam, solve
 from spann3r_ros.mapping.pose_graph import JOINT, LOOP, ODOMETRY, EdgeKey, EdgeNoise, SubmapAnchor, SubmapEdge
+from spann3r_ros.mapping.sim3_graph import GraphEdge, accumulated, graph_edges, linearized, optimized
 from spann3r_ros.sim3 import Sim3
 
 needs_gtsam = pytest.mark.skipif(importlib.util.find_spec("gtsam") is None, reason="GTSAM has no wheel for this Python")
@@ -177,3 +178,22 @@ def test_without_gtsam_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch
         require_gtsam()
     with pytest.raises(ConfigError, match=r"spann3r_ros\[mapping\]"):
         solve({0: Sim3()}, [])
+
+
+@needs_gtsam
+def test_where_all_edges_weigh_alike_it_is_as_good_as_the_published_graph() -> None:
+    """Both measure residuals in an edge's second submap; the published one numbers the ends of an edge backward."""
+    ring, alike = Ring(12), EdgeNoise(1.0, 1.0, 1.0)
+    steps = [joint.first_from_second for joint in ring.joints]
+    loops = [GraphEdge(9, 1, ring.measured(1, 9, LOOPS, LOOP).first_from_second)]
+    edges = [SubmapEdge(n + 1, n, step.inverse(), alike, JOINT) for n, step in enumerate(steps)]
+    edges += [SubmapEdge(e.first, e.second, e.second_from_first.inverse(), alike, LOOP) for e in loops]
+    found = solve(ring.places, edges, {edge.key for edge in edges}).world_from_submap
+
+    def cost(places: list[Sim3]) -> float:
+        unknowns = np.stack([sim3_log(place.inverse()) for place in places])
+        return float(np.mean(linearized(graph_edges(steps, loops), unknowns).residuals ** 2))
+
+    published = cost(accumulated(optimized(steps, loops).steps))
+    assert cost([found[n] for n in range(12)]) == pytest.approx(published, rel=1e-3)
+    assert published < 0.5 * cost(accumulated(steps))
