@@ -30,7 +30,7 @@ from spann3r_ros.mapping.loop_closure import LoopClosure, LoopStatus
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.map_state import MapState
 from spann3r_ros.mapping.pose_graph import PoseGraph
-from spann3r_ros.mapping.relocalization import Relocalization, keyframes_from
+from spann3r_ros.mapping.relocalizing import Relocalization, keyframes_from
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import AnyModel, Model, Stream

@@ -6,9 +6,13 @@ import argparse
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spann3r_ros.cli.source_options import positive
@@ -57,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, str]) -> int:
     try:
         from spann3r_ros.ros.replay.background_node import background_node
+        from spann3r_ros.ros.soak.kill_run import KILL_PARAMETERS
         from spann3r_ros.ros.soak.soak_run import NODE_PARAMETERS, SoakRun
     except ImportError as error:
         raise ConfigError(
@@ -64,29 +69,12 @@ def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, st
             got=error,
             next_step="Source your workspace or run `make setup`",
         ) from error
-    from spann3r_ros.ros.soak.kill_run import KILL_PARAMETERS, KillRun
-
     intrinsics, renderer = synthetic_camera(WIDTH, HEIGHT), Renderer(Scene.apartment())
     walk = Trajectories(Scene.apartment()).walk(EVALUATION_SEED, arguments.images, arguments.rate)
     images = [renderer.render(pose, intrinsics).image for pose in tqdm(walk, desc="rendering", leave=False)]
     if arguments.kills:
-        folder = log.with_name("snapshots")
-        parameters = {**KILL_PARAMETERS, "snapshot_folder": str(folder), "checkpoint": f"'{arguments.checkpoint}'"}
-        with background_node("spann3r_soak") as node:
-            kills = KillRun(
-                node,
-                lambda name: running_node(parameters, environment, log.with_name(f"{name}.log"), name),
-                folder,
-                images,
-                arguments.seed,
-                arguments.rate,
-            )
-            with tqdm(total=arguments.kills, unit="kill", leave=False) as bar:
-                outcome = kills.run(arguments.kills, lambda: bar.update() and None)
-        for problem in outcome.problems:
-            print(f"problem: {problem}")
-        print(outcome.line())
-        return 1 if outcome.problems else 0
+        parameters = {**KILL_PARAMETERS, "checkpoint": f"'{arguments.checkpoint}'"}
+        return _kill(arguments.kills, parameters, images, log.parent, environment, arguments.seed, arguments.rate)
     parameters = {**NODE_PARAMETERS, "checkpoint": f"'{arguments.checkpoint}'"}
     with running_node(parameters, environment, log) as process, background_node("spann3r_soak") as node:
         job = SoakRun(node, process, log, images, intrinsics, arguments.seed, arguments.rate)
@@ -99,6 +87,33 @@ def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, st
     for problem in report.problems:
         print(f"problem: {problem}")
     print(f"the node's log is {log}; --seed {arguments.seed} throws the same faults again")
+    print(report.line())
+    return 1 if report.problems else 0
+
+
+def _kill(
+    count: int,
+    parameters: Mapping[str, str],
+    images: Sequence[NDArray[np.uint8]],
+    out: Path,
+    environment: Mapping[str, str],
+    seed: int,
+    rate: float,
+) -> int:
+    """Kill the node so many times; exit status 0 when it went on from its last snapshot each time."""
+    from spann3r_ros.ros.replay.background_node import background_node
+    from spann3r_ros.ros.soak.kill_run import KillRun
+
+    folder = out / "snapshots"
+    own = {**parameters, "snapshot_folder": str(folder)}
+
+    def start(name: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        return running_node(own, environment, out / f"{name}.log", name)
+
+    with background_node("spann3r_soak") as node, tqdm(total=count + 1, unit="run", leave=False) as bar:
+        report = KillRun(node, start, folder, images, seed, rate).run(count, lambda: bar.update() and None)
+    for problem in report.problems:
+        print(f"problem: {problem}")
     print(report.line())
     return 1 if report.problems else 0
 

@@ -19,7 +19,7 @@ from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.mapping.background import Background
 from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.map import Map
-from spann3r_ros.mapping.relocalization import Relocalization
+from spann3r_ros.mapping.relocalizing import Relocalization
 from spann3r_ros.mapping.storage import read_map
 from spann3r_ros.models.base import ModelStream
 from spann3r_ros.reconstruction import Reconstruction

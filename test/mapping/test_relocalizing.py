@@ -19,7 +19,7 @@ from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.background import Background
 from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.map_state import MapState
-from spann3r_ros.mapping.relocalization import Relocalization
+from spann3r_ros.mapping.relocalizing import Relocalization
 from spann3r_ros.models.base import ModelStream
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.sim3 import Sim3
