@@ -72,10 +72,12 @@ def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, st
     intrinsics, renderer = synthetic_camera(WIDTH, HEIGHT), Renderer(Scene.apartment())
     walk = Trajectories(Scene.apartment()).walk(EVALUATION_SEED, arguments.images, arguments.rate)
     images = [renderer.render(pose, intrinsics).image for pose in tqdm(walk, desc="rendering", leave=False)]
+    parameters = {
+        "checkpoint": f"'{arguments.checkpoint}'",
+        **(KILL_PARAMETERS if arguments.kills else NODE_PARAMETERS),
+    }
     if arguments.kills:
-        parameters = {**KILL_PARAMETERS, "checkpoint": f"'{arguments.checkpoint}'"}
         return _kill(arguments.kills, parameters, images, log.parent, environment, arguments.seed, arguments.rate)
-    parameters = {**NODE_PARAMETERS, "checkpoint": f"'{arguments.checkpoint}'"}
     with running_node(parameters, environment, log) as process, background_node("spann3r_soak") as node:
         job = SoakRun(node, process, log, images, intrinsics, arguments.seed, arguments.rate)
         with tqdm(
