@@ -43,10 +43,15 @@ class UsualCorrectors:
 
     @classmethod
     def of(
-        cls, config: Config, model_is_metric: bool, complaints: Complaints, sight: Sight, is_live: bool = False
+        cls,
+        config: Config,
+        model_is_metric: bool,
+        complaints: Complaints,
+        sight: Sight,
+        background: Background | None = None,
     ) -> UsualCorrectors:
-        """For one reconstruction, by what its model sees; ``is_live`` as of ``Background``."""
-        graph, background = PoseGraph(), Background(is_live)
+        """For one reconstruction, by what its model sees; without a background all is done between frames."""
+        graph, background = PoseGraph(), background or Background(False)
         joints, track = SubmapJoints(graph), OdometryTrack()
         loops = LoopClosure(config.loops, graph, sight.relate, background, sight.describe, complaints)
         baseline = BaselineScale(asked=config.scale.source == BaselineScale.name)
