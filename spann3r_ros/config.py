@@ -447,7 +447,24 @@ class ScaleConfig:
 
 
 @dataclass
-class Config(ModelConfig):
+class RelocalizationConfig:
+    """How the camera is found in a map that was loaded."""
+
+    relocalizer: str = parameter(
+        "none",
+        "none: a loaded map continues where it was saved, so the camera must be there. retrieval: the camera may be "
+        "anywhere in it; keyframes are kept and saved, those that look like the new images are candidates, and the "
+        "model and the geometry verify them. posenet: the same, with candidates by the network of "
+        "relocalizer_checkpoint.",
+        choices=("none", "retrieval", "posenet"),
+    )
+    relocalizer_checkpoint: str = parameter(
+        "", "File with the weights of a relocalizer that was trained in the world of the map, for `posenet`."
+    )
+
+
+@dataclass
+class Config(RelocalizationConfig, ModelConfig):
     """All parameters of a reconstruction; NodeConfig adds those of the ROS node.
 
     Attributes:
@@ -572,6 +589,23 @@ class NodeConfig(Config):
         low=0,
         high=1000,
         live=True,
+    )
+    snapshot_period: float = parameter(
+        0.0,
+        "How often memory, map and correctors are written to snapshot_folder while images are mapped, so that `resume` "
+        "can go on after a crash; the newest two are kept. 0: never.",
+        unit="s",
+        low=0.0,
+        high=86400.0,
+        live=True,
+    )
+    snapshot_folder: str = parameter(
+        "",
+        "Folder of the snapshots; one node at a time writes there. Empty: beside the node's logs, under its name.",
+    )
+    resume: bool = parameter(
+        False,
+        "Begin with the newest whole snapshot of snapshot_folder, in the same world; without one a new world begins.",
     )
     silence_timeout: float = parameter(
         5.0, "Without images for so long, one warning says why; 0: never.", unit="s", low=0.0, high=3600.0, live=True

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spann3r_ros.cli.source_options import positive
@@ -31,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=positive, default=60, metavar="N", help="images of the walk there and back (60)"
     )
     parser.add_argument("--checkpoint", default="", help="other weights than those that ship")
+    parser.add_argument(
+        "--kills",
+        type=positive,
+        metavar="N",
+        help="instead of faults, kill -9 the node N times at random moments, and see each time whether it goes on from "
+        "its last snapshot in the same world",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, str]) -> int:
     try:
         from spann3r_ros.ros.replay.background_node import background_node
+        from spann3r_ros.ros.soak.kill_run import KILL_PARAMETERS
         from spann3r_ros.ros.soak.soak_run import NODE_PARAMETERS, SoakRun
     except ImportError as error:
         raise ConfigError(
@@ -59,7 +72,12 @@ def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, st
     intrinsics, renderer = synthetic_camera(WIDTH, HEIGHT), Renderer(Scene.apartment())
     walk = Trajectories(Scene.apartment()).walk(EVALUATION_SEED, arguments.images, arguments.rate)
     images = [renderer.render(pose, intrinsics).image for pose in tqdm(walk, desc="rendering", leave=False)]
-    parameters = {**NODE_PARAMETERS, "checkpoint": f"'{arguments.checkpoint}'"}
+    parameters = {
+        "checkpoint": f"'{arguments.checkpoint}'",
+        **(KILL_PARAMETERS if arguments.kills else NODE_PARAMETERS),
+    }
+    if arguments.kills:
+        return _kill(arguments.kills, parameters, images, log.parent, environment, arguments.seed, arguments.rate)
     with running_node(parameters, environment, log) as process, background_node("spann3r_soak") as node:
         job = SoakRun(node, process, log, images, intrinsics, arguments.seed, arguments.rate)
         with tqdm(
@@ -75,10 +93,38 @@ def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, st
     return 1 if report.problems else 0
 
 
+def _kill(
+    count: int,
+    parameters: Mapping[str, str],
+    images: Sequence[NDArray[np.uint8]],
+    out: Path,
+    environment: Mapping[str, str],
+    seed: int,
+    rate: float,
+) -> int:
+    """Kill the node so many times; exit status 0 when it went on from its last snapshot each time."""
+    from spann3r_ros.ros.replay.background_node import background_node
+    from spann3r_ros.ros.soak.kill_run import KillRun
+
+    folder = out / "snapshots"
+    own = {**parameters, "snapshot_folder": str(folder)}
+
+    def start(name: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        return running_node(own, environment, out / f"{name}.log", name)
+
+    with background_node("spann3r_soak") as node, tqdm(total=count + 1, unit="run", leave=False) as bar:
+        report = KillRun(node, start, folder, images, seed, rate).run(count, lambda: bar.update() and None)
+    for problem in report.problems:
+        print(f"problem: {problem}")
+    print(report.line())
+    return 1 if report.problems else 0
+
+
 def _prepare(out: Path) -> None:
     """An empty folder; only an older soak is replaced."""
     if out.exists() and any(out.iterdir()):
-        if not {entry.name for entry in out.iterdir()} <= {"node.log", "log"}:
+        names = {entry.name for entry in out.iterdir() if not re.fullmatch(r"killed_\d+\.log", entry.name)}
+        if not names <= {"node.log", "log", "snapshots"}:
             raise DataError(
                 f"{out} holds something else than an older soak", expected="a new folder", next_step="Give another -o"
             )

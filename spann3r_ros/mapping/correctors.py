@@ -1,4 +1,4 @@
-"""The correctors of a usual reconstruction, in the order in which they are asked."""
+"""The correctors of a usual reconstruction that place and scale submaps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from spann3r_ros.config import Config
 from spann3r_ros.mapping.background import Background
 from spann3r_ros.mapping.corrections import Corrector
 from spann3r_ros.mapping.graph_corrections import GraphCorrections
-from spann3r_ros.mapping.graph_solver import has_gtsam
 from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.loop_closure import LoopClosure
 from spann3r_ros.mapping.loop_search import Sight
@@ -31,6 +30,7 @@ class UsualCorrectors:
         graph: by all of these together.
         scale: of the whole world.
         baseline: one of its sources.
+        measurements: that joints, loops and odometry share.
     """
 
     joints: SubmapJoints
@@ -39,21 +39,27 @@ class UsualCorrectors:
     graph: GraphCorrections
     scale: WorldScale
     baseline: BaselineScale
+    measurements: PoseGraph
 
     @classmethod
     def of(
-        cls, config: Config, model_is_metric: bool, complaints: Complaints, sight: Sight, is_live: bool = False
+        cls,
+        config: Config,
+        model_is_metric: bool,
+        complaints: Complaints,
+        sight: Sight,
+        background: Background | None = None,
     ) -> UsualCorrectors:
-        """For one reconstruction, by what its model sees; ``is_live`` as of ``Background``."""
-        graph, background = PoseGraph(), Background(is_live)
+        """For one reconstruction, by what its model sees; without a background all is done between frames."""
+        graph, background = PoseGraph(), background or Background(False)
         joints, track = SubmapJoints(graph), OdometryTrack()
         loops = LoopClosure(config.loops, graph, sight.relate, background, sight.describe, complaints)
         baseline = BaselineScale(asked=config.scale.source == BaselineScale.name)
         odometry = ScaleByOdometry(track)
-        # Without the solver odometry still places what nothing else joins.
-        anchor = OdometryAnchor(track, odometry, joints.joined, complaints, graph if has_gtsam() else None)
+        anchor = OdometryAnchor(track, odometry, graph, complaints)
         scale = WorldScale(config.scale, [DepthScale(), baseline, odometry], model_is_metric, complaints)
-        return cls(joints, loops, anchor, GraphCorrections(graph, background, complaints), scale, baseline)
+        corrections = GraphCorrections(graph, background, complaints)
+        return cls(joints, loops, anchor, corrections, scale, baseline, graph)
 
     def in_order(self) -> list[Corrector]:
         """Joints before odometry, which leaves joined submaps alone.

@@ -53,16 +53,12 @@ class SubmapJoints:
 
     Args:
         graph: which the joints become edges of.
-
-    Attributes:
-        joined: ids of the submaps that were; always the same set.
     """
 
     name = "joints"
 
     def __init__(self, graph: PoseGraph | None = None) -> None:
         self._graph = graph if graph is not None else PoseGraph()
-        self.joined: set[int] = set()
         self._newest: _Seen | None = None
         self._before: _Seen | None = None
         self._pairs: list[tuple[PointmapSample, PointmapSample]] = []
@@ -83,12 +79,9 @@ class SubmapJoints:
 
     def clear(self) -> None:  # noqa: D102
         self._newest, self._before, self._pairs = None, None, []
-        self.joined.clear()
 
     def saved(self) -> dict[str, NDArray[Any]]:  # noqa: D102
         state: dict[str, NDArray[Any]] = {}
-        if self.joined:
-            state["joined"] = np.array(sorted(self.joined), np.int64)
         for name, seen in (("newest", self._newest), ("before", self._before)):
             if seen is not None:
                 state[f"{name}.submap"] = np.array(seen.submap)
@@ -101,10 +94,7 @@ class SubmapJoints:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: D102
         newest, before = _load_seen(state, "newest"), _load_seen(state, "before")
         pairs = list(zip(_take(state, "pairs.here"), _take(state, "pairs.there"), strict=True))
-        joined = [int(number) for number in state.get("joined", ())]
         self._newest, self._before, self._pairs = newest, before, pairs
-        self.joined.clear()
-        self.joined.update(joined)
 
     def _joined(self, number: int, before: int, world: Map) -> list[Correction]:
         here, there = [pair[0] for pair in self._pairs], [pair[1] for pair in self._pairs]
@@ -114,7 +104,6 @@ class SubmapJoints:
         except GeometryError as error:
             logger.warning("submap %d is not joined to submap %d: %s", number, before, error)
             return []
-        self.joined.add(number)
         noise = EdgeNoise(TURN, SHIFT * extent(here), STRETCH)
         self._graph.put(SubmapEdge(before, number, before_from_new, noise, JOINT))
         if not self._graph.is_leaf(number):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from spann3r_ros.complaints import Complaints
 from spann3r_ros.mapping.corrections import Correction
+from spann3r_ros.mapping.graph_solver import has_gtsam
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.odometry_track import OdometryTrack, PathSample
 from spann3r_ros.mapping.path_scale import DIFFERS, STANDING, STILL, PathSamples, PathScale, mean_rotation, path_scale
@@ -48,36 +48,11 @@ UNIT_SAMPLES = 24
 UNIT_DEVIATION = 0.05
 """Relative deviation of a submap's own unit from which on odometry sets it."""
 
+TOLD = (1, ENDS, UNIT_SAMPLES, SETTLED)
+"""Samples of a submap with which its edge is put into the graph, which is solved each time."""
+
 UNKNOWN_UNIT = 0.5
 """Deviation of the logarithm of a scale that nobody measured."""
-
-
-@dataclass(frozen=True, eq=False)
-class OdometryFactor:
-    """How two successive submaps lie to each other as odometry has it: an edge for a graph of submaps.
-
-    Attributes:
-        first, second: ids.
-        first_from_second: similarity between the two submaps' own frames.
-        translation_deviation: in meters.
-        rotation_deviation: in radians.
-        scale_deviation: of the logarithm of its scale.
-        meters: of one unit of ``first``; divides ``translation_deviation`` into its unit.
-    """
-
-    first: int
-    second: int
-    first_from_second: Sim3
-    translation_deviation: float
-    rotation_deviation: float
-    scale_deviation: float
-    meters: float
-
-    def edge(self) -> SubmapEdge:
-        """For the pose graph, whose noise is in the second submap's unit."""
-        shift = self.translation_deviation / (self.meters * self.first_from_second.scale)
-        noise = EdgeNoise(self.rotation_deviation, shift, self.scale_deviation)
-        return SubmapEdge(self.first, self.second, self.first_from_second, noise, ODOMETRY)
 
 
 class ScaleByOdometry:
@@ -150,27 +125,20 @@ class OdometryAnchor:
     Args:
         track: of odometry; it is fed here.
         scale: the scale by odometry, which tells meters while the world is not metric yet.
-        joined: ids of submaps that are joined by their points, which odometry leaves alone.
-        graph: the factors become edges of it; None: of nothing.
+        graph: which odometry becomes edges of, where it can be solved; submaps that it knows more about than odometry
+            are left to it.
         complaints: where a submap is reported that could not be placed.
 
     Attributes:
-        factors: how successive submaps lie to each other, by the second's id, as known best.
+        edges: how successive submaps lie to each other, by the second's id, as known best.
     """
 
     name = "odometry"
 
-    def __init__(
-        self,
-        track: OdometryTrack,
-        scale: ScaleByOdometry,
-        joined: Collection[int],
-        complaints: Complaints,
-        graph: PoseGraph | None = None,
-    ) -> None:
-        self.track, self._scale, self._joined, self._complaints = track, scale, joined, complaints
-        self._graph = graph
-        self.factors: dict[int, OdometryFactor] = {}
+    def __init__(self, track: OdometryTrack, scale: ScaleByOdometry, graph: PoseGraph, complaints: Complaints) -> None:
+        self.track, self._scale, self._graph, self._complaints = track, scale, graph, complaints
+        self.edges: dict[int, SubmapEdge] = {}
+        self._is_solvable = has_gtsam()
         self._parts: dict[int, list[PathSample]] = {}  # samples of the newest submap and the one before
 
     def observe(self, prediction: Prediction, world: Map) -> Sequence[Correction]:  # noqa: D102
@@ -195,7 +163,7 @@ class OdometryAnchor:
 
     def clear(self) -> None:  # noqa: D102
         self.track.clear()
-        self.factors.clear()
+        self.edges.clear()
         self._parts.clear()
 
     def saved(self) -> dict[str, NDArray[Any]]:  # noqa: D102
@@ -203,7 +171,7 @@ class OdometryAnchor:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:  # noqa: D102
         self.track.restore(state)
-        self.factors.clear()
+        self.edges.clear()
         self._parts.clear()
 
     def _placed(self, number: int, world: Map) -> list[Correction]:
@@ -234,18 +202,12 @@ class OdometryAnchor:
         odom_from_second = _odom_from_submap(after[:ENDS], own)
         first_from_second = odom_from_first.inverse() @ odom_from_second
         turn = (before[-1].told.inverse() @ after[0].told).rotation_angle()
-        self.factors[number] = OdometryFactor(
-            before[-1].submap,
-            number,
-            first_from_second,
-            DRIFT * way + PLACE_NOISE,
-            DRIFT * turn + TURN_NOISE,
-            deviation,
-            meters,
-        )
-        if self._graph is not None and len(after) in (ENDS, SETTLED):
-            self._graph.put(self.factors[number].edge())
-        if number in self._joined or (self._graph is not None and not self._graph.is_leaf(number)):
+        noise = EdgeNoise(DRIFT * turn + TURN_NOISE, (DRIFT * way + PLACE_NOISE) / own, deviation, after[0].seen)
+        edge = SubmapEdge(before[-1].submap, number, first_from_second, noise, ODOMETRY)
+        self.edges[number] = edge
+        if self._is_solvable and len(after) in TOLD:
+            self._graph.put(edge)
+        if self._graph.is_joined(edge.first, edge.second) or not self._graph.is_leaf(number):
             return []
         reason = f"submap {number} placed by odometry, {way:.2f} m from submap {before[-1].submap}"
         return [Correction(number, first @ first_from_second, reason)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ AXIS_LIMIT = 2 ** (AXIS_BITS - 1)
 
 LEAST_WEIGHT = 1e-6
 """Weight of a point of confidence 0, so that a voxel of nothing else still has a mean."""
+
+_changes = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,10 @@ class Voxels:
             self.seen.take(index),
         )
 
+    def by_key(self) -> Voxels:
+        """The same, sorted by key."""
+        return self.take(np.argsort(self.keys))
+
 
 class VoxelGrid:
     """One mean point per voxel: position, color and confidence.
@@ -110,6 +117,7 @@ class VoxelGrid:
             raise GeometryError("max_points of a voxel grid", got=max_points, expected=">= 1")
         self._voxel_size = _checked_size(voxel_size)
         self.revision = 0
+        self._change = self._epoch = next(_changes)
         self._table = VoxelTable(max_points)
         self._mean: NDArray[np.float32] = np.zeros((self._table.slots, 6), np.float32)
         self._weight: NDArray[np.float32] = np.zeros(self._table.slots, np.float32)
@@ -128,14 +136,21 @@ class VoxelGrid:
         """Most voxels."""
         return self._table.capacity
 
+    @property
+    def change(self) -> int:
+        """A number that no two states of any grids share: where it is the same, so is the content."""
+        return self._change
+
     def clear(self) -> None:
         """Forget everything."""
         self._table.clear()
         self.revision = 0
+        self._change = self._epoch = next(_changes)
 
     def insert(self, cloud: PointCloud) -> VoxelUpdate:
         """Average the points of one frame into their voxels, in time proportional to their number."""
         self.revision += 1
+        self._change = next(_changes)
         new = _average(cloud, self._voxel_size, self.revision)
         slots, alive = self._table.find(new.keys)
         known, unknown = np.flatnonzero(alive), np.flatnonzero(~alive)
@@ -192,10 +207,23 @@ class VoxelGrid:
 
     def voxels(self) -> Voxels:
         """Everything the grid knows, sorted by key. Reads the whole map."""
-        slots = self._table.live()
-        slots = slots[np.argsort(self._table.keys(slots))]
+        return self._at(self._table.live()).by_key()
+
+    def copied(self, earlier: GridCopy | None = None) -> GridCopy:
+        """What the grid knows now; only what insertions changed since an earlier copy of it is copied again."""
+        if earlier is not None and earlier.change == self._change:
+            return earlier
+        base = earlier if earlier is not None and earlier.epoch == self._epoch else None
+        slots = self._table.live() if base is None else self._table.live_since(base.revision)
+        return GridCopy(self._epoch, self._change, self.revision, self._table.horizon, self._at(slots), base)
+
+    def _at(self, slots: NDArray[np.int64]) -> Voxels:
         return Voxels(
-            self._table.keys(slots), self._mean[slots], self._weight[slots], self._count[slots], self._table.seen(slots)
+            self._table.keys(slots),
+            self._mean.take(slots, axis=0),
+            self._weight.take(slots),
+            self._count.take(slots),
+            self._table.seen(slots),
         )
 
     @classmethod
@@ -211,6 +239,7 @@ class VoxelGrid:
 
     def _store(self, voxels: Voxels, slots: NDArray[np.int64]) -> int:
         """Write voxels that are not alive; ``slots`` is what the table said of them. Returns how many found room."""
+        self._change = next(_changes)
         slots = self._table.place(voxels.keys, slots, voxels.seen)
         if (slots < 0).any():
             voxels, slots = voxels.take(np.flatnonzero(slots >= 0)), slots[slots >= 0]
@@ -224,6 +253,41 @@ class VoxelGrid:
         self._mean[slots] = mean + (new.mean - mean) * (new.weight / weight)[:, None]
         self._weight[slots] = weight
         self._count[slots] = self._count.take(slots) + new.count
+
+
+class GridCopy:
+    """What a grid knew at one moment. Made in the time that copying what changed takes; put together when it is read.
+
+    Args:
+        epoch: number of the grid's content that only insertions have changed since.
+        change: of the grid then.
+        revision: of the grid then.
+        horizon: voxels of an earlier copy that were last seen at this revision or before are forgotten.
+        changed: all voxels, or those that were seen after the earlier copy.
+        base: that copy.
+    """
+
+    def __init__(
+        self, epoch: int, change: int, revision: int, horizon: int, changed: Voxels, base: GridCopy | None
+    ) -> None:
+        self.epoch, self.change, self.revision = epoch, change, revision
+        self._horizon, self._voxels, self._base = horizon, changed, base
+
+    def voxels(self) -> Voxels:
+        """All, sorted by key; the earlier copy is not needed any more then. For one thread at a time."""
+        base = self._base
+        if base is not None:
+            old = base.voxels()
+            untouched = (old.seen > self._horizon) & ~np.isin(old.keys, self._voxels.keys)
+            self._voxels = _joined(old.take(np.flatnonzero(untouched)), self._voxels)
+            self._base = None
+        self._voxels = self._voxels.by_key()
+        return self._voxels
+
+
+def _joined(one: Voxels, other: Voxels) -> Voxels:
+    names = ("keys", "mean", "weight", "count", "seen")
+    return Voxels(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names})
 
 
 def voxel_keys(points: NDArray[Any], voxel_size: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

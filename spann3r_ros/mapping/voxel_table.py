@@ -49,7 +49,8 @@ class VoxelTable:
         return self._buckets * WAYS
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, keys too: whoever places voxels afterwards does not ask where they once were."""
+        self._keys.fill(-1)
         self._seen.fill(0)
         self._horizon = self._alive = 0
         self._census.clear()
@@ -132,6 +133,15 @@ class VoxelTable:
     def live(self) -> Slots:
         """Slots of all live voxels, ascending. Reads the whole table."""
         return np.flatnonzero(self._seen > self._horizon)
+
+    @property
+    def horizon(self) -> int:
+        """Voxels that were last seen at this revision or before are forgotten."""
+        return self._horizon
+
+    def live_since(self, revision: int) -> Slots:
+        """Slots of the live voxels that were seen after a revision, ascending. Reads the revisions of the table."""
+        return np.flatnonzero(self._seen > max(revision, self._horizon))
 
     def keys(self, slots: Slots) -> Keys:
         """The keys stored in slots."""

@@ -91,7 +91,6 @@ def test_depth_and_odometry_that_contradict_each_other_are_told_and_depth_wins()
 def test_submaps_of_other_units_give_one_scale() -> None:
     """Where it is known how they lie to each other."""
     world = World()
-    world.usual.joints.joined.add(1)
     world.map.insert_pose(seen(1, 2.0)[0])
     world.map.open_submap(1, Sim3(0.25) @ world.map.submap(0).world_from_submap)  # as a joint would have found it
     world.take(seen(10, 2.0, depth=1.0))

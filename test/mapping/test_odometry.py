@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from odometry_walks import World, answers, odometry, walk
 
-from spann3r_ros.mapping.odometry import OdometryFactor
-from spann3r_ros.mapping.pose_graph import ODOMETRY
+from spann3r_ros.mapping.pose_graph import JOINT, EdgeNoise, SubmapEdge
 from spann3r_ros.sim3 import Sim3
 
 UNITS = (2.0, 0.7)
@@ -37,20 +38,22 @@ def test_a_submap_that_nothing_joins_is_placed_by_odometry(metric: bool) -> None
         assert abs(np.log(error.scale)) < 0.06
         assert error.rotation_angle() < np.radians(1.5)
         assert np.linalg.norm(places[0].scale * (found.translation - truth.translation)) < 0.25  # m, after 10 m
-        factor = world.usual.anchor.factors[1]
-        assert (factor.first, factor.second) == (0, 1)
-        assert 0.02 < factor.translation_deviation < 0.1 and factor.scale_deviation < 0.06
+        edge = world.usual.anchor.edges[1]
+        assert (edge.first, edge.second) == (0, 1)
+        assert 0.02 < edge.noise.translation * places[1].scale < 0.1 and edge.noise.scale < 0.06
+        # And it is in the graph, where that can be solved.
+        assert [each.key for each in world.graph.edges()] == [edge.key] * (find_spec("gtsam") is not None)
         assert world.complaint("unplaced submap") == ""
 
 
 def test_a_joined_submap_is_left_alone_but_its_factor_is_there() -> None:
     world = World()
-    world.usual.joints.joined.add(1)
+    world.graph.put(SubmapEdge(0, 1, Sim3(), EdgeNoise(0.1, 0.1, 0.1), JOINT))
     truth = two_submaps(world, np.random.default_rng(0))
     # Where the newest submap lies: nobody moved it but the scale of the whole world.
     relation = world.map.submap(0).world_from_submap.inverse() @ world.map.submap(1).world_from_submap
     np.testing.assert_allclose(relation.matrix(), np.eye(4), atol=1e-9)
-    factor = world.usual.anchor.factors[1].first_from_second
+    factor = world.usual.anchor.edges[1].first_from_second
     assert (truth.inverse() @ factor).rotation_angle() < np.radians(2.0)
 
 
@@ -60,7 +63,7 @@ def test_odometry_that_jumped_between_two_submaps_places_nothing_and_says_so() -
     relation = world.map.submap(0).world_from_submap.inverse() @ world.map.submap(1).world_from_submap
     assert relation.is_identity() or np.allclose(relation.matrix(), np.eye(4))
     assert "odometry, which jumped" in world.complaint("unplaced submap")
-    assert not world.usual.anchor.factors
+    assert not world.usual.anchor.edges
 
 
 def test_odometry_that_lags_is_right_or_is_not_believed() -> None:
@@ -118,7 +121,7 @@ def test_a_world_goes_on_where_it_was_saved_though_odometry_began_anew() -> None
     world = World().take(data[:100])
     assert world.map.metric
     other = World()
-    for before, after in zip(world.usual.in_order(), other.usual.in_order(), strict=True):
+    for before, after in zip(world.correctors, other.correctors, strict=True):
         after.restore(before.saved())
     other.map = world.map
     other.take(data[100:])
@@ -138,12 +141,3 @@ def test_samples_that_it_did_not_write_are_refused() -> None:
     assert len(anchor.track.samples) == len(state["depths"])
     anchor.restore({})
     assert anchor.saved() == {}
-
-
-def test_a_factor_as_an_edge_has_its_noise_in_the_second_submaps_unit() -> None:
-    first_from_second = Sim3(2.0, np.eye(3), np.array([3.0, 0.0, 0.0]))
-    edge = OdometryFactor(4, 5, first_from_second, 0.3, 0.02, 0.05, meters=0.5).edge()
-    assert edge.key == (ODOMETRY, 4, 5)
-    np.testing.assert_array_equal(edge.first_from_second.matrix(), first_from_second.matrix())
-    # A unit of the first is half a meter, one of the second twice that.
-    assert (edge.noise.translation, edge.noise.rotation, edge.noise.scale) == pytest.approx((0.3, 0.02, 0.05))

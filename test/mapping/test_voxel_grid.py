@@ -295,3 +295,18 @@ def test_sizes_that_are_none_are_refused(size):
         VoxelGrid(size, 10)
     with pytest.raises(GeometryError, match="max_points"):
         VoxelGrid(0.1, 0)
+
+
+@pytest.mark.fault("map bound")
+def test_no_voxel_is_stored_twice_after_the_size_changed() -> None:
+    """Cells of the new size have numbers that cells of the old size had, too, in other slots."""
+    rng = np.random.default_rng(1)
+    grid = VoxelGrid(0.1, 1200)
+    for size in (0.1, 0.15, 0.2, 0.12):
+        if size != grid.voxel_size:
+            grid.resize(size)
+        for _ in range(15):
+            points = rng.uniform(-1, 1, (80, 3)).astype(np.float32)
+            grid.insert(PointCloud(points, np.zeros((80, 3), np.uint8), np.ones(80, np.float32)))
+            keys = grid.voxels().keys
+            assert len(np.unique(keys)) == len(keys) == len(grid)

@@ -16,6 +16,7 @@ from spann3r_ros.complaints import Complaints
 from spann3r_ros.config import Config, MapConfig
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import backproject
+from spann3r_ros.mapping.corrections import Corrector
 from spann3r_ros.mapping.correctors import UsualCorrectors
 from spann3r_ros.mapping.loop_search import Sight
 from spann3r_ros.mapping.map import Map
@@ -123,6 +124,8 @@ class World:
         self.logged: list[str] = []
         self.complaints = Complaints(lambda _, text: self.logged.append(text))
         self.usual = UsualCorrectors.of(self.config, metric, self.complaints, Sight(lambda _a, _b: None))
+        self.graph = self.usual.measurements
+        self.correctors: list[Corrector] = [self.usual.joints, self.usual.anchor, self.usual.scale]
         self.map = Map(MapConfig(voxel_size=0.5, max_points=1000))
         self.map.scale_source = self.usual.scale.first_source
         self.metric_after = -1
@@ -132,7 +135,7 @@ class World:
         """Let the correctors see answers, as a reconstruction does."""
         for prediction in predictions:
             self.map.insert_pose(prediction)
-            for corrector in self.usual.in_order():
+            for corrector in self.correctors:
                 for each in corrector.observe(prediction, self.map):
                     self.map.move(each.submap, each.world_from_submap, each.reason, each.scale_source)
             if self.map.metric and self.metric_after < 0:
