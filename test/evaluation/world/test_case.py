@@ -24,7 +24,7 @@ def test_small_figures_are_good() -> None:
 
 def test_a_parameter_of_another_version_is_named() -> None:
     require_parameters("map.voxel_size", "simulated.seed")
-    with pytest.raises(NotMeasuredError, match="no parameter map.size and no loops.wrong"):
+    with pytest.raises(NotMeasuredError, match=r"no parameter map\.size and no loops\.wrong"):
         require_parameters("map.size", "map.voxel_size", "loops.wrong")
 
 

@@ -20,7 +20,8 @@ def boasting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Reconstruction, "metric", property(lambda _: True))
 
 
-def test_a_world_that_is_wrongly_metric_misses(boasting: None) -> None:
+@pytest.mark.usefixtures("boasting")
+def test_a_world_that_is_wrongly_metric_misses() -> None:
     finding = OdometryScale(seeds=1, meters=1.0).measure()
     assert finding.grade == MISSED and "wrongly metric 0 of" not in finding.text
     finding = NoScale(seeds=1, frames=8).measure()
