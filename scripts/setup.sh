@@ -69,6 +69,7 @@ install_requirements() {
     pip install --requirement requirements/library.txt --requirement requirements/dev.txt --requirement requirements/ros.txt
     repair_wheels
   fi
+  pip install --no-deps --requirement requirements/mapping.txt
   echo "$stamp" >"$VENV/requirements.stamp"
 }
 

@@ -286,6 +286,69 @@ class SubmapConfig:
 
 
 @dataclass
+class LoopsConfig:
+    """Whether places that are seen again are recognized, so that the submaps between are corrected."""
+
+    enabled: bool = parameter(
+        False,
+        "Look for places that a submap before has seen, and correct all submaps in between. Needs submaps "
+        "(submap.frames, or a model that opens them) and GTSAM (the extra `mapping`). ~/close_loops changes it, too.",
+        live=True,
+    )
+    descriptor: str = parameter(
+        "",
+        "File with the weights of a descriptor of places (SALAD) that recognizes them. Empty: the mean of the tokens "
+        "of the model's own encoder, where it gives them.",
+    )
+    similarity: float = parameter(
+        0.0,
+        "Inner product of the descriptors of two frames from which on they are looked at. 0: 0.95 for the tokens of "
+        "the model's own encoder, 0.85 for SALAD.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    min_gap: int = parameter(
+        30,
+        "Frames that are nearer to each other than this in time are no loop.",
+        unit="frames",
+        low=1,
+        high=1_000_000,
+        live=True,
+    )
+    min_overlap: float = parameter(
+        0.3,
+        "Share of the points of one end of a loop that must fall into the views of the other.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    min_agreement: float = parameter(
+        0.5,
+        "Of those, the share that must lie as deep as these views saw (within 10 %), in both directions.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    min_confidence: float = parameter(
+        0.3, "How sure the model must be of how the two ends lie to each other.", low=0.0, high=1.0, live=True
+    )
+    max_scale: float = parameter(
+        2.0,
+        "A loop that changes the scale between two joined submaps by a larger factor is rejected.",
+        low=1.0,
+        high=100.0,
+        live=True,
+    )
+    keyframes: int = parameter(
+        8, "Most frames of a submap that are remembered for loops.", unit="frames", low=1, high=1000
+    )
+    max_memory: int = parameter(
+        512, "Most memory that they take; beyond it fewer of each submap are kept.", unit="MB", low=1, high=1_000_000
+    )
+
+
+@dataclass
 class PoseConfig:
     """How camera poses are recovered from pointmaps."""
 
@@ -369,6 +432,7 @@ class Config(ModelConfig):
     image: ImageConfig = field(default_factory=ImageConfig)
     map: MapConfig = field(default_factory=MapConfig)
     submap: SubmapConfig = field(default_factory=SubmapConfig)
+    loops: LoopsConfig = field(default_factory=LoopsConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 

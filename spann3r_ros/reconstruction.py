@@ -18,16 +18,22 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import centered, resize
 from spann3r_ros.geometry.focal import estimate_focal
 from spann3r_ros.geometry.pnp import estimate_pose
+from spann3r_ros.mapping.background import Background
 from spann3r_ros.mapping.bound import BoundNotice
-from spann3r_ros.mapping.corrections import Corrector
+from spann3r_ros.mapping.corrections import Correction, Corrector, PatientCorrector
+from spann3r_ros.mapping.graph_corrections import GraphCorrections, GraphView
+from spann3r_ros.mapping.graph_solver import require_gtsam
 from spann3r_ros.mapping.joints import SubmapJoints
+from spann3r_ros.mapping.loop_closure import LoopClosure, LoopStatus
 from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.pose_graph import PoseGraph
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import AnyModel, Model, Stream
-from spann3r_ros.models.loading import release_device_memory
+from spann3r_ros.models.loading import load_descriptor, release_device_memory
 from spann3r_ros.models.registry import is_told_depth, parameter_groups, takers_of_depth
 from spann3r_ros.prediction import Prediction, WorldPrediction
+from spann3r_ros.streaming.relating import relating
 from spann3r_ros.streaming.retreat import Retreat
 from spann3r_ros.streaming.stream import load_stream, stream_of
 from spann3r_ros.tracking import LOST, Tracking
@@ -72,18 +78,46 @@ class Reconstruction:
 
     @classmethod
     def from_config(
-        cls, config: Config, complaints: Complaints | None = None, model: AnyModel | None = None
+        cls,
+        config: Config,
+        complaints: Complaints | None = None,
+        model: AnyModel | None = None,
+        is_live: bool = False,
     ) -> Reconstruction:
         """Load the model that ``config`` asks for, unless one is given, with all that corrects its map.
 
+        Args:
+            config: the parameters; live ones may change between frames.
+            complaints: as of the class.
+            model: used instead of the one that ``config`` asks for.
+            is_live: whether images go on coming meanwhile: then loops are looked for beside the stream. For recorded
+                data it is done between frames, so that every run gives the same.
+
         Raises:
-            ConfigError, CheckpointError: as ``load_stream`` does.
+            ConfigError, CheckpointError: as ``load_stream``; loops without GTSAM.
         """
+        if config.loops.enabled:
+            require_gtsam()
+        complaints = complaints or Complaints(through(logger))
         stream = load_stream(config) if model is None else stream_of(model, config)
-        return cls(stream, config, [SubmapJoints()], complaints)
+        graph, background = PoseGraph(), Background(is_live)
+        descriptor = config.loops.descriptor
+        loops = LoopClosure(
+            config.loops,
+            graph,
+            relating(stream).relate,
+            background,
+            load_descriptor(Path(descriptor), config.device).describe if descriptor else None,
+            complaints,
+        )
+        corrections = GraphCorrections(graph, background, complaints)
+        return cls(stream, config, [SubmapJoints(graph), loops, corrections], complaints)
 
     def close(self) -> None:
         """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""
+        for corrector in self._patient():
+            corrector.close()
+        self.correctors.clear()
         del self._stream, self._retreat, self.map
         release_device_memory()
 
@@ -144,7 +178,20 @@ class Reconstruction:
         if self.tracking.must_begin_anew:
             self._begin_anew()
             taken = [_untrusted(each) for each in taken]
+        for corrector in self._patient():
+            self._move(corrector.finish(self.map))
         return taken
+
+    def loops(self) -> LoopStatus:
+        """How many loops there are, and what became of the others."""
+        counts = [each.counts for each in self.correctors if isinstance(each, LoopClosure)]
+        graphs = [each for each in self.correctors if isinstance(each, GraphCorrections)]
+        return LoopStatus.of(counts[0], graphs[0]) if counts and graphs else LoopStatus()
+
+    def pose_graph(self) -> GraphView:
+        """The measurements that hold the submaps together, for pictures of them."""
+        graphs = [each for each in self.correctors if isinstance(each, GraphCorrections)]
+        return graphs[0].view(self.map) if graphs else GraphView()
 
     def status(self) -> MemoryStatus:
         """What the memory holds."""
@@ -248,11 +295,15 @@ class Reconstruction:
         else:
             self.map.insert_pose(prediction)
         for corrector in self.correctors:
-            for correction in corrector.observe(prediction, self.map):
-                self.map.move(
-                    correction.submap, correction.world_from_submap, correction.reason, correction.scale_source
-                )
+            self._move(corrector.observe(prediction, self.map))
         return self.map.in_world(prediction)
+
+    def _move(self, corrections: Sequence[Correction]) -> None:
+        for each in corrections:
+            self.map.move(each.submap, each.world_from_submap, each.reason, each.scale_source)
+
+    def _patient(self) -> list[PatientCorrector]:
+        return [corrector for corrector in self.correctors if isinstance(corrector, PatientCorrector)]
 
     def _calibrated(self, answer: Prediction) -> Prediction:
         """With the calibration of the answer's grid: the camera's, the model's, or one estimated once.

@@ -30,7 +30,7 @@ ROS = {
         "rosgraph_msgs",
     ),
     "rosgraph_msgs",
-    *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs"),
+    *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs", "visualization_msgs"),
 }
 NOUNS = {"errors", "complaints", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
 NOUNS |= {"stamp_order"}

@@ -9,6 +9,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from spann3r_ros.evaluation.benchmark import (
     seconds_of_parts,
 )
 from spann3r_ros.evaluation.family_benchmark import measure_family, measure_family_apart
+from spann3r_ros.evaluation.pose_graph_benchmark import compare_with_published, measure_pose_graph
 from spann3r_ros.models.loading import PRECISIONS
 from spann3r_ros.models.registry import FAMILIES
 from spann3r_ros.models.speeds import FamilySpeed, write_speeds
@@ -46,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of a family's images, pixels")
     parser.add_argument("--write", type=Path, metavar="JSON", help="put the families' measurements into this file")
+    parser.add_argument(
+        "--pose-graph",
+        action="store_true",
+        help="only the pose graph of 10 km of streets, 1000 submaps and 200 loops, and the published graph beside it",
+    )
     parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)  # a measuring process prints JSON
     parser.add_argument("--pointmaps", type=Path, help=argparse.SUPPRESS)  # a measuring process writes them here
 
@@ -54,6 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one table; each precision runs in a process of its own, so that its peak memory is its own."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.pose_graph:
+        for line in chain(measure_pose_graph(1000, 200, 3), [""], compare_with_published(200, 3)):
+            print(line)
+        return 0
     size = tuple(arguments.size) if arguments.size else None
     if arguments.apart:
         measured = measure_family(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -60,4 +60,17 @@ class Corrector(Protocol):
         Raises:
             ValueError, KeyError: arrays that it did not write; nothing has changed then.
         """
+        ...
+
+
+@runtime_checkable
+class PatientCorrector(Corrector, Protocol):
+    """A corrector whose findings come later than what they are about, because it works beside the stream."""
+
+    def finish(self, world: Map) -> Sequence[Correction]:
+        """What is still owed when no further frame will come; waits for it."""
+        ...
+
+    def close(self) -> None:
+        """End its work, whatever it was at; it is of no use afterwards."""
         ...

@@ -14,12 +14,17 @@ from spann3r_ros.errors import GeometryError
 from spann3r_ros.geometry.alignment import PointmapSample, align_samples
 from spann3r_ros.mapping.corrections import Correction
 from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.pose_graph import JOINT, EdgeNoise, PoseGraph, SubmapEdge
 from spann3r_ros.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 
 SHARED = 8
 """Frames of a submap that are remembered for the next one."""
+
+TURN, SHIFT, STRETCH = np.radians(2.0), 0.03, 0.05
+"""How wrong a joint may be, with what drifts inside of a submap: radians, a share of the scene's extent, and of the
+scale. The pixels of shared frames agree far better than that, but they tell nothing about the submap's other end."""
 
 
 @dataclass
@@ -42,11 +47,18 @@ class SubmapJoints:
     A frame that was answered in the newest submap and in the one before is seen in both, pixel by pixel; with every
     further one the similarity between the two is found anew from all of them. Where they do not agree the submap stays
     where it is. A stream that never opens a submap costs the memory of a few samples and nothing else.
+
+    Every joint goes to the pose graph, too. Once that knows more about a submap than its joint, only its solution moves
+    the submap, so that the two never pull it to and fro.
+
+    Args:
+        graph: which the joints become edges of.
     """
 
     name = "joints"
 
-    def __init__(self) -> None:
+    def __init__(self, graph: PoseGraph | None = None) -> None:
+        self._graph = graph if graph is not None else PoseGraph()
         self._newest: _Seen | None = None
         self._before: _Seen | None = None
         self._pairs: list[tuple[PointmapSample, PointmapSample]] = []
@@ -92,8 +104,18 @@ class SubmapJoints:
         except GeometryError as error:
             logger.warning("submap %d is not joined to submap %d: %s", number, before, error)
             return []
+        noise = EdgeNoise(TURN, SHIFT * extent(here), STRETCH)
+        self._graph.put(SubmapEdge(before, number, before_from_new, noise, JOINT))
+        if not self._graph.is_leaf(number):
+            return []
         reason = f"submap {number} joined to submap {before} over {len(here)} shared frames"
         return [Correction(number, world_from_submap, reason)]
+
+
+def extent(samples: list[PointmapSample]) -> float:
+    """Median distance of points from their median, in the unit of their submap."""
+    points = np.concatenate([sample.points[sample.confidence > 0] for sample in samples])
+    return float(np.median(np.linalg.norm(points - np.median(points, axis=0), axis=1)))
 
 
 def _put(state: dict[str, NDArray[Any]], name: str, samples: list[PointmapSample]) -> None:

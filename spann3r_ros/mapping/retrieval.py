@@ -5,6 +5,7 @@ VGGT-Long (Deng et al., arXiv 2507.16443), section 3.3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -70,6 +71,29 @@ def similar_pairs(descriptors: NDArray[Any], settings: RetrievalSettings | None 
                     pair = (max(image, int(other)), min(image, int(other)))
                     best[pair] = max(similarity, best.get(pair, similarity))
     return sorted((LoopPair(*pair, similarity) for pair, similarity in best.items()), key=lambda pair: -pair.similarity)
+
+
+def pairs_with(
+    newest: tuple[int, NDArray[Any]], known: Sequence[tuple[int, NDArray[Any]]], settings: RetrievalSettings
+) -> list[LoopPair]:
+    """Of images that are known, those that show what the newest one does, the most similar first.
+
+    Args:
+        newest: its number in the sequence, and its descriptor (D,) of unit length.
+        known: the same of others; those with a descriptor of another length do not count.
+        settings: only ``similarity`` and ``least_gap`` are used.
+    """
+    number, descriptor = newest
+    fitting = [(other, vector) for other, vector in known if len(vector) == len(descriptor)]
+    if not fitting:
+        return []
+    similarities = np.stack([vector for _, vector in fitting]) @ descriptor
+    found = [
+        LoopPair(number, other, float(similarity))
+        for (other, _), similarity in zip(fitting, similarities, strict=True)
+        if similarity > settings.similarity and number - other > settings.least_gap
+    ]
+    return sorted(found, key=lambda pair: -pair.similarity)
 
 
 def loop_pairs(descriptors: NDArray[Any], settings: RetrievalSettings | None = None) -> list[LoopPair]:

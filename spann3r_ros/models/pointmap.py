@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from spann3r_ros.errors import AnswerError
 from spann3r_ros.frame import Frame, Intrinsics
@@ -86,9 +87,17 @@ def require_finite(*arrays: NDArray[np.float32]) -> None:
         )
 
 
-def to_prediction(pointmap: Pointmap, view: View, *, final: bool) -> Prediction:
-    """The first item of a batch as a Prediction on the host, in submap 0; the pose is not known yet."""
-    points, confidence = to_host(pointmap.points[0], 1.0 - 1.0 / pointmap.confidence[0])
+def to_prediction(pointmap: Pointmap, view: View, *, final: bool, features: Tensor | None = None) -> Prediction:
+    """The first item of a batch as a Prediction on the host, in submap 0; the pose is not known yet.
+
+    Args:
+        pointmap: of the frame.
+        view: the frame.
+        final: whether no other answer about it will come.
+        features: (B, P, E) of it, from the encoder; their mean recognizes the place.
+    """
+    grids = [pointmap.points[0], 1.0 - 1.0 / pointmap.confidence[0]]
+    points, confidence, *descriptor = to_host(*grids, *([] if features is None else [pooled(features[0])]))
     return Prediction(
         view.frame,
         points,
@@ -97,7 +106,13 @@ def to_prediction(pointmap: Pointmap, view: View, *, final: bool) -> Prediction:
         intrinsics=view.intrinsics,
         intrinsics_source="camera_info" if view.intrinsics is not None else "",
         final=final,
+        descriptor=descriptor[0] if descriptor else None,
     )
+
+
+def pooled(tokens: Tensor) -> Tensor:
+    """(D,) float32 of unit length, the mean direction of tokens (P, D): like for images of one place."""
+    return functional.normalize(functional.normalize(tokens.float(), dim=-1).mean(dim=0), dim=0)
 
 
 def fingerprint(family: str, architecture: object, samples: Sequence[nn.Module], dtype: torch.dtype) -> str:

@@ -62,6 +62,11 @@ def _reconstruction(
         "metric": str(snapshot.metric).lower(),
         "scale source": snapshot.scale_source,
         "submaps": snapshot.submaps,
+        "loops": snapshot.loops.closed,
+        "loops rejected": snapshot.loops.rejected,
+        "loops that wait for a second one": snapshot.loops.unchecked,
+        "edges rejected": snapshot.loops.edges_rejected,
+        "keyframes not looked for": snapshot.loops.skipped,
         "last correction": snapshot.last_correction,
         **{f"memory {name}": f"{value:g}" for name, value in snapshot.memory.counters.items()},
     }

@@ -18,9 +18,11 @@ from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.geometry.camera import depth_from_pointmap
+from spann3r_ros.mapping.graph_corrections import GraphView
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.msg import ReconstructionStatus
 from spann3r_ros.prediction import WorldPrediction
@@ -33,6 +35,7 @@ from spann3r_ros.ros.conversions import (
     pose_message,
     pose_stamped,
 )
+from spann3r_ros.ros.graph_markers import graph_markers
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Output:
         depth: messages that are kept for a slow subscriber.
         of_frame: the message about one image; None when there is nothing to say about it. None for the other topics.
         of_map: the message about the whole map, whose newest image has this stamp (ns). None for the other topics.
+        of_graph: the message about the pose graph of its submaps likewise. None for the other topics.
     """
 
     topic: str
@@ -58,6 +62,7 @@ class Output:
     depth: int = 10
     of_frame: Callable[[WorldPrediction, NodeConfig], Any] | None = None
     of_map: Callable[[Map, int, NodeConfig], Any] | None = None
+    of_graph: Callable[[GraphView, int, NodeConfig], Any] | None = None
 
     def qos(self) -> QoSProfile:
         """A profile of its own: qos_overrides change it in place."""
@@ -114,6 +119,10 @@ def _path(world: Map, _stamp: int, config: NodeConfig) -> Path:
     return message
 
 
+def _graph(view: GraphView, stamp: int, config: NodeConfig) -> MarkerArray:
+    return graph_markers(view, stamp, config.world_frame)
+
+
 CLOUD = Output(
     "~/cloud",
     PointCloud2,
@@ -140,6 +149,14 @@ PATH = Output(
     is_latched=True,
     of_map=_path,
 )
+GRAPH = Output(
+    "~/graph",
+    MarkerArray,
+    "submaps, and what holds them together, as namespaces: `submaps`, `joint` (shared frames), `loop`, `odometry`, and "
+    "`rejected`; as often as `~/map`",
+    is_latched=True,
+    of_graph=_graph,
+)
 ODOMETRY = Output(
     "~/odometry",
     Odometry,
@@ -154,7 +171,7 @@ DIAGNOSTICS = Output(
     "/diagnostics", DiagnosticArray, "one entry for the reconstruction, one per camera: what is wrong, and numbers", ""
 )
 
-OUTPUTS = (CLOUD, MAP, POSE, ODOMETRY, PATH, DEPTH, DEPTH_INFO, CONFIDENCE, STATUS, DIAGNOSTICS, TF)
+OUTPUTS = (CLOUD, MAP, POSE, ODOMETRY, PATH, GRAPH, DEPTH, DEPTH_INFO, CONFIDENCE, STATUS, DIAGNOSTICS, TF)
 """All rows. Odometry and /tf are made by ``world_broadcaster.py``, status and diagnostics by the node."""
 
 
@@ -168,7 +185,7 @@ class Publishers:
 
     def __init__(self, node: LifecycleNode, config: NodeConfig) -> None:
         self._node, self._config = node, config
-        self._all = {row: publisher(node, row) for row in OUTPUTS if row.of_frame or row.of_map}
+        self._all = {row: publisher(node, row) for row in OUTPUTS if row.of_frame or row.of_map or row.of_graph}
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -188,10 +205,12 @@ class Publishers:
         """Whether somebody listens to a topic."""
         return listened(self._all[row])
 
-    def publish_map(self, row: Output, world: Map, stamp: int) -> None:
-        """One topic about the whole map; ``stamp`` (ns) is that of the newest image in it."""
-        assert row.of_map is not None
-        self._all[row].publish(row.of_map(world, stamp, self._config))
+    def publish_map(self, row: Output, world: Map, graph: GraphView, stamp: int) -> None:
+        """One topic about the whole map or its graph; ``stamp`` (ns) is that of the newest image in it."""
+        if row.of_map is not None:
+            self._all[row].publish(row.of_map(world, stamp, self._config))
+        if row.of_graph is not None:
+            self._all[row].publish(row.of_graph(graph, stamp, self._config))
 
 
 def publisher(node: LifecycleNode, row: Output) -> Any:

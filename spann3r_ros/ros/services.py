@@ -1,4 +1,4 @@
-"""``~/reset``, ``~/pause``, ``~/resume``, ``~/save_map`` and ``~/load_map``. None waits for the network for ever."""
+"""The services of the node: ``SERVICES`` lists them. None waits for the network for ever."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-from std_srvs.srv import Trigger
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool, Trigger
 
 from spann3r_ros.complaints import reason, with_trace
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError, printable
 from spann3r_ros.files.location import location
+from spann3r_ros.mapping.graph_solver import require_gtsam
 from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.kept_maps import logs_folder
@@ -46,7 +48,12 @@ LOAD_MAP = Service(
     LoadMap,
     "continue from such a folder in the same world; it does not relocalize: the camera must be where it was",
 )
-SERVICES = (RESET, PAUSE, RESUME, SAVE_MAP, LOAD_MAP)
+CLOSE_LOOPS = Service(
+    "~/close_loops",
+    SetBool,
+    "look for places that are seen again, or no longer; what was found stays. Sets the parameter `loops.enabled`",
+)
+SERVICES = (RESET, PAUSE, RESUME, SAVE_MAP, LOAD_MAP, CLOSE_LOOPS)
 
 
 class MapServices:
@@ -72,6 +79,7 @@ class MapServices:
             RESUME: (self._resume, quick),
             SAVE_MAP: (self._save, slow),
             LOAD_MAP: (self._load, slow),
+            CLOSE_LOOPS: (self._close_loops, quick),
         }
         for row in SERVICES:
             handler, group = handlers[row]
@@ -85,6 +93,18 @@ class MapServices:
 
     def _resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer(response, lambda session: session.resume(), "images are taken again", active=True)
+
+    def _close_loops(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        try:
+            if request.data:
+                require_gtsam()
+            done = self._node.set_parameters([Parameter("loops.enabled", value=bool(request.data))])[0]
+            response.success, response.message = done.successful, done.reason
+        except Spann3rError as error:
+            response.success, response.message = False, str(error)
+        if response.success:
+            response.message = "loops are looked for" if request.data else "loops are not looked for any more"
+        return response
 
     def _answer(
         self, response: Any, action: Callable[[Session], None], done: str, active: bool = False

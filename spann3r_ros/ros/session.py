@@ -19,6 +19,7 @@ from spann3r_ros.complaints import EVENT, GOOD_IMAGES, Complaints, Severity, rea
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError, UnusableImageError
 from spann3r_ros.frame import Frame
+from spann3r_ros.mapping.loop_closure import LoopStatus
 from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.prediction import WorldPrediction
@@ -29,7 +30,7 @@ from spann3r_ros.ros.depth_input import WithDepth
 from spann3r_ros.ros.image_sink import CameraImage, ReceivedImage
 from spann3r_ros.ros.image_topic import describe_all
 from spann3r_ros.ros.kept_maps import KeptMaps
-from spann3r_ros.ros.outputs import MAP, PATH, Output, Publishers
+from spann3r_ros.ros.outputs import GRAPH, MAP, PATH, Output, Publishers
 from spann3r_ros.ros.priors import WithPriors
 from spann3r_ros.ros.transform_lookup import listen
 from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
@@ -51,6 +52,7 @@ class Snapshot:
     voxel_size: float = 0.0
     posed_frames: int = 0
     submaps: int = 0
+    loops: LoopStatus = field(default_factory=LoopStatus)
     map_revision: int = 0
     metric: bool = False
     scale_source: str = ""
@@ -78,7 +80,7 @@ class Session:
     def __init__(self, node: LifecycleNode, config: NodeConfig, complaints: Complaints) -> None:
         self._node, self._config, self._all_complaints = node, config, complaints
         self._complaints = complaints.about("reconstruction")
-        self._reconstruction = Reconstruction.from_config(config, self._complaints)
+        self._reconstruction = Reconstruction.from_config(config, self._complaints, is_live=True)
         self._warm_up()
         self.transforms = listen(node, self._complaints)
         self.world = WorldBroadcaster(node, config, self.transforms, self._complaints)
@@ -210,7 +212,9 @@ class Session:
         if self._latched is not None and not self._latched.done():
             return
         revision = self.snapshot.map_revision
-        due = [row for row in (MAP, PATH) if self.publishers.wanted(row) and self._published.get(row) != revision]
+        due = [
+            row for row in (MAP, PATH, GRAPH) if self.publishers.wanted(row) and self._published.get(row) != revision
+        ]
         if due:
             self._latched = self.worker.submit(lambda: self._publish_latched(due))
 
@@ -347,6 +351,7 @@ class Session:
             voxel_size=reconstruction.map.voxel_size,
             posed_frames=sum(len(submap.poses) for submap in submaps),
             submaps=len(submaps),
+            loops=reconstruction.loops(),
             map_revision=reconstruction.map.revision,
             metric=reconstruction.metric,
             scale_source=reconstruction.scale_source,
@@ -359,6 +364,7 @@ class Session:
 
     def _publish_latched(self, due: list[Output]) -> None:
         snapshot = self.snapshot
+        graph = self._reconstruction.pose_graph()
         for row in due:
-            self.publishers.publish_map(row, self._reconstruction.map, snapshot.output_stamp)
+            self.publishers.publish_map(row, self._reconstruction.map, graph, snapshot.output_stamp)
             self._published[row] = snapshot.map_revision

@@ -60,6 +60,8 @@ def status_message(
     message.queue_length = work.waiting
     message.voxel_size = snapshot.voxel_size
     message.points, message.posed_frames, message.submaps = snapshot.points, snapshot.posed_frames, snapshot.submaps
+    message.loops, message.loops_rejected = snapshot.loops.closed, snapshot.loops.rejected
+    message.last_correction = snapshot.last_correction
     message.points_forgotten, message.points_refused = snapshot.points_forgotten, snapshot.points_refused
     message.forgetting_rate = snapshot.forgetting_rate
     message.metric, message.scale_source = snapshot.metric, snapshot.scale_source

@@ -44,12 +44,14 @@ class Seen:
         pose: (B, 7) ``submap_from_camera``: translation, unit quaternion (w, x, y, z).
         own: the pointmap in the camera's own frame.
         state: after the frame.
+        features: (B, P, E) of the frame, from the encoder.
     """
 
     interaction: Interaction
     pose: Tensor
     own: Pointmap
     state: RecurrentState
+    features: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +156,7 @@ class Cut3r:
         points = placed_points(seen.own.points, seen.pose)
         sound = torch.stack([torch.isfinite(tensor).all() for tensor in seen.state.tensors.values()]).all()
         numbers: NDArray[Any] = torch.cat([seen.pose[0].double(), sound[None].double()]).cpu().numpy()
-        answer = to_prediction(Pointmap(points, seen.own.confidence), view, final=final)
+        answer = to_prediction(Pointmap(points, seen.own.confidence), view, final=final, features=seen.features)
         if not numbers[-1]:
             raise AnswerError(
                 "the network's state is not finite",
@@ -214,7 +216,7 @@ class Cut3r:
         found = Interaction(gist, pose_in, new_state, poses, layers, pose_out, grid)
         own = Pointmap(points, confidence)
         after = before.rewritten({"state": found.state, "poses": found.poses}, initial, update, reset)
-        return Seen(found, pose, own, after)
+        return Seen(found, pose, own, after, features)
 
     def _encoded(self, images: Tensor, *, rounded: bool) -> tuple[Tensor]:
         return (self.network.encode(images, rounded),)

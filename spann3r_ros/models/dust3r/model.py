@@ -53,7 +53,10 @@ class Dust3r:
         """See ``PairModel.infer``."""
         found = self._pair(a.features, b.features, grid_a=a.grid, grid_b=b.grid)
         first, second = Pointmap(*found[:2]), Pointmap(*found[2:])
-        return to_prediction(first, a.view, final=True), to_prediction(second, b.view, final=True)
+        return (
+            to_prediction(first, a.view, final=True, features=a.features),
+            to_prediction(second, b.view, final=True, features=b.features),
+        )
 
     def _encoded(self, images: Tensor) -> tuple[Tensor]:
         return (self.network.encode(images),)

@@ -109,9 +109,10 @@ class Spann3r:
         # With immediate output, frame 0 has no answer of head 2: it gets that of head 1.
         is_wanted = self.config.output != "immediate" or previous.query is None
         if step.refined is not None and is_wanted and not previous.answered:
-            answers.append(to_prediction(step.refined, previous.view, final=True))
+            answers.append(to_prediction(step.refined, previous.view, final=True, features=previous.features))
         if step.immediate is not None:
-            answers.append(to_prediction(step.immediate, view, final=self.config.output == "immediate"))
+            is_final = self.config.output == "immediate"
+            answers.append(to_prediction(step.immediate, view, final=is_final, features=step.features))
         return answers
 
     @torch.inference_mode()
@@ -127,7 +128,7 @@ class Spann3r:
             return []
         else:
             pointmap = self._pointmap(2, pending.layers, memory.grid)
-        answer = to_prediction(pointmap, pending.view, final=True)
+        answer = to_prediction(pointmap, pending.view, final=True, features=pending.features)
         pending.answered = True
         return [answer]
 
