@@ -29,6 +29,9 @@ OVERRIDES = (
     "odom_frame",
     "base_frame",
     "publish_tf",
+    "snapshot_period",
+    "snapshot_folder",
+    "resume",
 )
 
 READY = b"active, images are awaited on"
@@ -39,8 +42,11 @@ def start(context: LaunchContext) -> list:
     value = {name: LaunchConfiguration(name).perform(context) for name in context.launch_configurations}
     simulated = {"auto": bool(value["bag"]), "true": True, "false": False}[value["use_sim_time"]]
     overrides = {name: value[name] for name in OVERRIDES if value[name]}
-    if value["publish_tf"]:
-        overrides["publish_tf"] = value["publish_tf"] == "true"
+    for name in ("publish_tf", "resume"):
+        if value[name]:
+            overrides[name] = value[name] == "true"
+    if value["snapshot_period"]:
+        overrides["snapshot_period"] = float(value["snapshot_period"])
     if value["image_topic"] and value["image_topics"]:
         raise RuntimeError("give image_topic for one camera, or image_topics for several, not both")
     if value["image_topic"]:
@@ -209,6 +215,18 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="",
                 choices=["", *BOOLEANS],
                 description="Whether the camera's (or the odometry's) place is broadcast." + as_in_file,
+            ),
+            DeclareLaunchArgument(
+                "snapshot_period",
+                default_value="",
+                description="Seconds between two snapshots on disk, 0 for none." + as_in_file,
+            ),
+            DeclareLaunchArgument("snapshot_folder", default_value="", description="Their folder." + as_in_file),
+            DeclareLaunchArgument(
+                "resume",
+                default_value="",
+                choices=["", *BOOLEANS],
+                description="Whether to go on from the newest whole snapshot, in the same world." + as_in_file,
             ),
             DeclareLaunchArgument(
                 "use_sim_time",

@@ -159,7 +159,10 @@ class ModelConfig:
         "auto", "Where the network runs; auto takes CUDA when there is one.", choices=("auto", "cpu", "cuda")
     )
     precision: str = parameter(
-        "fp32", "Arithmetic of the trunk; pointmap heads and poses are always fp32.", choices=("fp32", "bf16", "fp16")
+        "fp32",
+        "Arithmetic of the trunk; pointmap heads and poses are always fp32. auto: bf16 where a layer is faster in it, "
+        "which is timed at the start, else fp32.",
+        choices=("fp32", "bf16", "fp16", "auto"),
     )
     cuda_graphs: bool = parameter(
         False,
@@ -421,7 +424,24 @@ class TrackingConfig:
 
 
 @dataclass
-class Config(ModelConfig):
+class RelocalizationConfig:
+    """How the camera is found in a map that was loaded."""
+
+    relocalizer: str = parameter(
+        "none",
+        "none: a loaded map continues where it was saved, so the camera must be there. retrieval: the camera may be "
+        "anywhere in it; keyframes are kept and saved, those that look like the new images are candidates, and the "
+        "model and the geometry verify them. posenet: the same, with candidates by the network of "
+        "relocalizer_checkpoint.",
+        choices=("none", "retrieval", "posenet"),
+    )
+    relocalizer_checkpoint: str = parameter(
+        "", "File with the weights of a relocalizer that was trained in the world of the map, for `posenet`."
+    )
+
+
+@dataclass
+class Config(RelocalizationConfig, ModelConfig):
     """All parameters of a reconstruction; NodeConfig adds those of the ROS node.
 
     Attributes:
@@ -538,6 +558,23 @@ class NodeConfig(Config):
         low=0,
         high=1000,
         live=True,
+    )
+    snapshot_period: float = parameter(
+        0.0,
+        "How often memory, map and correctors are written to snapshot_folder while images are mapped, so that `resume` "
+        "can go on after a crash; the newest two are kept. 0: never.",
+        unit="s",
+        low=0.0,
+        high=86400.0,
+        live=True,
+    )
+    snapshot_folder: str = parameter(
+        "",
+        "Folder of the snapshots; one node at a time writes there. Empty: beside the node's logs, under its name.",
+    )
+    resume: bool = parameter(
+        False,
+        "Begin with the newest whole snapshot of snapshot_folder, in the same world; without one a new world begins.",
     )
     silence_timeout: float = parameter(
         5.0, "Without images for so long, one warning says why; 0: never.", unit="s", low=0.0, high=3600.0, live=True

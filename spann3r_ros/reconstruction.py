@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spann3r_ros.complaints import Complaints, through
 from spann3r_ros.config import Config
-from spann3r_ros.errors import DataError, FrameError, GeometryError
+from spann3r_ros.errors import ConfigError, DataError, FrameError, GeometryError, MemoryMismatchError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import centered, resize
 from spann3r_ros.geometry.focal import estimate_focal
@@ -26,16 +28,18 @@ from spann3r_ros.mapping.graph_solver import require_gtsam
 from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.loop_closure import LoopClosure, LoopStatus
 from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.map_state import MapState
 from spann3r_ros.mapping.pose_graph import PoseGraph
+from spann3r_ros.mapping.relocalization import Relocalization, keyframes_from
 from spann3r_ros.mapping.storage import SavedMap, read_map, write_map
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import AnyModel, Model, Stream
-from spann3r_ros.models.loading import load_descriptor, release_device_memory
+from spann3r_ros.models.loading import load_descriptor, load_relocalizer, release_device_memory
 from spann3r_ros.models.registry import is_told_depth, parameter_groups, takers_of_depth
 from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.streaming.relating import relating
 from spann3r_ros.streaming.retreat import Retreat
-from spann3r_ros.streaming.stream import load_stream, stream_of
+from spann3r_ros.streaming.stream import load_stream, network_of, stream_of
 from spann3r_ros.tracking import LOST, Tracking
 from spann3r_ros.trajectory import Trajectory
 
@@ -43,7 +47,29 @@ __all__ = ["Reconstruction", "is_told_depth", "parameter_groups", "takers_of_dep
 
 logger = logging.getLogger(__name__)
 
-ESTIMATED_INTRINSICS = "estimated intrinsics"
+ESTIMATED_INTRINSICS, NETWORK, FIRST_SUBMAP = "estimated intrinsics", "network", "first submap"
+"""Notes in a saved map."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReconstructionCopy:
+    """What a reconstruction held at one moment, to be written later and from another thread.
+
+    Attributes:
+        map: the state of its map.
+        save_memory: writes its memory.
+        notes: short texts about model and calibration.
+        correctors: state of each.
+    """
+
+    map: MapState
+    save_memory: Callable[[Path], None]
+    notes: Mapping[str, str]
+    correctors: Mapping[str, Mapping[str, NDArray[Any]]]
+
+    def write(self, path: Path) -> SavedMap:
+        """What ``Reconstruction.save`` writes, without the cloud and the path for people."""
+        return write_map(path, self.map, save_memory=self.save_memory, notes=self.notes, correctors=self.correctors)
 
 
 class Reconstruction:
@@ -111,7 +137,10 @@ class Reconstruction:
             complaints,
         )
         corrections = GraphCorrections(graph, background, complaints)
-        return cls(stream, config, [SubmapJoints(graph), loops, corrections], complaints)
+        correctors: list[Corrector] = [SubmapJoints(graph), loops, corrections]
+        if config.relocalizer != "none":
+            correctors.append(_relocalization(config, stream, background, complaints))
+        return cls(stream, config, correctors, complaints)
 
     def close(self) -> None:
         """Let go of weights, memory and map, on the device too. The object is of no use afterwards."""
@@ -206,31 +235,150 @@ class Reconstruction:
 
     def save(self, path: Path) -> SavedMap:
         """Write map, trajectory and memory to a folder; ``load`` continues from it in the same world."""
-        intrinsics = json.dumps(self._estimated and dataclasses.asdict(self._estimated))
-        notes = {"model": self.model.name, "weights": self.model.weights, ESTIMATED_INTRINSICS: intrinsics}
         correctors = {corrector.name: corrector.saved() for corrector in self.correctors}
-        return write_map(path, self.map, save_memory=self._stream.save, notes=notes, correctors=correctors)
+        return write_map(path, self.map, save_memory=self._stream.save, notes=self._notes(), correctors=correctors)
+
+    def copied(self, earlier: MapState | None = None) -> ReconstructionCopy:
+        """What ``save`` would write, as a copy that takes little time; ``earlier`` as of ``MapState.of``."""
+        correctors = {corrector.name: corrector.saved() for corrector in self.correctors}
+        return ReconstructionCopy(MapState.of(self.map, earlier), self._stream.copied(), self._notes(), correctors)
+
+    def _notes(self) -> dict[str, str]:
+        intrinsics = json.dumps(self._estimated and dataclasses.asdict(self._estimated))
+        return {
+            "model": self.model.name,
+            "weights": self.model.weights,
+            NETWORK: network_of(self.model),
+            FIRST_SUBMAP: str(self._first_submap),
+            ESTIMATED_INTRINSICS: intrinsics,
+        }
 
     def load(self, path: Path) -> SavedMap:
         """Replace everything by what ``save`` wrote; on an error all stays as it was."""
         world, saved = read_map(path, self.config.map)
         if saved.memory is None:
-            raise DataError(f"{path} has no memory, so it cannot be continued", expected="what save_map wrote")
+            raise DataError(
+                f"{path} has no memory, so it cannot be continued",
+                expected="what save_map wrote",
+                next_step="With relocalizer: retrieval the camera is looked for in it",
+            )
         stream = self._stream.loaded(saved.memory)
         estimated = _intrinsics_from_note(saved.notes.get(ESTIMATED_INTRINSICS, "null"), path)
+        first_submap = _number_from_note(saved.notes.get(FIRST_SUBMAP, "0"), path)
+        self._take_over(world, saved, stream)
+        self._estimated, self._first_submap = estimated, first_submap
+        self._is_first_answer = len(world) == 0
+        if len(world):
+            self.tracking.go_on()
+        return saved
+
+    def relocalize(self, path: Path) -> SavedMap:
+        """Begin with a saved world and an empty memory; new frames lie apart until the camera is found in that world.
+
+        Raises:
+            DataError, MemoryMismatchError: a map that cannot be read, has no keyframes, or is of another network or
+                unit; all stays as it was.
+        """
+        saved = self.begin_with(path)
+        self.map.apart = self._first_submap
+        for each in self.correctors:
+            if isinstance(each, Relocalization):
+                each.look_for_camera()
+        return saved
+
+    def begin_with(self, path: Path) -> SavedMap:
+        """Replace everything by a saved world; the memory is empty. Raises as ``relocalize``."""
+        world, saved = read_map(path, self.config.map)
+        if not any(isinstance(each, Relocalization) for each in self.correctors):
+            raise ConfigError(
+                "parameter 'relocalizer'", got=self.config.relocalizer, expected="retrieval | posenet, from the start"
+            )
+        self._require_own(saved, world)
+        if not any(key.endswith(".counts") for key in _places(saved)):
+            raise DataError(
+                f"the map {path} has no keyframes, so the camera cannot be found in it",
+                next_step="Save it from a run with relocalizer: retrieval, or load it with relocalizer: none, with the "
+                "camera where it was",
+            )
+        self._take_over(world, saved, self._stream.fresh())
+        self._begin_frames()
+        self._first_submap = 1 + max(submap.id for submap in world.submaps)
+        return saved
+
+    def merge(self, path: Path) -> SavedMap:
+        """Take in another saved map of the same network and unit, where both know the same place.
+
+        Raises:
+            DataError, MemoryMismatchError: as ``relocalize``, or a map of places that this one does not know; all stays
+                as it was.
+        """
+        finder = next(each for each in self.correctors if isinstance(each, Relocalization))
+        world, saved = read_map(path, self.config.map)
+        self._require_own(saved, world)
+        if world.metric != self.map.metric:
+            units = {True: "meters", False: "a unit that nobody knows"}
+            raise MemoryMismatchError(
+                f"unit of the map {path}", got=units[world.metric], expected=f"{units[self.map.metric]}, as the first"
+            )
+        first = 1 + max(submap.id for submap in self.map.submaps)
+        self.map.adopt(world.submaps, first)
+        for keyframe in finder.adopt(keyframes_from(_places(saved)), first):
+            self._move(finder.look_for(keyframe, self.map))
+            if not self.is_relocalizing:
+                return saved
+        counts = finder.counts
+        finder.drop(first)
+        self.map.drop_apart()
+        self.map.join()
+        raise DataError(
+            f"the map {path} is not joined: no place that both know was found",
+            got=f"{counts.candidates} candidates, {counts.accepted} that fit",
+            expected="two views of a place in both maps that agree",
+            next_step="Record a session that goes through both, or lower loops.similarity",
+        )
+
+    def save_world(self, path: Path) -> SavedMap:
+        """Write map and keyframes without a memory: new frames have to be looked for in it (``relocalize``)."""
+        correctors = {each.name: each.saved() for each in self.correctors if isinstance(each, Relocalization)}
+        return write_map(path, self.map, notes=self._notes(), correctors=correctors)
+
+    def new_poses(self) -> Trajectory:
+        """Poses in the world of the frames that came since a map was loaded by ``relocalize``, once it is found."""
+        new = [submap for submap in self.map.placed() if submap.id >= self._first_submap]
+        return Trajectory(pose.seen_from(submap.world_from_submap) for submap in new for pose in submap.poses)
+
+    @property
+    def is_relocalizing(self) -> bool:
+        """Whether the camera is still looked for in a loaded map."""
+        return self.map.apart is not None
+
+    def _require_own(self, saved: SavedMap, world: Map) -> None:
+        """Raise MemoryMismatchError for a map of another network, or in another unit."""
+        wanted, network = network_of(self.model), saved.notes.get(NETWORK, "")
+        if network != wanted:
+            raise MemoryMismatchError(
+                f"the map {saved.path} was made by another network",
+                got=f"{saved.notes.get('model', 'unknown')}, {saved.notes.get('weights', 'unknown')} ({network})",
+                expected=f"{self.model.name}, {self.model.weights} ({wanted})",
+                next_step="Load it with the model, weights and precision that it was made with",
+            )
+        if self.model.metric and not world.metric:
+            raise MemoryMismatchError(
+                f"the map {saved.path} has a unit that nobody knows",
+                expected="meters, in which this model speaks",
+                next_step="Load it with the weights that it was made with",
+            )
+
+    def _take_over(self, world: Map, saved: SavedMap, stream: Stream) -> None:
+        """Go on with a world that was read; raises DataError, and all is as it was then."""
         # The revision goes on growing, so that whoever has a copy of the old map sees that it is stale.
         world.revision = max(world.revision, self.map.revision + 1)
         world.scale_source = world.scale_source or self._scale_source()
         self._restore_correctors(saved)
         self._use(stream)
         self.map = world
-        self._estimated = estimated
-        self._is_first_answer = len(world) == 0
         self._bound.clear()
         self.tracking.begin()
-        if len(world):
-            self.tracking.go_on()
-        return saved
 
     def _scale_source(self) -> str:
         """What makes a new world metric: the model or nothing."""
@@ -241,7 +389,8 @@ class Reconstruction:
         before = [corrector.saved() for corrector in self.correctors]
         try:
             for corrector in self.correctors:
-                corrector.restore(saved.correctors.get(corrector.name, {}))
+                is_places = isinstance(corrector, Relocalization)
+                corrector.restore(_places(saved) if is_places else saved.correctors.get(corrector.name, {}))
         except (ValueError, KeyError) as error:
             for corrector, state in zip(self.correctors, before, strict=True):
                 corrector.restore(state)
@@ -257,13 +406,26 @@ class Reconstruction:
 
     def _begin(self) -> None:
         self.map.scale_source = self._scale_source()
-        self._estimated, self._no_focal_length = None, ""
-        self._is_first_answer = True
+        self._first_submap = 0
+        self._begin_frames()
         self._bound.clear()
 
+    def _begin_frames(self) -> None:
+        """The next answer is the first in axes of its own."""
+        self._estimated, self._no_focal_length = None, ""
+        self._is_first_answer = True
+
     def _begin_anew(self) -> None:
-        """The first answers did not agree: forget what the world began with."""
-        self._clear()
+        """The first answers did not agree: forget what the world, or what lies apart from it, began with."""
+        if self.map.apart is None:
+            self._clear()
+        else:
+            self._use(self._stream.fresh())
+            for corrector in self.correctors:
+                if isinstance(corrector, Relocalization):
+                    corrector.drop(self.map.apart)
+            self.map.drop_apart()
+            self._begin_frames()
         self.tracking.begin_anew()
 
     def _clear(self) -> None:
@@ -277,6 +439,8 @@ class Reconstruction:
         """Answers of the model, oldest first: those that are trusted enter the map."""
         taken = []
         for answer in answers:
+            if self._first_submap:  # a memory that began in a loaded world counts from 0
+                answer = dataclasses.replace(answer, submap=answer.submap + self._first_submap)
             prediction, no_pose = self._located(self._calibrated(answer))
             if self.tracking.trusts(prediction, no_pose):
                 taken.append(self._integrate(prediction))
@@ -352,6 +516,31 @@ class Reconstruction:
             prediction, submap_from_camera=pose, pose_source="pnp", pose_covariance=covariance
         )
         return located, ""
+
+
+def _relocalization(config: Config, stream: Stream, background: Background, complaints: Complaints) -> Relocalization:
+    """What finds the camera in a loaded map; raises ConfigError and CheckpointError."""
+    locate, weights = None, config.relocalizer_checkpoint
+    if config.relocalizer == "posenet":
+        if not weights:
+            raise ConfigError("parameter 'relocalizer_checkpoint'", got="''", expected="weights of a relocalizer")
+        locate = load_relocalizer(Path(weights), config.device).locate
+    descriptor = config.loops.descriptor
+    describe = load_descriptor(Path(descriptor), config.device).describe if descriptor else None
+    return Relocalization(config.loops, relating(stream).relate, background, locate, describe, complaints)
+
+
+def _places(saved: SavedMap) -> Mapping[str, NDArray[Any]]:
+    """The keyframes of a saved map: its own, or those that loops were looked for with."""
+    found = saved.correctors
+    return found.get(Relocalization.name) or found.get(LoopClosure.name, {})
+
+
+def _number_from_note(note: str, path: Path) -> int:
+    """A number that was noted in a saved map; raises DataError."""
+    if not note.isdecimal() or len(note) > 9:
+        raise DataError(f"first submap of the map {path}", got=note, expected="a number, as save_map writes it")
+    return int(note)
 
 
 def _untrusted(answer: WorldPrediction) -> WorldPrediction:

@@ -26,7 +26,7 @@ from spann3r_ros.evaluation.benchmark import (
 )
 from spann3r_ros.evaluation.family_benchmark import measure_family, measure_family_apart
 from spann3r_ros.evaluation.pose_graph_benchmark import compare_with_published, measure_pose_graph
-from spann3r_ros.models.loading import PRECISIONS
+from spann3r_ros.models.processor import PRECISIONS, processor_name
 from spann3r_ros.models.registry import FAMILIES
 from spann3r_ros.models.speeds import FamilySpeed, write_speeds
 
@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(dataclasses.asdict(speed)))
         return 0
     print(
-        f"{platform.platform()}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"{platform.platform()}, {processor_name(arguments.device)}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}"
     )
     print(f"{datetime.date.today()}, random weights, 224 x 224\n")
     print(f"{'Spann3R ViT-L':16}{'s/frame':>10}{'(min':>9}{'max)':>8}{'first':>9}{'peak GB':>10}{'weights GB':>12}")

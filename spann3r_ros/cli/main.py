@@ -17,7 +17,8 @@ from spann3r_ros.errors import INSTALL, Spann3rError, missing_module
 SUBCOMMANDS = {
     "demo": "run the node on a walk through the apartment that ships, evaluate and draw the result",
     "reconstruct": "turn images, a video, a dataset or a bag into a map and a trajectory",
-    "localize": "tell where each image of a recording was taken in the one scene that a relocalizer knows",
+    "localize": "tell where each image of a recording was taken, in a saved map or in the one scene of a relocalizer",
+    "merge": "join saved maps of several sessions that know a common place",
     "loops": "list the images of a recording that show a place again, by a network that recognizes places",
     "replay": "play a bag into a running node and record its results",
     "evaluate": "compare runs, recordings or trajectories with the truth, and write a report",

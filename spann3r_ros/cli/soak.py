@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=positive, default=60, metavar="N", help="images of the walk there and back (60)"
     )
     parser.add_argument("--checkpoint", default="", help="other weights than those that ship")
+    parser.add_argument(
+        "--kills",
+        type=positive,
+        metavar="N",
+        help="instead of faults, kill -9 the node N times at random moments, and see each time whether it goes on from "
+        "its last snapshot in the same world",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,9 +64,29 @@ def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, st
             got=error,
             next_step="Source your workspace or run `make setup`",
         ) from error
+    from spann3r_ros.ros.soak.kill_run import KILL_PARAMETERS, KillRun
+
     intrinsics, renderer = synthetic_camera(WIDTH, HEIGHT), Renderer(Scene.apartment())
     walk = Trajectories(Scene.apartment()).walk(EVALUATION_SEED, arguments.images, arguments.rate)
     images = [renderer.render(pose, intrinsics).image for pose in tqdm(walk, desc="rendering", leave=False)]
+    if arguments.kills:
+        folder = log.with_name("snapshots")
+        parameters = {**KILL_PARAMETERS, "snapshot_folder": str(folder), "checkpoint": f"'{arguments.checkpoint}'"}
+        with background_node("spann3r_soak") as node:
+            kills = KillRun(
+                node,
+                lambda name: running_node(parameters, environment, log.with_name(f"{name}.log"), name),
+                folder,
+                images,
+                arguments.seed,
+                arguments.rate,
+            )
+            with tqdm(total=arguments.kills, unit="kill", leave=False) as bar:
+                outcome = kills.run(arguments.kills, lambda: bar.update() and None)
+        for problem in outcome.problems:
+            print(f"problem: {problem}")
+        print(outcome.line())
+        return 1 if outcome.problems else 0
     parameters = {**NODE_PARAMETERS, "checkpoint": f"'{arguments.checkpoint}'"}
     with running_node(parameters, environment, log) as process, background_node("spann3r_soak") as node:
         job = SoakRun(node, process, log, images, intrinsics, arguments.seed, arguments.rate)
@@ -78,7 +106,8 @@ def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, st
 def _prepare(out: Path) -> None:
     """An empty folder; only an older soak is replaced."""
     if out.exists() and any(out.iterdir()):
-        if not {entry.name for entry in out.iterdir()} <= {"node.log", "log"}:
+        names = {entry.name for entry in out.iterdir() if not re.fullmatch(r"killed_\d+\.log", entry.name)}
+        if not names <= {"node.log", "log", "snapshots"}:
             raise DataError(
                 f"{out} holds something else than an older soak", expected="a new folder", next_step="Give another -o"
             )

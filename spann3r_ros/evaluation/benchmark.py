@@ -25,7 +25,8 @@ from spann3r_ros.mapping.map import Map
 from spann3r_ros.memory.spatial import SpatialMemory
 from spann3r_ros.models.checkpoint.reading import read_checkpoint
 from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
-from spann3r_ros.models.loading import PRECISIONS, load_network
+from spann3r_ros.models.loading import load_network
+from spann3r_ros.models.processor import PRECISIONS
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 from spann3r_ros.models.spann3r.files import architecture_from_config
 from spann3r_ros.models.spann3r.model import Spann3r

@@ -15,10 +15,9 @@ import torch
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.evaluation.machine import processor
 from spann3r_ros.frame import Frame
 from spann3r_ros.models.base import WindowSettings
-from spann3r_ros.models.loading import PRECISIONS
+from spann3r_ros.models.processor import PRECISIONS, processor_name
 from spann3r_ros.models.random_weights import random_network
 from spann3r_ros.models.registry import family
 from spann3r_ros.models.speeds import FamilySpeed
@@ -79,7 +78,7 @@ def measure_family(
         weights=weights / 1e9,
         tokens=status.tokens,
         memory=status.bytes / 1e9,
-        machine=f"{processor(device)}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
+        machine=f"{processor_name(device)}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
         date=str(datetime.date.today()),
     )
 

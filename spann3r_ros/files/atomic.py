@@ -116,6 +116,20 @@ def restore_folder(path: Path, is_whole: Callable[[Path], bool]) -> bool:
     return False
 
 
+def discard_drafts(parent: Path, name: str, own: Collection[str]) -> None:
+    """Delete what exchanges of folders that were cut off have left, when nobody else writes there.
+
+    Args:
+        parent: where the folders lie.
+        name: regular expression of their names.
+        own: the names of all files that such a folder may hold; one with others in it is left.
+    """
+    pattern = re.compile(rf"\.{name}\.[0-9a-f]{{8}}\.({DRAFT}|{OLD})")
+    for entry in sorted(parent.iterdir()):
+        if pattern.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink():
+            _remove(entry, own)
+
+
 def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 

@@ -51,7 +51,7 @@ class Corrector(Protocol):
         ...
 
     def saved(self) -> Mapping[str, NDArray[Any]]:
-        """What it needs to go on where it is, as arrays by name; empty when nothing."""
+        """What it needs to go on where it is, as arrays by name that nobody changes any more; empty when nothing."""
         ...
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:

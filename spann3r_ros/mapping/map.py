@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +50,21 @@ class Submap:
     world_from_submap: Sim3
     voxels: VoxelGrid
     poses: Trajectory
+    _kept: tuple[int, Sim3, PointCloud] | None = field(default=None, init=False, repr=False)
 
     def cloud(self) -> PointCloud:
         """Its points in the world."""
         cloud = self.voxels.cloud()
         return cloud if self.world_from_submap.is_identity() else cloud.transformed(self.world_from_submap)
+
+    def kept_cloud(self) -> PointCloud:
+        """The same, not to be changed: it is kept until the submap changes or moves."""
+        known, place = self._kept, self.world_from_submap
+        if known is not None and known[0] == self.voxels.change and known[1] is place:
+            return known[2]
+        cloud = self.cloud()
+        self._kept = (self.voxels.change, place, cloud)
+        return cloud
 
 
 class Map:
@@ -74,6 +84,8 @@ class Map:
         refused: points for which there was no room, or that lay outside of the addressable space.
         scale_source: what made the unit of the world the meter; empty while nothing did.
         reason: that of the last correction; empty before the first.
+        apart: number from which on submaps are not placed yet, because nobody knows where in this world they lie; None
+            when all are. They are neither in the cloud nor on the path.
     """
 
     def __init__(self, config: MapConfig) -> None:
@@ -82,6 +94,7 @@ class Map:
         self.revision = 0
         self.scale_source = ""
         self.reason = ""
+        self.apart: int | None = None
         self.forgotten = self.refused = 0
         self._forgotten_before = deque([0], RATE_FRAMES + 1)
         self._voxel_size = self._asked_size = config.voxel_size
@@ -92,6 +105,35 @@ class Map:
     def __len__(self) -> int:
         """Points in all submaps."""
         return sum(len(submap.voxels) for submap in self.submaps)
+
+    def placed(self) -> list[Submap]:
+        """The submaps of which it is known where they lie; see ``apart``."""
+        return [submap for submap in self.submaps if self._is_placed(submap)]
+
+    def join(self) -> None:
+        """All submaps are placed now."""
+        self.apart, self._trajectory = None, None
+        self.revision += 1
+
+    def adopt(self, submaps: Sequence[Submap], first: int) -> None:
+        """Take in the submaps of another world, which lie apart.
+
+        Args:
+            submaps: of the other world, in voxels of the same size.
+            first: number that its submap 0 gets; above all that are here.
+        """
+        self.apart = first
+        self.submaps += [Submap(first + each.id, each.world_from_submap, each.voxels, each.poses) for each in submaps]
+        self._keep_bound()
+        self.revision += 1
+
+    def drop_apart(self) -> None:
+        """Forget the submaps that are not placed; the others are as they were."""
+        self.submaps = self.placed()
+        self.revision += 1
+
+    def _is_placed(self, submap: Submap) -> bool:
+        return self.apart is None or submap.id < self.apart
 
     def submap(self, number: int) -> Submap:
         """The submap of an id; raises GeometryError for one that was never opened."""
@@ -144,7 +186,9 @@ class Map:
             return
         pose = StampedPose.of(prediction)
         submap.poses.insert(pose)
-        if submap is not self.submaps[-1]:
+        if not self._is_placed(submap):
+            pass
+        elif submap is not self.submaps[-1]:
             self._trajectory = None  # its place is in the middle
         elif self._trajectory is not None:
             self._trajectory.insert(pose.seen_from(submap.world_from_submap))
@@ -188,25 +232,32 @@ class Map:
 
     def in_world(self, prediction: Prediction) -> WorldPrediction:
         """A prediction as it lies in the world now; the only place where a submap's frame becomes the world's."""
-        place = self.submap(prediction.submap).world_from_submap
+        submap = self.submap(prediction.submap)
+        place, is_placed = submap.world_from_submap, self._is_placed(submap)
         pose, covariance = prediction.submap_from_camera, prediction.pose_covariance
+        if not is_placed:
+            pose = covariance = None
         return WorldPrediction(
             frame=prediction.frame,
             points=np.asarray(place.apply(prediction.points), dtype=np.float32),
             confidence=prediction.confidence,
             colors=prediction.colors,
             world_from_camera=None if pose is None else place.carry(pose),
-            pose_source=prediction.pose_source,
+            pose_source="" if pose is None else prediction.pose_source,
             pose_covariance=None if covariance is None else turned_covariance(covariance, place),
             intrinsics=prediction.intrinsics,
             intrinsics_source=prediction.intrinsics_source,
             final=prediction.final,
             metric=self.metric,
+            is_tracked=is_placed,
         )
 
     def cloud(self) -> PointCloud:
-        """All points in the world; reads the whole map."""
-        return PointCloud.joined([submap.cloud() for submap in self.submaps])
+        """All points in the world. Of submaps that did not change or move since, nothing is computed again."""
+        newest = self.submaps[-1]  # it changes with every frame: there is no use in keeping its cloud
+        return PointCloud.joined(
+            [submap.cloud() if submap is newest else submap.kept_cloud() for submap in self.placed()]
+        )
 
     def trajectory(self) -> Trajectory:
         """All poses in the world, in the order of the submaps. Not to be changed.
@@ -215,7 +266,7 @@ class Map:
         """
         if self._trajectory is None:
             self._trajectory = Trajectory(
-                pose.seen_from(submap.world_from_submap) for submap in self.submaps for pose in submap.poses
+                pose.seen_from(submap.world_from_submap) for submap in self.placed() for pose in submap.poses
             )
         return self._trajectory
 
@@ -230,9 +281,21 @@ class Map:
         """
         self.submaps = list(submaps)
         self._voxel_size, self._asked_size, self.revision, self._trajectory = voxel_size, asked_size, revision, None
-        for older in self.submaps[:-1]:
-            older.voxels = older.voxels.resized(max(1, len(older.voxels)))
         self._resize_voxels()
+        self._keep_bound()
+
+    def _keep_bound(self) -> None:
+        """Make room when the submaps hold too many points together, or have buffers for more than they hold."""
+        while len(self) > self.config.max_points and self._may_grow():
+            self._grow_voxels()
+        *older, newest = self.submaps
+        room = self._room(sum(len(submap.voxels) for submap in older))
+        if newest.voxels.max_points != room:
+            newest.voxels = newest.voxels.resized(room)
+        self._shrink(older, sum(len(submap.voxels) for submap in older) + room - self.config.max_points)
+        for submap in older:  # nothing but late answers enters them any more
+            if submap.voxels.max_points > len(submap.voxels) > 0:
+                submap.voxels = submap.voxels.resized(len(submap.voxels))
 
     @property
     def voxel_size(self) -> float:
@@ -256,7 +319,7 @@ class Map:
         else:
             self.submaps.clear()
             self.open_submap(0)
-        self._trajectory, self.reason, self.scale_source = Trajectory(), "", ""
+        self._trajectory, self.reason, self.scale_source, self.apart = Trajectory(), "", "", None
         self._voxel_size = self._asked_size = self.config.voxel_size
         self.forgotten = self.refused = 0
         self._forgotten_before = deque([0], RATE_FRAMES + 1)
@@ -276,17 +339,25 @@ class Map:
         while len(self) > budget - int(budget * LEAST_SHARE) and self._may_grow():
             self._grow_voxels()
         held = len(self)
-        room = max(budget - held, int(budget * LEAST_SHARE), 1)
-        surplus = held + room - budget
+        room = self._room(held)
+        self._shrink(self.submaps, held + room - budget)
+        return room
+
+    def _room(self, held: int) -> int:
+        """Most points of a submap beside others that hold so many."""
+        budget = self.config.max_points
+        return max(budget - held, int(budget * LEAST_SHARE), 1)
+
+    def _shrink(self, submaps: Sequence[Submap], surplus: int) -> None:
+        """Forget points, oldest submaps first, until there are ``surplus`` fewer; each keeps one at least."""
         newest = self.submaps[-1] if self.submaps else None
-        for submap in self.submaps:
+        for submap in submaps:
             keep = max(1, len(submap.voxels) - max(0, surplus))
             surplus -= len(submap.voxels) - keep
-            self.forgotten += len(submap.voxels) - keep
+            self.forgotten += max(0, len(submap.voxels) - keep)
             # The newest may still get late answers; the buffers of an older one shrink to its content.
             if keep < (len(submap.voxels) if submap is newest else submap.voxels.max_points):
                 submap.voxels = submap.voxels.resized(keep)
-        return room
 
     def _may_grow(self) -> bool:
         """Whether voxels may be coarser than they are."""

@@ -1,7 +1,7 @@
 """A map on disk: a folder with the cloud and the path for people and the exact state for continuing.
 
-map.ply              all points in the world frame
-trajectory.txt       all poses in TUM's format
+map.ply              all points in the world frame (not in a snapshot)
+trajectory.txt       all poses in TUM's format (not in a snapshot)
 state.npz            the submaps, bit for bit
 memory.safetensors   the model's memory (only when there is one)
 manifest.json        versions, sizes and checksums
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,19 +28,12 @@ from spann3r_ros.files.checksum import sha256
 from spann3r_ros.files.location import kind_of
 from spann3r_ros.files.ply import read_ply, write_ply
 from spann3r_ros.files.tum import read_trajectory, write_trajectory
-from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
-from spann3r_ros.mapping.map import Map, Submap
-from spann3r_ros.mapping.voxel_grid import VoxelGrid, Voxels, moved_voxels
-from spann3r_ros.sim3 import Sim3
-from spann3r_ros.trajectory import StampedPose, Trajectory
+from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.map_state import READABLE, VERSION, MapState, map_from_arrays
 
 __all__ = ["SavedMap", "read_map", "read_ply", "read_trajectory", "write_map", "write_ply", "write_trajectory"]
 
 FORMAT = "spann3r_ros map"
-VERSION = 2
-READABLE = (1, 2)
-"""Version 1 kept one submap, whose points and poses were in ROS axes."""
-
 CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST = (
     "map.ply",
     "trajectory.txt",
@@ -53,11 +45,7 @@ CORRECTOR = "corrector"
 """How names of arrays in ``state.npz`` begin that belong to a corrector."""
 
 OWN = (CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST)
-MOST_REVISIONS = 2**30
-"""Largest count in a saved map: a year at thirty frames a second, and room to go on counting in 32 bits."""
 WORLD_AXES = "world frame: x forward, y left, z up"
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,7 +73,7 @@ class SavedMap:
 
 def write_map(
     path: Path,
-    world: Map,
+    world: Map | MapState,
     *,
     save_memory: Callable[[Path], None] | None = None,
     notes: Mapping[str, str] | None = None,
@@ -95,7 +83,7 @@ def write_map(
 
     Args:
         path: the folder; an older map there is replaced, anything else is refused and left as it is.
-        world: the map.
+        world: the map, or its state at one moment, which is written without the cloud and the path for people.
         save_memory: writes the model's memory to the path that it is given.
         notes: short texts kept in the manifest.
         correctors: state of each corrector, as arrays by name.
@@ -105,11 +93,12 @@ def write_map(
     """
     restore_folder(path, _is_whole)
     _require_map_or_nothing(path)
-    trajectory = world.trajectory()
+    state = MapState.of(world) if isinstance(world, Map) else world
     with replacing_folder(path, OWN) as draft:
-        write_ply(draft / CLOUD, world.cloud(), [WORLD_AXES])
-        write_trajectory(draft / TRAJECTORY, trajectory)
-        np.savez(draft / STATE, **_state(world), **_flat(correctors or {}))  # type: ignore[arg-type]  # the stubs take the keys for flags
+        if isinstance(world, Map):
+            write_ply(draft / CLOUD, world.cloud(), [WORLD_AXES])
+            write_trajectory(draft / TRAJECTORY, world.trajectory())
+        np.savez(draft / STATE, **state.arrays(), **_flat(correctors or {}))  # type: ignore[arg-type]  # the stubs take the keys for flags
         if save_memory is not None:
             save_memory(draft / MEMORY)
         names = [name for name in (CLOUD, TRAJECTORY, STATE, MEMORY) if (draft / name).exists()]
@@ -119,8 +108,8 @@ def write_map(
             "package": __version__,
             "numpy": np.__version__,
             "world": WORLD_AXES,
-            "points": len(world),
-            "poses": len(trajectory),
+            "points": state.points,
+            "poses": state.frames,
             "notes": dict(notes or {}),
             "files": {name: {"bytes": (draft / name).stat().st_size, "sha256": sha256(draft / name)} for name in names},
         }
@@ -143,11 +132,19 @@ def read_map(path: Path, config: MapConfig) -> tuple[Map, SavedMap]:
         _check(path / name, expected)
     try:
         with open_arrays(path / STATE) as state:
-            world = _map_from_state(state, config, manifest["version"])
+            world = map_from_arrays(state, config, manifest["version"])
             correctors = _nested(state)
     except DAMAGE as error:
         raise DataError(f"state of the map {path} ({error})", expected="a state.npz of this package") from error
     return world, dataclasses.replace(_saved(path, manifest), correctors=correctors)
+
+
+def delete_map(path: Path) -> None:
+    """Delete a saved map; raises DataError when somebody put something into it, and leaves it then."""
+    require_own(path, OWN)
+    for name in OWN:
+        (path / name).unlink(missing_ok=True)
+    path.rmdir()
 
 
 def _flat(correctors: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
@@ -162,110 +159,6 @@ def _nested(state: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, NDArray[An
         if kind == CORRECTOR and len(rest) == 2:
             correctors.setdefault(rest[0], {})[rest[1]] = state[entry]
     return correctors
-
-
-def _state(world: Map) -> dict[str, NDArray[Any]]:
-    """Everything a map knows, as arrays."""
-    state: dict[str, NDArray[Any]] = {"revision": np.array(world.revision), "submaps": np.array(len(world.submaps))}
-    state["world_voxel_size"] = np.array(world.voxel_size)
-    state["asked_voxel_size"] = np.array(world.asked_size)
-    state["scale_source"] = np.array(world.scale_source)
-    for number, submap in enumerate(world.submaps):
-        voxels, poses = submap.voxels.voxels(), submap.poses
-        entries = {
-            "id": np.array(submap.id),
-            "scale": np.array(submap.world_from_submap.scale),
-            "rotation": submap.world_from_submap.rotation,
-            "translation": submap.world_from_submap.translation,
-            "voxel_size": np.array(submap.voxels.voxel_size),
-            "voxel_revision": np.array(submap.voxels.revision),
-            "keys": voxels.keys,
-            "mean": voxels.mean,
-            "weight": voxels.weight,
-            "count": voxels.count,
-            "seen": voxels.seen,
-            "pose_index": np.array([pose.index for pose in poses], np.int64),
-            "pose_stamp": np.array([pose.stamp for pose in poses], np.int64),
-            "pose_camera": np.array([pose.camera for pose in poses], np.str_),
-            "pose_refined": np.array([pose.final for pose in poses], np.bool_),
-            "pose_rotation": np.array([pose.target_from_camera.rotation for pose in poses]).reshape(-1, 3, 3),
-            "pose_translation": np.array([pose.target_from_camera.translation for pose in poses]).reshape(-1, 3),
-        }
-        state.update({f"{number}.{name}": value for name, value in entries.items()})
-    return state
-
-
-def _map_from_state(state: Mapping[str, NDArray[Any]], config: MapConfig, version: int) -> Map:
-    """The map; raises KeyError, ValueError or GeometryError for arrays that are none of ours."""
-    world = Map(config)
-    submaps = []
-    number_of_submaps, revision = _count(state, "submaps"), _count(state, "revision")
-    for number in range(min(number_of_submaps, len(list(state)))):
-        entries = {name.split(".", 1)[1]: state[name] for name in state if name.startswith(f"{number}.")}
-        submaps.append(_submap(entries, config, version))
-    if not submaps or len(submaps) != number_of_submaps:
-        raise ValueError(f"{len(submaps)} of {number_of_submaps} submaps")
-    if len({submap.id for submap in submaps}) < len(submaps):
-        raise ValueError("two submaps of one number")
-    saved_size = _positive(state, "world_voxel_size") if version > 1 else submaps[0].voxels.voxel_size
-    asked_size = _positive(state, "asked_voxel_size") if "asked_voxel_size" in state else saved_size
-    if asked_size != config.voxel_size:
-        logger.info("the saved map has voxels of %g, sorted anew into %g", saved_size, config.voxel_size)
-    world.restore(submaps, saved_size, asked_size, revision)
-    world.scale_source = str(state["scale_source"]) if "scale_source" in state else ""
-    return world
-
-
-def _submap(entries: Mapping[str, NDArray[Any]], config: MapConfig, version: int) -> Submap:
-    place = Sim3(float(entries["scale"]), entries["rotation"], entries["translation"])
-    voxels, voxel_size = _voxels(entries), _positive(entries, "voxel_size")
-    voxels.check(voxel_size)
-    names = ("index", "stamp", "camera", "refined", "rotation", "translation")
-    columns = (entries[f"pose_{name}"] for name in names)
-    poses = [
-        StampedPose(int(index), int(stamp), str(camera), Sim3.rigid(rotation, translation), bool(final))
-        for index, stamp, camera, final, rotation, translation in zip(*columns, strict=True)
-    ]
-    if version == 1:
-        # A model's own frame has optical axes; what comes next speaks in it.
-        optical_from_ros = ROS_FROM_OPTICAL.inverse()
-        voxels = moved_voxels(voxels, optical_from_ros, voxel_size)
-        poses = [pose.seen_from(optical_from_ros) for pose in poses]
-        place = place @ ROS_FROM_OPTICAL
-    voxel_revision = _count(entries, "voxel_revision")
-    if len(voxels) and voxels.seen.max() > voxel_revision:
-        raise ValueError(f"voxels seen at revision {voxels.seen.max()} of {voxel_revision}")
-    grid = VoxelGrid.restore(voxels, voxel_size, config.max_points, voxel_revision)
-    if len(grid) < len(voxels):
-        logger.warning("the saved map has %d points, max_points keeps the newest %d", len(voxels), len(grid))
-    return Submap(int(entries["id"]), place, grid, Trajectory(poses))
-
-
-def _count(entries: Mapping[str, NDArray[Any]], name: str) -> int:
-    """A whole number that fits a counter; raises ValueError."""
-    value = entries[name]
-    if value.shape != () or value.dtype.kind not in "iu" or not 0 <= int(value) <= MOST_REVISIONS:
-        raise ValueError(f"'{name}' is {value}, not a whole number in 0 .. {MOST_REVISIONS}")
-    return int(value)
-
-
-def _positive(entries: Mapping[str, NDArray[Any]], name: str) -> float:
-    """A length; raises ValueError."""
-    value = float(entries[name])
-    if not 0 < value < np.inf:
-        raise ValueError(f"'{name}' is {value}")
-    return value
-
-
-def _voxels(entries: Mapping[str, NDArray[Any]]) -> Voxels:
-    number = len(entries["keys"])
-    shapes = {"keys": ((number,), "i8"), "mean": ((number, 6), "f4"), "weight": ((number,), "f4")}
-    shapes |= {"count": ((number,), "i4"), "seen": ((number,), "i4")}
-    for name, (shape, kind) in shapes.items():
-        if entries[name].shape != shape or entries[name].dtype != np.dtype(kind):
-            raise ValueError(f"array '{name}' is {entries[name].dtype} {entries[name].shape}")
-    voxels = Voxels(**{name: entries[name] for name in shapes})
-    return voxels
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

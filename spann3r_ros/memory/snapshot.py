@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,55 @@ from spann3r_ros.errors import MemoryMismatchError
 FORMAT = "spann3r_ros.memory.1"
 
 
+@dataclass(frozen=True, eq=False)
+class MemorySnapshot:
+    """Everything that a memory holds.
+
+    Attributes:
+        owner: fingerprint of the network.
+        tensors: by name, on whatever device; those of the memory itself until ``copied``.
+        state: all the rest, as JSON takes it.
+    """
+
+    owner: str
+    tensors: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+
+    def copied(self) -> MemorySnapshot:
+        """With tensors of its own on the same device, so that the memory may go on; no synchronization."""
+        return MemorySnapshot(self.owner, {name: tensor.clone() for name, tensor in self.tensors.items()}, self.state)
+
+    def write(self, path: Path) -> None:
+        """Write it as ``read_snapshot`` reads it."""
+        write_snapshot(path, self.owner, self.tensors, self.state)
+
+
+class KeptMemory(ABC):
+    """A memory that can be written to a file."""
+
+    @abstractmethod
+    def snapshot(self) -> MemorySnapshot:
+        """Everything it holds, without a copy."""
+
+    def save(self, path: Path) -> None:
+        """Write everything as safetensors; a run resumed from the file continues bit for bit."""
+        self.snapshot().write(path)
+
+
 def write_snapshot(path: Path, owner: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors bit for bit, and ``state`` as JSON; ``owner`` is the fingerprint of the network."""
+    """Write tensors bit for bit, and ``state`` as JSON; ``owner`` is the fingerprint of the network.
+
+    Raises:
+        OSError: what the disk says.
+    """
     # A copy each: safetensors wants every tensor contiguous and in storage of its own.
     stored = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    save_file(stored, path, metadata={"format": FORMAT, "owner": owner, "state": json.dumps(state)})
+    try:
+        save_file(stored, path, metadata={"format": FORMAT, "owner": owner, "state": json.dumps(state)})
+    except SafetensorError as error:  # which is all that it says of a full disk
+        raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def read_snapshot(path: Path, owner: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from spann3r_ros.frame import Frame
+from spann3r_ros.memory.snapshot import MemorySnapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.pointmap import EncodedView
 from spann3r_ros.prediction import Prediction
@@ -28,8 +29,12 @@ class Memory(Protocol):
         """Counters for a status message; no device synchronization."""
         ...
 
+    def snapshot(self) -> MemorySnapshot:
+        """All of it without a copy, so that a run resumed from it continues bit for bit."""
+        ...
+
     def save(self, path: Path) -> None:
-        """Write all of it as safetensors, so that a resumed run continues bit for bit."""
+        """Write all of it as safetensors."""
         ...
 
 
@@ -226,6 +231,10 @@ class Stream(Protocol):
         """Write the memory."""
         ...
 
+    def copied(self) -> Callable[[Path], None]:
+        """What writes the memory as it is now, also later and from another thread."""
+        ...
+
     def status(self) -> MemoryStatus:
         """What the memory holds."""
         ...
@@ -260,6 +269,9 @@ class ModelStream(Generic[M]):
 
     def save(self, path: Path) -> None:  # noqa: D102
         self.memory.save(path)
+
+    def copied(self) -> Callable[[Path], None]:  # noqa: D102
+        return self.memory.snapshot().copied().write
 
     def status(self) -> MemoryStatus:  # noqa: D102
         return self.memory.status()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -11,6 +12,7 @@ from spann3r_ros.complaints import Complaint, Complaints, Severity
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.session import Session
+from spann3r_ros.ros.snapshots import SnapshotFigures
 from spann3r_ros.ros.status import state
 
 LEVELS = {
@@ -68,9 +70,25 @@ def _reconstruction(
         "edges rejected": snapshot.loops.edges_rejected,
         "keyframes not looked for": snapshot.loops.skipped,
         "last correction": snapshot.last_correction,
+        **_snapshots(session.snapshots.figures),
         **{f"memory {name}": f"{value:g}" for name, value in snapshot.memory.counters.items()},
     }
     return _status(title, session.device, worst, state(session), values)
+
+
+def _snapshots(figures: SnapshotFigures) -> dict[str, object]:
+    """Nothing while none was taken."""
+    if not figures.written and not figures.failed:
+        return {}
+    return {
+        "snapshot": figures.path,
+        "snapshot age [s]": f"{time.monotonic() - figures.written_at:.1f}",
+        "snapshots written": figures.written,
+        "snapshots failed": figures.failed,
+        "snapshot writing [s]": f"{figures.writing:.3f}",
+        "snapshot held up the stream [s]": f"{figures.held_up:.4f}",
+        "snapshot held up the stream at most [s]": f"{figures.longest:.4f}",
+    }
 
 
 def _camera(title: str, camera: CameraInput) -> DiagnosticStatus:

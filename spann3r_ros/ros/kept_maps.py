@@ -12,9 +12,8 @@ from pathlib import Path
 from rclpy.node import Node
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.files.atomic import require_own
 from spann3r_ros.files.location import location
-from spann3r_ros.mapping.storage import OWN, SavedMap
+from spann3r_ros.mapping.storage import SavedMap, delete_map
 
 NAME = re.compile(r"\d{8}_\d{6}_\d{6}")
 """A kept map is called after its date and time, to the microsecond."""
@@ -24,7 +23,7 @@ class KeptMaps:
     """The last maps of a node, in a folder of its own beside its logs."""
 
     def __init__(self, node: Node) -> None:
-        self.folder = logs_folder() / f"{node.get_fully_qualified_name().strip('/').replace('/', '_')}_kept_maps"
+        self.folder = logs_folder() / f"{own_name(node)}_kept_maps"
 
     def keep(self, save: Callable[[Path], SavedMap], most: int) -> SavedMap:
         """Save one more map, then delete the oldest of those beyond ``most``; raises what ``save`` raises."""
@@ -32,19 +31,16 @@ class KeptMaps:
         kept = sorted(entry for entry in self.folder.iterdir() if NAME.fullmatch(entry.name))
         for old in kept[:-most]:
             with contextlib.suppress(OSError, DataError):  # what cannot be deleted is tried again next time
-                _delete(old)
+                delete_map(old)
         return saved
+
+
+def own_name(node: Node) -> str:
+    """The node's full name, as a part of a file's name."""
+    return node.get_fully_qualified_name().strip("/").replace("/", "_")
 
 
 def logs_folder() -> Path:
     """Where ROS writes its logs."""
     home = location(os.environ.get("ROS_HOME") or "~/.ros")
     return location(os.environ.get("ROS_LOG_DIR") or home / "log")
-
-
-def _delete(saved: Path) -> None:
-    """A saved map; raises DataError when somebody put something into it, and leaves it then."""
-    require_own(saved, OWN)
-    for name in OWN:
-        (saved / name).unlink(missing_ok=True)
-    saved.rmdir()

@@ -42,6 +42,9 @@ SWITCH_INTERVAL = 2e-4
 READY = "active, images are awaited on "
 """How the line begins that says that images are mapped from now on; spann3r.launch.py waits for it to play a bag."""
 
+IDLE = 3600.0
+"""Seconds between two calls of a timer that has nothing to do."""
+
 THREADS = 6
 """Of the executor: cameras, timers, quick and slow services and transitions never wait for each other."""
 
@@ -73,6 +76,7 @@ class Spann3rNode(GuardedNode):
         self._every(1.0, self._watch)
         self._latched_timer = self._every(1.0 / self._config.map_rate, self._publish_latched)
         self._status_timer = self._every(1.0 / self._config.status_rate, self._publish_status)
+        self._snapshot_timer = self._every(max(0.01, self._config.snapshot_period or IDLE), self._take_snapshot)
 
         self._autostart_timer: Timer | None = None
         if self._config.autostart:
@@ -184,6 +188,9 @@ class Spann3rNode(GuardedNode):
             self._latched_timer.timer_period_ns = int(1e9 / self._config.map_rate)
         if "status_rate" in names:
             self._status_timer.timer_period_ns = int(1e9 / self._config.status_rate)
+        if "snapshot_period" in names:
+            self._snapshot_timer.timer_period_ns = int(1e9 * max(0.01, self._config.snapshot_period or IDLE))
+            self._snapshot_timer.reset()
 
     def _on_clock_jump(self, now: int) -> None:
         if self._session is not None:
@@ -209,6 +216,10 @@ class Spann3rNode(GuardedNode):
             self._complaints.report("several nodes", text, once=True)
         else:
             self._complaints.settle("several nodes", f"one node is called {self.get_fully_qualified_name()} again")
+
+    def _take_snapshot(self) -> None:
+        if self._session is not None:
+            self._session.take_snapshot()
 
     def _publish_latched(self) -> None:
         if self._session is not None and self._session.active:

@@ -46,7 +46,8 @@ SAVE_MAP = Service("~/save_map", SaveMap, "write cloud (PLY), trajectory (TUM) a
 LOAD_MAP = Service(
     "~/load_map",
     LoadMap,
-    "continue from such a folder in the same world; it does not relocalize: the camera must be where it was",
+    "continue from such a folder in the same world; the camera must be where it was, or is looked for in the map "
+    "(`relocalizer`)",
 )
 CLOSE_LOOPS = Service(
     "~/close_loops",
@@ -131,7 +132,8 @@ class MapServices:
         loaded = self._wait("reading", request.path, Session.load, response)
         if loaded is not None:
             contents = f"{loaded.points} points and {loaded.frames} poses"
-            response.message = f"read {contents} from {loaded.path}; the map continues"
+            then = "the map continues" if self._config.relocalizer == "none" else "the camera is looked for in it"
+            response.message = f"read {contents} from {loaded.path}; {then}"
         return response
 
     def _wait(

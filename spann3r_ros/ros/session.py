@@ -18,8 +18,10 @@ from rclpy.lifecycle import LifecycleNode
 from spann3r_ros.complaints import EVENT, GOOD_IMAGES, Complaints, Severity, reason
 from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError, UnusableImageError
+from spann3r_ros.files.location import location
 from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.loop_closure import LoopStatus
+from spann3r_ros.mapping.recovery import SnapshotFolder
 from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.prediction import WorldPrediction
@@ -29,9 +31,10 @@ from spann3r_ros.ros.clock import uses_simulated_time
 from spann3r_ros.ros.depth_input import WithDepth
 from spann3r_ros.ros.image_sink import CameraImage, ReceivedImage
 from spann3r_ros.ros.image_topic import describe_all
-from spann3r_ros.ros.kept_maps import KeptMaps
+from spann3r_ros.ros.kept_maps import KeptMaps, logs_folder, own_name
 from spann3r_ros.ros.outputs import GRAPH, MAP, PATH, Output, Publishers
 from spann3r_ros.ros.priors import WithPriors
+from spann3r_ros.ros.snapshots import Snapshots
 from spann3r_ros.ros.transform_lookup import listen
 from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
 from spann3r_ros.stamp_order import Observed, StampOrder
@@ -60,6 +63,7 @@ class Snapshot:
     tracking: str = INITIALISING
     tracking_reason: str = ""
     lost_frames: int = 0
+    is_relocalizing: bool = False
     memory: MemoryStatus = field(default_factory=MemoryStatus)
 
 
@@ -82,6 +86,8 @@ class Session:
         self._complaints = complaints.about("reconstruction")
         self._reconstruction = Reconstruction.from_config(config, self._complaints, is_live=True)
         self._warm_up()
+        self.snapshots = self._snapshots()
+        self._copied: Future[None] | None = None  # what takes the next snapshot
         self.transforms = listen(node, self._complaints)
         self.world = WorldBroadcaster(node, config, self.transforms, self._complaints)
         self.publishers = Publishers(node, config)
@@ -131,6 +137,8 @@ class Session:
             return "no image can be used"
         if self._recent and not any(self._recent):
             return "every image fails"
+        if self.snapshot.is_relocalizing:
+            return "relocalizing"
         tracking = self.snapshot.tracking
         return "running" if tracking == TRACKING else tracking
 
@@ -199,13 +207,21 @@ class Session:
         """Continue from what ``save`` wrote; images of any time are welcome afterwards."""
 
         def read() -> SavedMap:
-            loaded = self._reconstruction.load(path)
+            continues = self._config.relocalizer == "none"
+            loaded = self._reconstruction.load(path) if continues else self._reconstruction.relocalize(path)
             self._order.clear()
             self.world.clear()
             self._begin_anew()
             return loaded
 
         return self.worker.submit(read)
+
+    def take_snapshot(self) -> None:
+        """Copy what there is between two frames and write it, when snapshot_period is set and something changed."""
+        waits = self._copied is not None and not self._copied.done()
+        if self._config.snapshot_period and not waits and not self.snapshots.busy:
+            with contextlib.suppress(Spann3rError):  # the worker was stopped meanwhile
+                self._copied = self.worker.submit(lambda: self.snapshots.take(self._reconstruction))
 
     def publish_latched(self) -> None:
         """Send map and path when they changed and somebody listens; the work happens between two frames."""
@@ -224,12 +240,32 @@ class Session:
         if not self.worker.stop():
             self._complaints.report("worker", "the network is still busy with a frame; it is left to end by itself")
         else:
+            if self._config.snapshot_period:
+                self.snapshots.finish(self._reconstruction)
             self._reconstruction.close()
+        self.snapshots.close()
         self.publishers.close()
         self.world.close()
         self.transforms.close()
         self._complaints.clear()
         self._all_complaints.settle("depth")
+
+    def _snapshots(self) -> Snapshots:
+        """Those of the parameters; with ``resume`` the newest is loaded."""
+        chosen = self._config.snapshot_folder
+        folder = location(chosen) if chosen else logs_folder() / f"{own_name(self._node)}_snapshots"
+        owner = self._node.get_fully_qualified_name()
+        logger = self._node.get_logger()
+        complaints = self._all_complaints.about("snapshots")
+        snapshots = Snapshots(SnapshotFolder(folder, owner), complaints, logger.info)
+        if self._config.resume:
+            snapshots.resume(self._reconstruction.load)
+        elif self._config.snapshot_period and (found := snapshots.folder.found()):
+            logger.warning(
+                f"a new world begins, and its snapshots will replace older ones: {found[0]} is the newest. "
+                "resume:=true would go on from it"
+            )
+        return snapshots
 
     def _say_whether_depth_is_of_use(self) -> None:
         if self._config.depth_topics and not self._takes_depth:
@@ -359,6 +395,7 @@ class Session:
             tracking=reconstruction.tracking.state,
             tracking_reason=reconstruction.tracking.reason,
             lost_frames=reconstruction.tracking.lost_frames,
+            is_relocalizing=reconstruction.is_relocalizing,
             memory=reconstruction.status(),
         )
 

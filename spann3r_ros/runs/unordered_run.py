@@ -141,6 +141,10 @@ class UnorderedStream:
         """Refused: MemoryMismatchError."""
         raise MemoryMismatchError("an unordered reconstruction has no memory to save", got=str(path))
 
+    def copied(self) -> Callable[[Path], None]:
+        """What refuses, as ``save`` does."""
+        return self.save
+
     def status(self) -> MemoryStatus:
         """How many images were taken."""
         return MemoryStatus(offered=len(self._frames))

@@ -18,7 +18,7 @@ from torch import Tensor
 from spann3r_ros.errors import AnswerError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import umeyama
-from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, memory_file, read_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import PairModel, PairSettings
 from spann3r_ros.models.pointmap import EncodedView, View
@@ -30,7 +30,7 @@ STRIDE = 4
 
 
 @dataclass(eq=False)
-class PairwiseMemory:
+class PairwiseMemory(KeptMemory):
     """The reference frame; owned by the caller, changed only by ``Pairwise.step``.
 
     Attributes:
@@ -67,8 +67,8 @@ class PairwiseMemory:
             rejected=self.offered - self.references,
         )
 
-    def save(self, path: Path) -> None:
-        """Write everything as safetensors; a run resumed from the file continues bit for bit."""
+    def snapshot(self) -> MemorySnapshot:
+        """Everything, so that a run resumed from it continues bit for bit."""
         tensors: dict[str, Tensor] = {}
         state: dict[str, Any] = {"grid": self.grid, "offered": self.offered, "references": self.references}
         if self.features is not None:
@@ -77,7 +77,7 @@ class PairwiseMemory:
             tensors |= {"world": torch.from_numpy(self.points), "weight": torch.from_numpy(self.weight)}
         if self.reference is not None:
             state["first"] = self.reference.save(tensors)
-        write_snapshot(path, self.owner, tensors, state)
+        return MemorySnapshot(self.owner, tensors, state)
 
 
 class Pairwise:

@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from spann3r_ros.errors import ConfigError, MemoryMismatchError
 from spann3r_ros.frame import Frame
-from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, memory_file, read_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import M, StreamingModel
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.streaming.saved_frames import load_frame, save_frame
 
 COUNTERS = ("first_submap", "last_submap", "segments", "frames", "lost")
+INNER = "inner."
+"""How the tensors of the model's own memory begin."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Segments:
 
 
 @dataclass(eq=False)
-class SegmentedMemory(Generic[M]):
+class SegmentedMemory(KeptMemory, Generic[M]):
     """The memory of the segment at hand; owned by the caller, changed only by ``Segmented``.
 
     Attributes:
@@ -86,16 +86,15 @@ class SegmentedMemory(Generic[M]):
         counters = {**inner.counters, "segments": self.segments + 1, "segment_frames": self.frames}
         return dataclasses.replace(inner, bytes=held, counters=counters)
 
-    def save(self, path: Path) -> None:
-        """Write everything as safetensors; a run resumed from the file continues bit for bit."""
+    def snapshot(self) -> MemorySnapshot:
+        """Everything, so that a run resumed from it continues bit for bit."""
         tensors: dict[str, Tensor] = {}
         state: dict[str, Any] = {name: getattr(self, name) for name in COUNTERS}
         state["recent"] = [save_frame(frame, f"recent.{i}", tensors) for i, frame in enumerate(self.recent)]
-        with tempfile.TemporaryDirectory(prefix="spann3r_ros_") as folder:
-            inner = Path(folder) / "inner.safetensors"
-            self.inner.save(inner)
-            tensors["inner"] = torch.from_numpy(np.fromfile(inner, np.uint8))
-        write_snapshot(path, self.owner, tensors, state)
+        inner = self.inner.snapshot()
+        tensors |= {INNER + name: tensor for name, tensor in inner.tensors.items()}
+        state["inner"] = {"owner": inner.owner, "state": dict(inner.state)}
+        return MemorySnapshot(self.owner, tensors, state)
 
 
 class Segmented(Generic[M]):
@@ -121,7 +120,11 @@ class Segmented(Generic[M]):
         with memory_file(path):
             with tempfile.TemporaryDirectory(prefix="spann3r_ros_") as folder:
                 inner = Path(folder) / "inner.safetensors"
-                tensors["inner"].numpy().tofile(inner)
+                if "inner" in tensors:  # as it was written once: a file within the file
+                    tensors["inner"].numpy().tofile(inner)
+                else:
+                    own = {name.removeprefix(INNER): t for name, t in tensors.items() if name.startswith(INNER)}
+                    MemorySnapshot(state["inner"]["owner"], own, state["inner"]["state"]).write(inner)
                 memory = self.inner.load_memory(inner)
             recent = [load_frame(f"recent.{i}", tensors, entry) for i, entry in enumerate(state["recent"])]
             return SegmentedMemory(self.fingerprint, memory, recent, *(state[name] for name in COUNTERS))

@@ -7,6 +7,7 @@ from spann3r_ros.errors import ConfigError
 from spann3r_ros.models.base import (
     AnyModel,
     M,
+    Model,
     ModelStream,
     PairModel,
     PairSettings,
@@ -44,6 +45,11 @@ def stream_of(model: AnyModel, config: Config) -> Stream:
     if not isinstance(whole, ModelStream):
         raise ConfigError("parameter 'submap.frames'", got=rules.frames, expected=f"0 for the family {config.model}")
     return _segmented(whole, Segments(rules.frames, rules.overlap, rules.lost_confidence))
+
+
+def network_of(model: Model) -> str:
+    """The fingerprint of the network that runs, whether or not its memory begins anew from time to time."""
+    return model.inner.fingerprint if isinstance(model, Segmented) else model.fingerprint
 
 
 def _segmented(whole: ModelStream[M], segments: Segments) -> ModelStream[SegmentedMemory[M]]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from spann3r_ros.errors import ConfigError, GeometryError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import PointmapSample, align_samples
-from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, memory_file, read_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import WindowModel, WindowSettings
 from spann3r_ros.prediction import Prediction
@@ -34,7 +34,7 @@ COUNTERS = ("submap", "offered", "windows", "unjoined")
 
 
 @dataclass(eq=False)
-class WindowedMemory:
+class WindowedMemory(KeptMemory):
     """The window that is being filled; owned by the caller, changed only by ``Windowed``.
 
     Attributes:
@@ -63,8 +63,8 @@ class WindowedMemory:
         counters = {"waiting_frames": len(self.waiting), "windows": self.windows, "unjoined": self.unjoined}
         return MemoryStatus(bytes=held, offered=self.offered, inserted=self.offered, counters=counters)
 
-    def save(self, path: Path) -> None:
-        """Write everything as safetensors; a run resumed from the file continues bit for bit."""
+    def snapshot(self) -> MemorySnapshot:
+        """Everything, so that a run resumed from it continues bit for bit."""
         tensors: dict[str, Tensor] = {}
         state: dict[str, Any] = {name: getattr(self, name) for name in COUNTERS}
         state["size"] = self.size
@@ -73,7 +73,7 @@ class WindowedMemory:
             tensors[f"anchor.{number}.points"] = torch.tensor(anchor.points)
             tensors[f"anchor.{number}.confidence"] = torch.tensor(anchor.confidence)
         state["anchors"] = len(self.anchors)
-        write_snapshot(path, self.owner, tensors, state)
+        return MemorySnapshot(self.owner, tensors, state)
 
 
 class Windowed:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, memory_file, read_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.sim3 import Sim3
 
@@ -34,7 +34,7 @@ class Belief:
 
 
 @dataclass(eq=False)
-class SimulatedMemory:
+class SimulatedMemory(KeptMemory):
     """Owned by the caller, changed only by ``SimulatedNetwork``.
 
     Attributes:
@@ -62,8 +62,8 @@ class SimulatedMemory:
 
         return back
 
-    def save(self, path: Path) -> None:
-        """Write everything; a run resumed from the file continues bit for bit."""
+    def snapshot(self) -> MemorySnapshot:
+        """Everything, so that a run resumed from it continues bit for bit."""
         state: dict[str, Any] = {"lost": self.lost, "belief": None}
         if self.belief is not None:
             poses = {name: getattr(self.belief, name) for name in ("world_from_camera", "submap_from_camera")}
@@ -71,7 +71,7 @@ class SimulatedMemory:
                 **{name: getattr(self.belief, name) for name in ("first_stamp", "frames", "scale")},
                 **{name: [pose.rotation.tolist(), pose.translation.tolist()] for name, pose in poses.items()},
             }
-        write_snapshot(path, self.owner, {}, state)
+        return MemorySnapshot(self.owner, {}, state)
 
     @classmethod
     def load(cls, path: Path, owner: str) -> SimulatedMemory:

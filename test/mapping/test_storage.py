@@ -230,7 +230,7 @@ def edit(saved, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda manifest: manifest.update(version=3), "version .*got 3; expected 1 .* 2"),
+        (lambda manifest: manifest.update(version=4), "version .*got 4; expected 1 .* 2 .* 3"),
         (lambda manifest: manifest.update(format="other"), "not about a map"),
         (lambda manifest: manifest.pop("files"), "incomplete"),
         (lambda manifest: manifest.update(notes=["a"]), "notes in"),
@@ -262,28 +262,34 @@ def changed(array, change):
 
 
 CRAFTED = {
-    "nan mean": lambda s: {"0.mean": changed(s["0.mean"], lambda a: a.__setitem__((0, 1), np.nan))},
-    "infinite weight": lambda s: {"0.weight": changed(s["0.weight"], lambda a: a.__setitem__(0, np.inf))},
-    "weight 0": lambda s: {"0.weight": changed(s["0.weight"], lambda a: a.__setitem__(0, 0.0))},
-    "count 0": lambda s: {"0.count": changed(s["0.count"], lambda a: a.__setitem__(0, 0))},
-    "negative key": lambda s: {"0.keys": changed(s["0.keys"], lambda a: a.__setitem__(0, -5))},
-    "huge key": lambda s: {"0.keys": changed(s["0.keys"], lambda a: a.__setitem__(0, 2**63 - 1))},
-    "key twice": lambda s: {"0.keys": changed(s["0.keys"], lambda a: a.__setitem__(0, a[1]))},
-    "color 999": lambda s: {"0.mean": changed(s["0.mean"], lambda a: a.__setitem__((0, 4), 999.0))},
-    "seen later": lambda s: {"0.seen": changed(s["0.seen"], lambda a: a.__setitem__(0, 2**30))},
-    "seen before": lambda s: {"0.seen": changed(s["0.seen"], lambda a: a.__setitem__(0, -1))},
-    "2^40 revisions": lambda _: {"0.voxel_revision": np.array(2**40)},
+    "nan mean": lambda s: {"voxel.mean": changed(s["voxel.mean"], lambda a: a.__setitem__((0, 1), np.nan))},
+    "infinite weight": lambda s: {"voxel.weight": changed(s["voxel.weight"], lambda a: a.__setitem__(0, np.inf))},
+    "weight 0": lambda s: {"voxel.weight": changed(s["voxel.weight"], lambda a: a.__setitem__(0, 0.0))},
+    "count 0": lambda s: {"voxel.count": changed(s["voxel.count"], lambda a: a.__setitem__(0, 0))},
+    "negative key": lambda s: {"voxel.keys": changed(s["voxel.keys"], lambda a: a.__setitem__(0, -5))},
+    "huge key": lambda s: {"voxel.keys": changed(s["voxel.keys"], lambda a: a.__setitem__(0, 2**63 - 1))},
+    "key twice": lambda s: {"voxel.keys": changed(s["voxel.keys"], lambda a: a.__setitem__(0, a[1]))},
+    "color 999": lambda s: {"voxel.mean": changed(s["voxel.mean"], lambda a: a.__setitem__((0, 4), 999.0))},
+    "seen later": lambda s: {"voxel.seen": changed(s["voxel.seen"], lambda a: a.__setitem__(0, 2**30))},
+    "seen before": lambda s: {"voxel.seen": changed(s["voxel.seen"], lambda a: a.__setitem__(0, -1))},
+    "2^40 revisions": lambda _: {"submap.voxel_revision": np.array([2**40])},
     "negative revision": lambda _: {"revision": np.array(-1)},
     "revision of numbers": lambda _: {"revision": np.arange(3)},
-    "2^40 submaps": lambda _: {"submaps": np.array(2**40)},
-    "negative submaps": lambda _: {"submaps": np.array(-1)},
-    "scale 0": lambda _: {"0.scale": np.array(0.0)},
-    "scale nan": lambda _: {"0.scale": np.array(np.nan)},
-    "voxel size nan": lambda _: {"0.voxel_size": np.array(np.nan)},
+    "2^40 voxels": lambda _: {"submap.voxels": np.array([2**40])},
+    "negative poses": lambda _: {"submap.poses": np.array([-1])},
+    "scale 0": lambda _: {"submap.scale": np.array([0.0])},
+    "scale nan": lambda _: {"submap.scale": np.array([np.nan])},
+    "voxel size nan": lambda _: {"submap.voxel_size": np.array([np.nan])},
     "voxel size 0": lambda _: {"world_voxel_size": np.array(0.0)},
-    "pose nan": lambda s: {"0.pose_translation": s["0.pose_translation"] * np.nan},
-    "fewer poses": lambda s: {"0.pose_stamp": s["0.pose_stamp"][1:]},
-    "fewer voxels": lambda s: {"0.count": s["0.count"][1:]},
+    "pose nan": lambda s: {"pose.translation": s["pose.translation"] * np.nan},
+    "fewer poses": lambda s: {"pose.stamp": s["pose.stamp"][1:]},
+    "fewer places": lambda _: {"submap.scale": np.zeros(0)},
+    "two of one number": lambda s: {
+        name: np.concatenate([s[name], s[name] * (name not in ("submap.voxels", "submap.poses"))])
+        for name in s
+        if name.startswith("submap.")
+    },
+    "fewer voxels": lambda s: {"voxel.count": s["voxel.count"][1:]},
 }
 
 
@@ -297,15 +303,16 @@ def test_a_state_with_other_arrays_is_refused(saved, case):
     if case in CRAFTED:
         state.update(CRAFTED[case](state))
     elif case == "missing":
-        del state["0.weight"]
+        del state["voxel.weight"]
     elif case == "dtype":
-        state["0.mean"] = state["0.mean"].astype(np.float64)
+        state["voxel.mean"] = state["voxel.mean"].astype(np.float64)
     elif case == "pickle":
-        state["0.weight"] = np.array([{}], dtype=object)
+        state["voxel.weight"] = np.array([{}], dtype=object)
     elif case == "no submap":
-        state["submaps"] = np.array(0)
+        state.update({name: array[:0] for name, array in state.items() if name.partition(".")[0] in ("submap", "pose")})
+        state.update({name: array[:0] for name, array in state.items() if name.startswith("voxel.")})
     elif case == "rotation":
-        state["0.pose_rotation"] = state["0.pose_rotation"] * 2
+        state["pose.rotation"] = state["pose.rotation"] * 2
     if case == "no archive":
         (saved / "state.npz").write_bytes(b"not a zip")
     else:
@@ -340,6 +347,21 @@ def test_several_corrected_submaps_come_back(tmp_path):
     np.testing.assert_array_equal(world.in_world(later).points, back.in_world(later).points)
     assert world.insert(later) == back.insert(later)
     assert_same(world, back)
+
+
+def test_a_map_of_version_2_is_the_same_world(golden):
+    """Written when each submap had arrays of its own: three submaps, two of them moved, and a corrector."""
+    folder = golden.parent / "saved_map_2" / "map"
+    world, saved = read_map(folder, MapConfig(voxel_size=0.2, max_points=2000))
+    written = read_ply(folder / "map.ply")
+    assert (len(world), saved.frames, [submap.id for submap in world.submaps]) == (len(written), 5, [0, 1, 2])
+    cloud = world.cloud()
+    order, reference = (np.lexsort(np.round(points, 4).T) for points in (cloud.points, written.points))
+    np.testing.assert_allclose(cloud.points[order], written.points[reference], atol=1e-6)
+    for mine, theirs in zip(world.trajectory(), read_trajectory(folder / "trajectory.txt"), strict=True):
+        np.testing.assert_allclose(mine.target_from_camera.matrix(), theirs.target_from_camera.matrix(), atol=1e-8)
+    assert [submap.world_from_submap.scale for submap in world.submaps] == pytest.approx([1.0, 1.1, 1.21])
+    assert saved.correctors["joints"]["newest.submap"] == 2
 
 
 def test_a_map_of_version_1_is_the_same_world(golden):

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from spann3r_ros.errors import MemoryMismatchError
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import MemorySnapshot, read_snapshot, write_snapshot
 
 
 def test_tensors_come_back_bit_for_bit_even_when_they_share_storage(tmp_path: Path) -> None:
@@ -47,3 +47,18 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     write_snapshot(tmp_path / "m", "owner", {"a": torch.zeros(3), "b": torch.tensor([1.0, torch.nan, torch.inf])}, {})
     with pytest.raises(MemoryMismatchError, match=r"tensor b .*got 2 of 3 values are NaN or infinite"):
         read_snapshot(tmp_path / "m", "owner")
+
+
+def test_what_the_disk_says_is_an_error_of_the_system(tmp_path):
+    with pytest.raises(OSError, match="cannot be written"):
+        write_snapshot(tmp_path / "nowhere" / "m", "owner", {"a": torch.zeros(3)}, {})
+
+
+def test_a_copy_keeps_what_the_memory_held(tmp_path):
+    tensors = {"a": torch.arange(6.0).reshape(2, 3)[:, :2], "b": torch.ones(1)}
+    copy = MemorySnapshot("owner", tensors, {"count": 3}).copied()
+    for tensor in tensors.values():
+        tensor.zero_()
+    copy.write(tmp_path / "m")
+    kept, state = read_snapshot(tmp_path / "m", "owner")
+    assert kept["a"].tolist() == [[0.0, 1.0], [3.0, 4.0]] and kept["b"].tolist() == [1.0] and state == {"count": 3}

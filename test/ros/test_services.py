@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,33 @@ def test_nothing_waits_for_a_busy_network_and_a_stale_answer_is_discarded(
     robot.wait(lambda: len(clouds) >= 2, "a cloud of the new world")
     assert [to_nanoseconds(cloud.header.stamp) for cloud in clouds] == [frames[0].stamp, others[0].stamp]
     assert node.alive and not (tmp_path / "never").exists()
+
+
+def test_a_loaded_map_in_which_the_camera_is_looked_for(
+    start: Start, robot: Robot, relative_checkpoint: Path, tmp_path: Path
+) -> None:
+    """The images come in another order: the camera is not where it was."""
+    start(relocalizer="retrieval", checkpoint=str(relative_checkpoint), status_rate=20.0, map_rate=20.0)
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    paths = robot.collect(PathMessage, "/spann3r/path", LATCHED)
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronize()
+    frames = walk(8)
+    for frame in frames:
+        camera.publish(image_message(frame))
+    robot.wait(lambda: len(clouds) == 7, "clouds")
+    saved = robot.call(SaveMap, "/spann3r/save_map", SaveMap.Request(path=str(tmp_path / "walk")))
+    assert saved.success, saved.message
+    loaded = robot.call(LoadMap, "/spann3r/load_map", LoadMap.Request(path=str(tmp_path / "walk")))
+    assert loaded.success and "the camera is looked for in it" in loaded.message, loaded.message
+    robot.wait(lambda: statuses[-1].state == "relocalizing", "the state")
+    assert (loaded.points, loaded.frames) == (saved.points, 7)
+    later = walk(8, begin=1_700_000_100_000_000_000)
+    for frame, content in zip(later, (5, 2, 3, 4, 5, 6, 7, 1), strict=True):
+        camera.publish(image_message(dataclasses.replace(frame, image=frames[content].image)))
+    robot.wait(lambda: statuses[-1].state == "running" and statuses[-1].submaps == 2, "the camera to be found")
+    robot.wait(lambda: len(clouds) > 7, "clouds in the loaded world")
+    robot.wait(lambda: len(paths[-1].poses) > 8, "the path of both")
+    missing = robot.call(LoadMap, "/spann3r/load_map", LoadMap.Request(path=str(tmp_path / "nowhere")))
+    assert not missing.success and statuses[-1].submaps == 2

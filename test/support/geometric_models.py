@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation
 from spann3r_ros.errors import FrameError, MemoryMismatchError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.alignment import umeyama
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, read_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.base import Memory, Stream
 from spann3r_ros.models.pointmap import EncodedView, View
@@ -171,7 +171,7 @@ class FakePairModel(_Geometric):
 
 
 @dataclass
-class FakeMemory:
+class FakeMemory(KeptMemory):
     """The first frame, and the newest, whose answer is owed."""
 
     owner: str
@@ -183,12 +183,12 @@ class FakeMemory:
         held = 0 if self.pending is None else self.pending.frame.image.nbytes
         return MemoryStatus(tokens=self.seen, bytes=held, offered=self.seen, inserted=self.seen)
 
-    def save(self, path: Path) -> None:
+    def snapshot(self) -> MemorySnapshot:
         tensors: dict[str, torch.Tensor] = {"none": torch.zeros(1)}
         state: dict[str, Any] = {"first": self.first, "seen": self.seen}
         if self.pending is not None:
             state["pending"] = self.pending.save(tensors)
-        write_snapshot(path, self.owner, tensors, state)
+        return MemorySnapshot(self.owner, tensors, state)
 
 
 class FakeStreamingModel(_Geometric):

@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from spann3r_ros.memory.recurrent import RecurrentState
-from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, memory_file, read_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.pointmap import View
 
 
 @dataclass(eq=False)
-class Cut3rMemory:
+class Cut3rMemory(KeptMemory):
     """A world in the making; owned by the caller, changed only by ``Cut3r.step`` and ``flush``.
 
     Attributes:
@@ -49,15 +49,15 @@ class Cut3rMemory:
             counters,
         )
 
-    def save(self, path: Path) -> None:
-        """Write everything as safetensors; a run resumed from the file continues bit for bit."""
+    def snapshot(self) -> MemorySnapshot:
+        """Everything, so that a run resumed from it continues bit for bit."""
         tensors: dict[str, Tensor] = {}
         state: dict[str, Any] = {"image_size": self.image_size, "counters": None}
         if self.state is not None:
             state["counters"] = self.state.counters()
             tensors |= {f"state.{name}": tensor for name, tensor in self.state.tensors.items()}
         state["held"] = [view.save(tensors, f"held.{number}") for number, view in enumerate(self.held)]
-        write_snapshot(path, self.owner, tensors, state)
+        return MemorySnapshot(self.owner, tensors, state)
 
     @classmethod
     def load(cls, path: Path, owner: str, initial: Mapping[str, Tensor]) -> Cut3rMemory:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spann3r_ros.config import parameters
-from spann3r_ros.memory.snapshot import memory_file, read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, memory_file, read_snapshot
 from spann3r_ros.memory.spatial import SpatialMemory
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.dust3r.network import Grid, Layers
@@ -40,7 +40,7 @@ class Pending:
 
 
 @dataclass(eq=False)
-class Spann3rMemory:
+class Spann3rMemory(KeptMemory):
     """A world in the making; owned by the caller, changed only by ``Spann3r.step``.
 
     Attributes:
@@ -73,8 +73,8 @@ class Spann3rMemory:
 
         return back
 
-    def save(self, path: Path) -> None:
-        """Write everything as safetensors; a run resumed from the file continues bit for bit."""
+    def snapshot(self) -> MemorySnapshot:
+        """Everything, so that a run resumed from it continues bit for bit."""
         tensors: dict[str, Tensor] = {}
         state: dict[str, Any] = {"grid": self.grid}
         if self.spatial is not None:
@@ -95,7 +95,7 @@ class Spann3rMemory:
             if self.pending.view is not None:
                 state["view"] = self.pending.view.save(tensors)
             state["answered"] = self.pending.answered
-        write_snapshot(path, self.owner, tensors, state)
+        return MemorySnapshot(self.owner, tensors, state)
 
     @classmethod
     def load(cls, path: Path, owner: str, device: torch.device) -> Spann3rMemory:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from spann3r_ros.memory.kv_cache import KvCache
-from spann3r_ros.memory.snapshot import write_snapshot
+from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot
 from spann3r_ros.memory_status import MemoryStatus
 
 CACHE = "cache."
 
 
 @dataclass(eq=False)
-class StreamVggtMemory:
+class StreamVggtMemory(KeptMemory):
     """A world in the making; owned by the caller, changed only by ``StreamVggt.step``.
 
     Attributes:
@@ -46,11 +45,11 @@ class StreamVggtMemory:
             counters={"kept_frames": cache.frames, "dropped_frames": cache.dropped},
         )
 
-    def save(self, path: Path) -> None:
-        """Write everything as safetensors; a run resumed from the file continues bit for bit."""
+    def snapshot(self) -> MemorySnapshot:
+        """Everything, so that a run resumed from it continues bit for bit."""
         tensors: dict[str, Tensor] = {}
         state: dict[str, Any] = {"size": self.size, "answer": self.answer}
         if self.cache is not None:
             state["counters"] = self.cache.counters()
             tensors = {CACHE + name: tensor for name, tensor in self.cache.tensors().items()}
-        write_snapshot(path, self.owner, tensors, state)
+        return MemorySnapshot(self.owner, tensors, state)

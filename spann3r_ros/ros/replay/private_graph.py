@@ -78,7 +78,7 @@ def _environment(domain: int, log: Path) -> dict[str, str]:
 
 @contextmanager
 def running_node(
-    parameters: Mapping[str, str], environment: Mapping[str, str], log: Path
+    parameters: Mapping[str, str], environment: Mapping[str, str], log: Path, name: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The node's process, as `ros2 run` would start it, while the context lasts; SIGINT ends it.
 
@@ -86,10 +86,13 @@ def running_node(
         parameters: as on a command line, by name.
         environment: of the process.
         log: file of what it prints.
+        name: of the node; empty: spann3r.
     """
     command = [sys.executable, "-m", "spann3r_ros.ros.node", "--ros-args"]
-    for name, value in parameters.items():
-        command += ["-p", f"{name}:={value}"]
+    if name:
+        command += ["-r", f"__node:={name}"]
+    for parameter, value in parameters.items():
+        command += ["-p", f"{parameter}:={value}"]
     with log.open("w") as file, subprocess.Popen(command, env=environment, stdout=file, stderr=file) as process:
         try:
             yield process

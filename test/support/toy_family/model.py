@@ -11,7 +11,7 @@ import torch
 from spann3r_ros.config import Config
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import backproject
-from spann3r_ros.memory.snapshot import read_snapshot, write_snapshot
+from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, read_snapshot
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.prediction import Prediction
@@ -21,7 +21,7 @@ from toy_family.parameters import ToyParameters
 
 
 @dataclass
-class ToyMemory:
+class ToyMemory(KeptMemory):
     """How many frames it saw."""
 
     owner: str
@@ -31,9 +31,9 @@ class ToyMemory:
         """One token a frame."""
         return MemoryStatus(tokens=self.seen, offered=self.seen, inserted=self.seen, counters={"planes": self.seen})
 
-    def save(self, path: Path) -> None:
+    def snapshot(self) -> MemorySnapshot:
         """The count."""
-        write_snapshot(path, self.owner, {"none": torch.zeros(1)}, {"seen": self.seen})
+        return MemorySnapshot(self.owner, {"none": torch.zeros(1)}, {"seen": self.seen})
 
 
 class Toy:
