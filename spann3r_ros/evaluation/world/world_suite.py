@@ -21,13 +21,13 @@ from typing import Any
 import torch
 
 from spann3r_ros.errors import ConfigError, Spann3rError
-from spann3r_ros.evaluation.machine import processor
 from spann3r_ros.evaluation.world.case import AIM, MISSED, MUST, PRINTED, Case, Finding, NotMeasuredError
 from spann3r_ros.evaluation.world.metric_cases import NoScale, OdometryScale
 from spann3r_ros.evaluation.world.shipped_cases import BlackThenElsewhere, DemoCamera, ShippedWalks
 from spann3r_ros.evaluation.world.simulated_cases import LongRun, LookAlikeRooms
 from spann3r_ros.evaluation.world.street_cases import StreetLoops
 from spann3r_ros.files.atomic import replacing_file
+from spann3r_ros.models.processor import processor_name
 
 CASES: dict[str, type[Case]] = {
     case.NAME: case
@@ -167,7 +167,7 @@ def _measured(case: Case, folder: Path, threads: int) -> CaseRecord:
         finding.text,
         finding.grade,
         round(time.perf_counter() - began, 1),
-        f"{processor()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
+        f"{processor_name()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
     )
     with replacing_file(_file(case, folder)) as draft:
         draft.write_text(json.dumps(dataclasses.asdict(record), indent=1) + "\n", encoding="utf-8")
