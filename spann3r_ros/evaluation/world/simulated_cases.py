@@ -98,6 +98,7 @@ class LookAlikeRooms:
         seeds: how many, each with rooms, a way and a drift of its own.
         frames: of each.
         submap_frames: of a submap.
+        likeness: of descriptors, from which on images are looked at, and from which on the network is fooled.
     """
 
     NAME: ClassVar[str] = "look_alike_rooms"
@@ -107,6 +108,7 @@ class LookAlikeRooms:
     seeds: int = 20
     frames: int = 600
     submap_frames: int = 50
+    likeness: float = 0.7
 
     def title(self) -> str:  # noqa: D102
         return (
@@ -121,6 +123,7 @@ class LookAlikeRooms:
             scene = look_alike_scene(seed)
             walk = RenderedWalk(scene, Trajectories(scene).walk(EVALUATION_SEED + seed, self.frames))
             values = {"model": SIMULATED, "simulated.seed": seed, "submap.frames": self.submap_frames, LOOPS: True}
+            values |= {"loops.similarity": self.likeness, "simulated.relate_fooled": self.likeness}
             run = run_pass(walk, values).reconstruction
             for graph in [each for each in run.correctors if isinstance(each, GraphCorrections)]:
                 holds = set(graph.closed_loops())
