@@ -17,6 +17,7 @@ from spann3r_ros.evaluation.report import write_report
 from spann3r_ros.evaluation.scores import Scores, evaluate_run, score_files
 from spann3r_ros.evaluation.suite import Outcome, Suite, averages, extent_of, run_local, run_on_ray, world_cases
 from spann3r_ros.evaluation.table import as_text, columns_as_text
+from spann3r_ros.evaluation.world.case import Case
 from spann3r_ros.recordings.source import open_source
 from spann3r_ros.runs.chosen_model import reconstruction_for
 from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
@@ -91,7 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse(arguments, "with --suite, whose file says it", {**RULES_DEFAULTS, **SOURCE_DEFAULTS})
         if extent_of(arguments.suite) is None:
             _refuse(arguments, "with a suite, whose file names the configurations", PARAMETER_DEFAULTS)
-        return _run_suite(arguments)
+        cases = world_cases(arguments.suite)
+        return _run_suite(arguments) if cases is None else _run_world(cases, arguments)
     _refuse(arguments, "without --suite", {"workers": 1, "ray": None, "write": None})
     if not arguments.items:
         raise ConfigError("nothing to evaluate", expected="runs, recordings or trajectories")
@@ -113,17 +115,19 @@ def run(arguments: argparse.Namespace) -> int:
     return INCOMPLETE if incomplete else 0
 
 
+def _run_world(cases: list[Case], arguments: argparse.Namespace) -> int:
+    """Print the table of a world of many submaps; 1 when a case missed or failed."""
+    _refuse(arguments, "with a suite of kind world", {"items": [], "ray": None})
+    from spann3r_ros.cli.world import print_world  # which needs the renderer
+
+    page = arguments.write and arguments.write / PAGE
+    return print_world(cases, arguments.output, page, arguments.workers)
+
+
 def _run_suite(arguments: argparse.Namespace) -> int:
     """Print a line for each job and the means, and write the joint report; 1 when a job failed."""
     if arguments.items:
         raise ConfigError("a suite names its own recordings", got=", ".join(map(str, arguments.items)))
-    cases = world_cases(arguments.suite)
-    if cases is not None:
-        _refuse(arguments, "with a suite of kind world", {"ray": None})
-        from spann3r_ros.cli.world import print_world  # which needs the renderer
-
-        page = arguments.write and arguments.write / PAGE
-        return print_world(cases, arguments.output, page, arguments.workers)
     _refuse(arguments, "with a suite of another kind than world", {"write": None})
     extent = extent_of(arguments.suite)
     if extent is not None:

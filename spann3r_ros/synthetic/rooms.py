@@ -12,6 +12,8 @@ from spann3r_ros.synthetic.scene import SIDES, Board, Doorway, Furniture, Look, 
 
 WALL = 0.15
 DOOR_WIDTH, DOOR_HEIGHT = 1.0, 2.1
+TWIN_DISTANCE = 8.0
+"""Meters between two rooms that look the same; a multiple of twice the size of all their patterns."""
 
 
 def random_scene(seed: int) -> Scene:
@@ -35,17 +37,29 @@ def random_scene(seed: int) -> Scene:
 def look_alike_scene(seed: int) -> Scene:
     """A room, a hall and the same room once more: two places that no image tells apart; depends on the seed only."""
     rng = np.random.default_rng((seed, 4712))
-    depth, width, hall = float(rng.uniform(3.2, 4.4)), float(rng.uniform(3.4, 4.6)), float(rng.uniform(3.0, 3.6))
+    depth, width = float(rng.uniform(3.2, 4.4)), float(rng.uniform(3.4, 4.6))
+    hall = TWIN_DISTANCE - width - 2 * WALL
     door = float(rng.uniform(1.2, depth - 1.2))
-    first = _room(rng, "room 1", (0.0, 0.0), (width, depth), [door])
+    first = _repeating(rng, _room(rng, "room 1", (0.0, 0.0), (width, depth), [door]))
     between = _room(rng, "hall", (width + WALL, 0.0), (width + WALL + hall, depth), [door])
-    twin = _moved_east(first, "room 2", width + hall + 2 * WALL)
+    twin = _moved_east(first, "room 2", TWIN_DISTANCE)
     look = _look(rng, ("plain", "planks"))
     doorways = tuple(
         Doorway((one, other), door, DOOR_WIDTH, DOOR_HEIGHT, look)
         for one, other in (("room 1", "hall"), ("hall", "room 2"))
     )
     return Scene(f"look-alike {seed}", (first, between, twin), doorways)
+
+
+def _repeating(rng: np.random.Generator, room: Room) -> Room:
+    """The room with patterns that are the same ``TWIN_DISTANCE`` farther: surfaces have theirs from the world's x."""
+
+    def look(old: Look) -> Look:
+        pattern, size = str(rng.choice(("stripes", "checker", "dots"))), float(rng.choice((0.2, 0.25, 0.4, 0.5)))
+        return Look(pattern, old.colors[:2], size)
+
+    west, east, south, north = (look(old) for old in room.walls)
+    return replace(room, walls=(west, east, south, north), floor=look(room.floor), ceiling=look(room.ceiling))
 
 
 def _moved_east(room: Room, name: str, by: float) -> Room:

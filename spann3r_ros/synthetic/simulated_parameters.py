@@ -45,7 +45,7 @@ class SimulatedParameters:
         high=100.0,
     )
     relate_fooled: float = parameter(
-        0.97,
+        0.9,
         "Two images of different places whose descriptors are at least so similar are taken for the same view; "
         "above 1: never.",
         low=0.0,

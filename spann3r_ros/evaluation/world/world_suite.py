@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,17 @@ from spann3r_ros.errors import ConfigError, Spann3rError
 from spann3r_ros.evaluation.world.case import AIM, MISSED, MUST, PRINTED, Case, Finding, NotMeasuredError
 from spann3r_ros.evaluation.world.metric_cases import NoScale, OdometryScale
 from spann3r_ros.evaluation.world.shipped_cases import BlackThenElsewhere, DemoCamera, ShippedWalks
-from spann3r_ros.evaluation.world.simulated_cases import LongRun
+from spann3r_ros.evaluation.world.simulated_cases import LongRun, LookAlikeRooms
+from spann3r_ros.evaluation.world.street_cases import StreetLoops
 from spann3r_ros.files.atomic import replacing_file
 from spann3r_ros.models.processor import processor_name
 
 CASES: dict[str, type[Case]] = {
-    case.NAME: case for case in (LongRun, OdometryScale, NoScale, ShippedWalks, BlackThenElsewhere, DemoCamera)
+    case.NAME: case
+    for case in (
+        *(LongRun, LookAlikeRooms, OdometryScale, NoScale, StreetLoops),
+        *(ShippedWalks, BlackThenElsewhere, DemoCamera),
+    )
 }
 """By the name in the suite file."""
 
@@ -97,13 +102,19 @@ def measure_cases(cases: Sequence[Case], folder: Path, workers: int) -> Iterator
     kept = {case.NAME: record for case in cases if (record := _kept(case, folder)) is not None}
     yield from kept.values()
     threads = max(1, (os.cpu_count() or 1) // workers)
-    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        waiting = [pool.submit(_measured, case, folder, threads) for case in cases if case.NAME not in kept]
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = [pool.submit(_measured_apart, case, folder, threads) for case in cases if case.NAME not in kept]
         try:
             yield from (future.result() for future in as_completed(waiting))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _measured_apart(case: Case, folder: Path, threads: int) -> CaseRecord:
+    """``_measured`` in a process of its own, whose memory is that of the case alone."""
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        return process.submit(_measured, case, folder, threads).result()
 
 
 def table(records: Sequence[CaseRecord]) -> str:
