@@ -38,9 +38,10 @@ from spann3r_ros.trajectory import StampedPose, Trajectory
 __all__ = ["SavedMap", "read_map", "read_ply", "read_trajectory", "write_map", "write_ply", "write_trajectory"]
 
 FORMAT = "spann3r_ros map"
-VERSION = 2
-READABLE = (1, 2)
-"""Version 1 kept one submap, whose points and poses were in ROS axes."""
+VERSION = 3
+READABLE = (1, 2, 3)
+"""Version 1 kept one submap, whose points and poses were in ROS axes. Up to version 2 voxels did not know how many
+frames agree on them."""
 
 CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST = (
     "map.ply",
@@ -184,6 +185,8 @@ def _state(world: Map) -> dict[str, NDArray[Any]]:
             "weight": voxels.weight,
             "count": voxels.count,
             "seen": voxels.seen,
+            "frames": voxels.frames,
+            "misses": voxels.misses,
             "pose_index": np.array([pose.index for pose in poses], np.int64),
             "pose_stamp": np.array([pose.stamp for pose in poses], np.int64),
             "pose_camera": np.array([pose.camera for pose in poses], np.str_),
@@ -218,7 +221,7 @@ def _map_from_state(state: Mapping[str, NDArray[Any]], config: MapConfig, versio
 
 def _submap(entries: Mapping[str, NDArray[Any]], config: MapConfig, version: int) -> Submap:
     place = Sim3(float(entries["scale"]), entries["rotation"], entries["translation"])
-    voxels, voxel_size = _voxels(entries), _positive(entries, "voxel_size")
+    voxels, voxel_size = _voxels(entries, version), _positive(entries, "voxel_size")
     voxels.check(voxel_size)
     names = ("index", "stamp", "camera", "refined", "rotation", "translation")
     columns = (entries[f"pose_{name}"] for name in names)
@@ -257,10 +260,12 @@ def _positive(entries: Mapping[str, NDArray[Any]], name: str) -> float:
     return value
 
 
-def _voxels(entries: Mapping[str, NDArray[Any]]) -> Voxels:
+def _voxels(entries: Mapping[str, NDArray[Any]], version: int) -> Voxels:
+    if version < 3:  # a point stands for a frame, and nobody has contradicted it
+        entries = {**entries, "frames": entries["count"], "misses": np.zeros_like(entries["count"])}
     number = len(entries["keys"])
     shapes = {"keys": ((number,), "i8"), "mean": ((number, 6), "f4"), "weight": ((number,), "f4")}
-    shapes |= {"count": ((number,), "i4"), "seen": ((number,), "i4")}
+    shapes |= dict.fromkeys(("count", "seen", "frames", "misses"), ((number,), "i4"))
     for name, (shape, kind) in shapes.items():
         if entries[name].shape != shape or entries[name].dtype != np.dtype(kind):
             raise ValueError(f"array '{name}' is {entries[name].dtype} {entries[name].shape}")
