@@ -308,7 +308,7 @@ class PoseConfig:
     use_camera_info: bool = parameter(
         True, "Use the calibration of CameraInfo when there is one; otherwise the focal length is estimated."
     )
-    samples: int = parameter(2000, "Confident pixels given to PnP.", unit="points", low=16, high=1_000_000, live=True)
+    samples: int = parameter(800, "Confident pixels given to PnP.", unit="points", low=16, high=1_000_000, live=True)
     reprojection_error: float = parameter(
         8.0,
         "How far a point may lie from its pixel and still agree with a pose.",
@@ -319,6 +319,12 @@ class PoseConfig:
     )
     min_inliers: float = parameter(
         0.3, "Share of the samples that must agree, else the pose is unknown.", low=0.0, high=1.0, live=True
+    )
+    motion_prior: bool = parameter(
+        True,
+        "Poses by PnP are refined with the motion before them, as far as the motion is smoother than they are. "
+        "false: each is what its own image tells.",
+        live=True,
     )
 
 

@@ -17,8 +17,8 @@ from spann3r_ros.errors import DataError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import centered, resize
 from spann3r_ros.geometry.focal import estimate_focal
-from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.mapping.bound import BoundNotice
+from spann3r_ros.mapping.camera_poses import CameraPoses
 from spann3r_ros.mapping.corrections import Corrector
 from spann3r_ros.mapping.joints import SubmapJoints
 from spann3r_ros.mapping.map import Map
@@ -67,6 +67,7 @@ class Reconstruction:
         self.map = Map(config.map)
         self.tracking = Tracking(config.tracking, self.complaints)
         self._bound = BoundNotice(self.complaints)
+        self._poses = CameraPoses()
         self._estimated: Intrinsics | None = None
         self._begin()
 
@@ -173,6 +174,7 @@ class Reconstruction:
         self._estimated = estimated
         self._is_first_answer = len(world) == 0
         self._bound.clear()
+        self._poses.clear()
         self.tracking.begin()
         if len(world):
             self.tracking.go_on()
@@ -206,6 +208,7 @@ class Reconstruction:
         self._estimated, self._no_focal_length = None, ""
         self._is_first_answer = True
         self._bound.clear()
+        self._poses.clear()
 
     def _begin_anew(self) -> None:
         """The first answers did not agree: forget what the world began with."""
@@ -227,6 +230,7 @@ class Reconstruction:
             if self.tracking.trusts(prediction, no_pose):
                 taken.append(self._integrate(prediction))
             else:
+                self._poses.forget(prediction)
                 prediction = dataclasses.replace(
                     prediction, submap_from_camera=None, pose_source="", pose_covariance=None
                 )
@@ -278,22 +282,7 @@ class Reconstruction:
             return prediction, ""
         if prediction.intrinsics is None:
             return prediction, f"no pose: {self._no_focal_length}"
-        settings = self.config.pose
-        estimate = estimate_pose(
-            prediction.points,
-            prediction.confidence,
-            prediction.intrinsics,
-            samples=settings.samples,
-            reprojection_error=settings.reprojection_error,
-            min_inliers=settings.min_inliers,
-        )
-        if estimate.world_from_camera is None:
-            return prediction, f"no pose: {estimate.reason}"
-        pose, covariance = estimate.world_from_camera, estimate.covariance
-        located = dataclasses.replace(
-            prediction, submap_from_camera=pose, pose_source="pnp", pose_covariance=covariance
-        )
-        return located, ""
+        return self._poses.locate(prediction, self.config.pose)
 
 
 def _untrusted(answer: WorldPrediction) -> WorldPrediction:

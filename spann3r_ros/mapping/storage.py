@@ -1,6 +1,6 @@
 """A map on disk: a folder with the cloud and the path for people and the exact state for continuing.
 
-map.ply              all points in the world frame
+map.ply              the points that are published, in the world frame
 trajectory.txt       all poses in TUM's format
 state.npz            the submaps, bit for bit
 memory.safetensors   the model's memory (only when there is one)
@@ -43,6 +43,9 @@ READABLE = (1, 2, 3)
 """Version 1 kept one submap, whose points and poses were in ROS axes. Up to version 2 voxels did not know how many
 frames agree on them."""
 
+TRUSTED_FRAMES = 8
+"""Frames that voxels of an older version count for: what was published stays so, until later frames look through it."""
+
 CLOUD, TRAJECTORY, STATE, MEMORY, MANIFEST = (
     "map.ply",
     "trajectory.txt",
@@ -68,7 +71,7 @@ class SavedMap:
     Attributes:
         path: the folder.
         files: its files, the manifest last.
-        points: number of points.
+        points: number of points in the cloud.
         frames: number of camera poses.
         memory: the model's memory, one of the files, or None when there is none.
         notes: what the writer noted besides, such as the model's name.
@@ -106,9 +109,9 @@ def write_map(
     """
     restore_folder(path, _is_whole)
     _require_map_or_nothing(path)
-    trajectory = world.trajectory()
+    trajectory, cloud = world.trajectory(), world.cloud()
     with replacing_folder(path, OWN) as draft:
-        write_ply(draft / CLOUD, world.cloud(), [WORLD_AXES])
+        write_ply(draft / CLOUD, cloud, [WORLD_AXES])
         write_trajectory(draft / TRAJECTORY, trajectory)
         np.savez(draft / STATE, **_state(world), **_flat(correctors or {}))  # type: ignore[arg-type]  # the stubs take the keys for flags
         if save_memory is not None:
@@ -120,7 +123,7 @@ def write_map(
             "package": __version__,
             "numpy": np.__version__,
             "world": WORLD_AXES,
-            "points": len(world),
+            "points": len(cloud),
             "poses": len(trajectory),
             "notes": dict(notes or {}),
             "files": {name: {"bytes": (draft / name).stat().st_size, "sha256": sha256(draft / name)} for name in names},
@@ -261,8 +264,9 @@ def _positive(entries: Mapping[str, NDArray[Any]], name: str) -> float:
 
 
 def _voxels(entries: Mapping[str, NDArray[Any]], version: int) -> Voxels:
-    if version < 3:  # a point stands for a frame, and nobody has contradicted it
-        entries = {**entries, "frames": entries["count"], "misses": np.zeros_like(entries["count"])}
+    if version < 3:
+        frames = np.maximum(entries["count"], TRUSTED_FRAMES).astype(entries["count"].dtype)
+        entries = {**entries, "frames": frames, "misses": np.zeros_like(entries["count"])}
     number = len(entries["keys"])
     shapes = {"keys": ((number,), "i8"), "mean": ((number, 6), "f4"), "weight": ((number,), "f4")}
     shapes |= dict.fromkeys(("count", "seen", "frames", "misses"), ((number,), "i4"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,17 +21,21 @@ MOST_LISTED = 65536
 class VoxelBatches:
     """Numbers of voxels with a sphere around each batch of them.
 
+    Args:
+        most: voxels that are kept, give or take a batch; the oldest batches, most of whose voxels are forgotten, go.
+
     Attributes:
         total: voxels in all batches, with those forgotten since.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
         self.total = 0
-        self._slots: list[Slots] = []
+        self._slots: deque[Slots] = deque()
         self._spheres = np.empty((0, 4), np.float32)  # center and radius
         self._listed = np.empty(0, np.int64)  # when each batch was last listed
 
@@ -55,6 +61,9 @@ class VoxelBatches:
             self._slots += new
             self._spheres = np.concatenate([self._spheres, np.array(spheres, np.float32)])
             self._listed = np.concatenate([self._listed, np.zeros(len(new), np.int64)])
+        while self.total > self._most + BATCH:
+            self.total -= len(self._slots.popleft())
+            self._spheres, self._listed = self._spheres[1:], self._listed[1:]
 
     def near(self, view: View, revision: int) -> Slots:
         """At most ``MOST_LISTED`` voxels of the batches that reach into a view.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.mapping.view import View
-from spann3r_ros.mapping.voxel_batches import BATCH, VoxelBatches
+from spann3r_ros.mapping.voxel_batches import VoxelBatches
 from spann3r_ros.mapping.voxel_table import VoxelTable
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
@@ -142,7 +142,7 @@ class VoxelGrid:
         self._count: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
         self._frames: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
         self._misses: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
-        self._batches = VoxelBatches()
+        self._batches = VoxelBatches(2 * self._table.capacity)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -203,9 +203,9 @@ class VoxelGrid:
             slots = np.concatenate([slots[is_young], slots[~is_young]])[:MOST_ASKED]
         missed, through = view.judge(self._mean[slots, :3], self._voxel_size, margin)
         self._misses[slots[missed]] += 1
-        through = np.unique(slots[through])
-        self._frames[through] -= 1
-        cleared = through[self._frames[through] <= 0]
+        crossed = np.unique(slots[through])
+        self._frames[crossed] -= 1
+        cleared = crossed[self._frames[crossed] <= 0]
         self._table.forget(cleared)
         return len(cleared)
 
@@ -287,10 +287,6 @@ class VoxelGrid:
         self._mean[slots], self._weight[slots], self._count[slots] = voxels.mean, voxels.weight, voxels.count
         self._frames[slots], self._misses[slots] = voxels.frames, voxels.misses
         self._batches.add(slots, voxels.mean[:, :3])
-        if self._batches.total > 2 * self._table.capacity + 2 * BATCH:  # most of them name voxels that are forgotten
-            self._batches.clear()
-            live = self._table.live()
-            self._batches.add(live, self._mean[live, :3])
         return len(slots)
 
     def _blend(self, slots: NDArray[np.int64], new: Voxels) -> None:
@@ -373,7 +369,8 @@ def _united(keys: NDArray[np.int64], columns: Sequence[NDArray[Any]], old: Voxel
         mean,
         total.astype(np.float32),
         np.bincount(group, old.count, number).astype(np.int32),
-        *(np.maximum.reduceat(each[order], starts) if number else each for each in (old.seen, old.frames)),
+        np.maximum.reduceat(old.seen[order], starts) if number else old.seen,
+        np.maximum.reduceat(old.frames[order], starts) if number else old.frames,
         np.minimum.reduceat(old.misses[order], starts) if number else old.misses,
     )
 

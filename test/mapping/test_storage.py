@@ -230,7 +230,7 @@ def edit(saved, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda manifest: manifest.update(version=3), "version .*got 3; expected 1 .* 2"),
+        (lambda manifest: manifest.update(version=4), "version .*got 4; expected 1 .* 2 .* 3"),
         (lambda manifest: manifest.update(format="other"), "not about a map"),
         (lambda manifest: manifest.pop("files"), "incomplete"),
         (lambda manifest: manifest.update(notes=["a"]), "notes in"),
