@@ -9,7 +9,7 @@ DURATION ?= 60
 
 SECONDS ?= 60
 
-.PHONY: help setup demo test ros-check lint check fuzz bench soak clean
+.PHONY: help setup demo test ros-check gpu-check lint check fuzz bench soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */make \1\t/' | expand -t 14
@@ -36,6 +36,9 @@ lint: setup ## check style, formatting and types
 	@$(RUN) mypy
 
 check: test lint ## test and lint
+
+gpu-check: setup ## run the tests of CUDA and the benchmark on a GPU; without one it says so and ends with status 3
+	@$(RUN) python test/support/gpu_check.py
 
 fuzz: setup ## mutated files into every reader, for SECONDS=60; none may let a foreign exception out
 	@$(RUN) python test/support/reader_fuzz.py --seconds $(SECONDS) $(ARGS)

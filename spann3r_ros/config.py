@@ -155,7 +155,15 @@ class ModelConfig:
         "auto", "Where the network runs; auto takes CUDA when there is one.", choices=("auto", "cpu", "cuda")
     )
     precision: str = parameter(
-        "fp32", "Arithmetic of the trunk; pointmap heads and poses are always fp32.", choices=("fp32", "bf16", "fp16")
+        "fp32",
+        "Arithmetic of the trunk; pointmap heads and poses are always fp32. auto: bf16 where a layer is faster in it, "
+        "which is timed at the start, else fp32.",
+        choices=("fp32", "bf16", "fp16", "auto"),
+    )
+    cuda_graphs: bool = parameter(
+        False,
+        "On CUDA, record the network's work once for each image size and replay it, instead of launching thousands of "
+        "kernels for every frame: several times faster where the CPU is the limit, for some memory more.",
     )
     output: str = parameter(
         "refined",

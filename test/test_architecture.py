@@ -286,6 +286,8 @@ def test_modules_are_named_after_what_they_hold() -> None:
 
 NAMED_AFTER_SOMETHING_ELSE = {
     "cli/test_reconstruct_unordered.py": "one option of cli/reconstruct.py",
+    "gpu/test_captured_on_cuda.py": "blocks/captured.py, where there is a CUDA device",
+    "gpu/test_families_on_cuda.py": "every family, where there is a CUDA device",
     "launch/test_launch_arguments.py": "the launch files, which lie outside of the package",
     "models/test_contracts.py": "what every family promises",
     "models/test_new_family.py": "that a family takes one folder and one row",
@@ -299,6 +301,7 @@ NAMED_AFTER_SOMETHING_ELSE = {
     "ros/test_time.py": "the running node when time jumps",
     "synthetic/test_apartment_look.py": "apartment.yaml",
     "test_architecture.py": "the whole package",
+    "test_gpu_check.py": "make gpu-check",
     "test_packaging.py": "what is shipped",
     "test_readme.py": "the README",
     "test_robustness.py": "the marks of all tests",

@@ -72,12 +72,13 @@ class SelfAttention(nn.Module):
 
     def split(self, x: Tensor, table: RotaryTable | None) -> HeadTensors:
         """Queries, keys and values of tokens, ready to attend; ``merged`` makes tokens of the result."""
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        heads = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        turning, value = heads[:2], heads[2]
         if self.head_norm:
-            query, key = self.q_norm(query), self.k_norm(key)
+            turning = torch.stack([self.q_norm(turning[0]), self.k_norm(turning[1])])
         if table is not None:
-            query, key = rotate(query, table), rotate(key, table)
-        return HeadTensors(query, key, value)
+            turning = rotate(turning, table)
+        return HeadTensors(turning[0], turning[1], value)
 
     def merged(self, attended: Tensor) -> Tensor:
         """(B, heads, P, head_dim) to tokens (B, P, width)."""

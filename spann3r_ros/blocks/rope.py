@@ -12,7 +12,8 @@ class RotaryTable(NamedTuple):
     """Cosines and sines of tokens, always float32: rounded angles would cost more than rounded activations.
 
     Attributes:
-        cos, sin: (P, 2, head_dim / 4); axis 1 is (row, column), P tokens in their order.
+        cos: (P, head_dim), P tokens in their order: what each channel of a head keeps of itself.
+        sin: (P, head_dim): what it takes of its partner, with the sign.
     """
 
     cos: Tensor
@@ -20,7 +21,7 @@ class RotaryTable(NamedTuple):
 
     def repeated(self, frames: int) -> RotaryTable:
         """For as many frames of the same grid, one after the other."""
-        return RotaryTable(self.cos.repeat(frames, 1, 1), self.sin.repeat(frames, 1, 1))
+        return RotaryTable(self.cos.repeat(frames, 1), self.sin.repeat(frames, 1))
 
 
 def grid_positions(
@@ -53,8 +54,9 @@ def table_at(positions: Tensor, head_dim: int, base: float) -> RotaryTable:
     """Table of tokens at any places (P, 2), negative ones too, for heads of ``head_dim`` channels, a multiple of 4."""
     quarter = head_dim // 4
     frequency = base ** (-torch.arange(quarter, device=positions.device, dtype=torch.float32) / quarter)
-    angle = positions.float().unsqueeze(-1) * frequency
-    return RotaryTable(angle.cos(), angle.sin())
+    angle = positions.float().unsqueeze(-1) * frequency  # (P, 2, quarter): of the row, and of the column
+    cos, sin = angle.cos(), angle.sin()
+    return RotaryTable(torch.stack([cos, cos], -2).flatten(1), torch.stack([-sin, sin], -2).flatten(1))
 
 
 def rotary_table(grid: tuple[int, int], head_dim: int, base: float, device: torch.device | str = "cpu") -> RotaryTable:
@@ -63,13 +65,10 @@ def rotary_table(grid: tuple[int, int], head_dim: int, base: float, device: torc
 
 
 def rotate(x: Tensor, table: RotaryTable) -> Tensor:
-    """Rotate queries or keys (B, heads, P, head_dim): the first half of a head by the row, the second by the column.
+    """Rotate queries or keys (..., P, head_dim): the first half of a head by the row, the second by the column.
 
-    Channel j of a half is paired with channel j + quarter.
+    Channel j of a half is paired with channel j + quarter. Few operations matter more than few multiplications: on a
+    GPU each is a launch, on a CPU a pass over memory.
     """
-    first, second = x.unflatten(-1, (2, 2, -1)).unbind(-2)
-    rotated = torch.stack(
-        [first * table.cos - second * table.sin, second * table.cos + first * table.sin],
-        dim=-2,
-    )
-    return rotated.flatten(-3).to(x.dtype)
+    partners = x.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
+    return torch.addcmul(x * table.cos, partners, table.sin).to(x.dtype)

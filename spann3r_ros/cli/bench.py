@@ -24,7 +24,7 @@ from spann3r_ros.evaluation.benchmark import (
     seconds_of_parts,
 )
 from spann3r_ros.evaluation.family_benchmark import measure_family, measure_family_apart
-from spann3r_ros.models.loading import PRECISIONS
+from spann3r_ros.models.processor import PRECISIONS, processor_name
 from spann3r_ros.models.registry import FAMILIES
 from spann3r_ros.models.speeds import FamilySpeed, write_speeds
 
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", nargs="+", choices=PRECISIONS, default=["fp32", "bf16"], help="precisions to measure"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the network runs")
+    parser.add_argument("--cuda-graphs", action="store_true", help="with the parameter cuda_graphs, on CUDA")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
     parser.add_argument(
         *("--family", "-f"),
@@ -55,19 +56,26 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     size = tuple(arguments.size) if arguments.size else None
     if arguments.apart:
-        measured = measure_family(arguments.family[0], arguments.precision[0], arguments.frames, arguments.device, size)
+        measured = measure_family(
+            *(arguments.family[0], arguments.precision[0], arguments.frames, arguments.device, size),
+            arguments.cuda_graphs,
+        )
         print(json.dumps(dataclasses.asdict(measured)))
         return 0
     if arguments.family:
         return measure_families(
-            *(arguments.family, arguments.precision, arguments.frames, arguments.device, size, arguments.write)
+            *(arguments.family, arguments.precision, arguments.frames, arguments.device, size, arguments.write),
+            arguments.cuda_graphs,
         )
     if arguments.pointmaps:
-        speed = measure_network(arguments.precision[0], arguments.frames, arguments.device, arguments.pointmaps)
+        speed = measure_network(
+            *(arguments.precision[0], arguments.frames, arguments.device, arguments.pointmaps), arguments.cuda_graphs
+        )
         print(json.dumps(dataclasses.asdict(speed)))
         return 0
     print(
-        f"{platform.platform()}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"{platform.platform()}, {processor_name(arguments.device)}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}"
     )
     print(f"{datetime.date.today()}, random weights, 224 x 224\n")
     print(f"{'Spann3R ViT-L':16}{'s/frame':>10}{'(min':>9}{'max)':>8}{'first':>9}{'peak GB':>10}{'weights GB':>12}")
@@ -76,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         for precision in arguments.precision:
             target = Path(folder) / f"{precision}.npy"
             try:
-                row = measure_apart(precision, arguments.frames, arguments.device, target)
+                row = measure_apart(precision, arguments.frames, arguments.device, target, arguments.cuda_graphs)
             except DataError as error:
                 print(f"{precision:16} failed with {error.got}")
                 continue
@@ -107,6 +115,7 @@ def measure_families(
     device: str,
     size: tuple[int, int] | None,
     target: Path | None,
+    graphs: bool,
 ) -> int:
     """Print a line for each family and precision; exit status 1 when one could not be measured."""
     found: list[FamilySpeed] = []
@@ -118,7 +127,7 @@ def measure_families(
     for name in tuple(FAMILIES) if "all" in names else names:
         for precision in precisions:
             try:
-                speed = measure_family_apart(name, precision, frames, device, size)
+                speed = measure_family_apart(name, precision, frames, device, size, graphs)
             except DataError as error:
                 failed += 1
                 print(f"{name:12} {precision:5} {error}", flush=True)

@@ -25,7 +25,8 @@ from spann3r_ros.mapping.map import Map
 from spann3r_ros.memory.spatial import SpatialMemory
 from spann3r_ros.models.checkpoint.reading import read_checkpoint
 from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
-from spann3r_ros.models.loading import PRECISIONS, load_network
+from spann3r_ros.models.loading import load_network
+from spann3r_ros.models.processor import PRECISIONS
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 from spann3r_ros.models.spann3r.files import architecture_from_config
 from spann3r_ros.models.spann3r.model import Spann3r
@@ -61,7 +62,7 @@ class NetworkSpeed:
     weights: float
 
 
-def measure_network(precision: str, frames: int, device: str, pointmaps: Path) -> NetworkSpeed:
+def measure_network(precision: str, frames: int, device: str, pointmaps: Path, graphs: bool = False) -> NetworkSpeed:
     """Run the full-size network with random weights on noise.
 
     Its peak memory is that of the whole process, so each measurement should have a process of its own.
@@ -71,10 +72,11 @@ def measure_network(precision: str, frames: int, device: str, pointmaps: Path) -
         frames: how many.
         device: ``cpu`` or ``cuda``.
         pointmaps: .npy file to which all pointmaps are written, (frames, h, w, 3) float32.
+        graphs: whether CUDA replays recorded work, see the parameter ``cuda_graphs``.
     """
     network = _random_network(PRECISIONS[precision], device)
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    model = Spann3r(network, Config(), "random")
+    model = Spann3r(network, Config(cuda_graphs=graphs), "random")
     memory, generator = model.new_memory(), np.random.default_rng(0)
     seconds: list[float] = []
     answers: list[Prediction] = []
@@ -98,11 +100,12 @@ def measure_network(precision: str, frames: int, device: str, pointmaps: Path) -
     )
 
 
-def measure_apart(precision: str, frames: int, device: str, pointmaps: Path) -> NetworkSpeed:
+def measure_apart(precision: str, frames: int, device: str, pointmaps: Path, graphs: bool = False) -> NetworkSpeed:
     """``measure_network`` in a process of its own; raises DataError when that fails."""
     command = [sys.executable, "-m", "spann3r_ros", "bench", "--precision", precision]
     command += ["--frames", str(frames), "--device", device]
     command += ["--threads", str(torch.get_num_threads()), "--pointmaps", str(pointmaps)]
+    command += ["--cuda-graphs"] if graphs else []
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
         raise DataError(f"measuring {precision} failed", got=f"exit status {result.returncode}")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
-import platform
 import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +17,16 @@ from spann3r_ros.config import Config
 from spann3r_ros.errors import ConfigError, DataError
 from spann3r_ros.frame import Frame
 from spann3r_ros.models.base import WindowSettings
-from spann3r_ros.models.loading import PRECISIONS
+from spann3r_ros.models.processor import PRECISIONS, processor_name
 from spann3r_ros.models.random_weights import random_network
 from spann3r_ros.models.registry import family
 from spann3r_ros.models.speeds import FamilySpeed
 from spann3r_ros.streaming.stream import stream_of
 
 
-def measure_family(name: str, precision: str, frames: int, device: str, size: tuple[int, int] | None) -> FamilySpeed:
+def measure_family(
+    name: str, precision: str, frames: int, device: str, size: tuple[int, int] | None, graphs: bool = False
+) -> FamilySpeed:
     """Run the full-size network of a family. The peak is that of the process, which should do nothing else.
 
     Args:
@@ -35,13 +35,20 @@ def measure_family(name: str, precision: str, frames: int, device: str, size: tu
         frames: how many; a family of windows takes them as one window.
         device: ``cpu`` or ``cuda``.
         size: (height, width) of its images, multiples of its patch; None: what the weights were made for.
+        graphs: whether CUDA replays recorded work, see the parameter ``cuda_graphs``.
 
     Raises:
         ConfigError: sizes or numbers of frames that the family cannot take.
     """
     row = family(name)
     height, width = size or row.architecture.image_size
-    config = Config(model=name, device=device, image_height=height if size else 0, image_width=width if size else 0)
+    config = Config(
+        model=name,
+        device=device,
+        cuda_graphs=graphs,
+        image_height=height if size else 0,
+        image_width=width if size else 0,
+    )
     settings: Any = None if row.parameters is None else config.of(row.parameters)
     window = isinstance(settings, WindowSettings)
     if window:
@@ -71,17 +78,18 @@ def measure_family(name: str, precision: str, frames: int, device: str, size: tu
         weights=weights / 1e9,
         tokens=status.tokens,
         memory=status.bytes / 1e9,
-        machine=f"{_processor(device)}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
+        machine=f"{processor_name(device)}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}",
         date=str(datetime.date.today()),
     )
 
 
 def measure_family_apart(
-    name: str, precision: str, frames: int, device: str, size: tuple[int, int] | None
+    name: str, precision: str, frames: int, device: str, size: tuple[int, int] | None, graphs: bool = False
 ) -> FamilySpeed:
     """``measure_family`` in a process of its own; raises DataError when that fails."""
     command = [sys.executable, "-m", "spann3r_ros", "bench", "--family", name, "--precision", precision]
     command += ["--frames", str(frames), "--device", device, "--threads", str(torch.get_num_threads()), "--apart"]
+    command += ["--cuda-graphs"] if graphs else []
     if size:
         command += ["--size", *map(str, size)]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -95,17 +103,3 @@ def measure_family_apart(
 
 def _peak_of_process() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _processor(device: str) -> str:
-    """The processor's name and the vector instructions that a network's speed depends on."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = set(entries.get("flags", entries.get("Features", "")).split())
-    known = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "asimd", "bf16")
-    return f"{entries.get('model name', platform.machine())} ({', '.join(f for f in known if f in flags)})"

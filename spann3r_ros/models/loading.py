@@ -18,6 +18,7 @@ from spann3r_ros.files.location import location
 from spann3r_ros.models.base import AnyModel, PlaceDescriptor, Relocalizer
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture
+from spann3r_ros.models.processor import PRECISIONS, chosen_precision
 from spann3r_ros.models.random_weights import random_network
 from spann3r_ros.models.registry import (
     FAMILIES,
@@ -34,16 +35,14 @@ if TYPE_CHECKING:
 
 _SHIPPED = "apartment.safetensors"
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""Data types of the parameter ``precision``."""
-
 
 def load_model(config: Config) -> AnyModel:
     """The model that a configuration asks for, its weights loaded, on its device, in its precision.
 
     Args:
         config: ``model``, ``checkpoint`` (empty: the model that ships; ``random``: tiny, with random weights),
-            ``checkpoint_mapping``, ``device`` and ``precision`` are used here; the rest is the model's own.
+            ``checkpoint_mapping``, ``device`` and ``precision`` are used here; the rest is the model's own. In place of
+            the precision ``auto`` it says afterwards what was chosen.
 
     Raises:
         ConfigError: an unknown family, or a device that this machine does not have.
@@ -51,14 +50,16 @@ def load_model(config: Config) -> AnyModel:
     """
     row = family(config.model)
     device = pick_device(config.device)
+    precision = config.precision = chosen_precision(config.precision, device)
     if config.checkpoint == RANDOM_WEIGHTS:
-        network = random_network(row, row.tiny, PRECISIONS[config.precision], device)
+        # Drawn on the CPU, so that it is the same network on every device.
+        network = random_network(row, row.tiny, PRECISIONS[precision]).to(device)
         return row.model(network, config, f"{RANDOM_WEIGHTS} weights of a tiny network")
     with _checkpoint_path(config.checkpoint) as path:
         checkpoint = read_checkpoint(path, wanted=row.name)
         if checkpoint.family != row.name:
             raise _of_another_family(checkpoint, row.name, path)
-        network = load_network(checkpoint, device, config.precision, config.checkpoint_mapping)
+        network = load_network(checkpoint, device, precision, config.checkpoint_mapping)
     return row.model(network, config, config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spann3r_ros.errors import AnswerError
 from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.models.transfer import to_host
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -87,8 +88,7 @@ def require_finite(*arrays: NDArray[np.float32]) -> None:
 
 def to_prediction(pointmap: Pointmap, view: View, *, final: bool) -> Prediction:
     """The first item of a batch as a Prediction on the host, in submap 0; the pose is not known yet."""
-    points: NDArray[Any] = pointmap.points[0].cpu().numpy()
-    confidence: NDArray[Any] = (1.0 - 1.0 / pointmap.confidence[0]).cpu().numpy()
+    points, confidence = to_host(pointmap.points[0], 1.0 - 1.0 / pointmap.confidence[0])
     return Prediction(
         view.frame,
         points,

@@ -35,7 +35,8 @@ from wall_network import write_wall_checkpoint  # noqa: E402
 from spann3r_ros.ros.guard import GuardedExecutor  # noqa: E402
 from spann3r_ros.ros.node import THREADS, Spann3rNode  # noqa: E402
 
-DEFAULTS = {"queue_policy": "all", "device": "cpu", "tracking__enabled": False}
+DEVICE = os.environ.get("SPANN3R_ROS_TEST_DEVICE", "cpu")
+DEFAULTS = {"queue_policy": "all", "device": DEVICE, "tracking__enabled": False}
 """Parameters of the nodes of most tests: every image counts, of whatever it is, and where no GPU is."""
 
 _domains = itertools.count(os.getpid())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from spann3r_ros.blocks.captured import Captured
 from spann3r_ros.config import Config
 from spann3r_ros.errors import AnswerError, GeometryError, MemoryMismatchError
 from spann3r_ros.frame import Frame, Intrinsics
@@ -29,6 +30,7 @@ from spann3r_ros.models.dust3r.network import Grid
 from spann3r_ros.models.pixels import check_pixels
 from spann3r_ros.models.pointmap import Pointmap, View, fingerprint, require_finite, to_prediction
 from spann3r_ros.models.preprocess import looked_up, preprocess
+from spann3r_ros.models.transfer import to_device, to_host
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -86,8 +88,10 @@ class Cut3r:
         self.device = network.enc_norm.weight.device
         samples = [network.enc_norm, network.dec_norm, network.dec_norm_state]
         self.fingerprint = fingerprint(self.name, network.architecture, samples, network.dtype)
+        self._encode = Captured(self._encoded, config.cuda_graphs)
+        self._look = Captured(self._interacted, config.cuda_graphs)
         with torch.inference_mode():
-            self._initial = {"state": network.initial_state(), "poses": network.pose_retriever.mem}
+            self._initial: dict[str, Tensor] = {"state": network.initial_state(), "poses": network.pose_retriever.mem}
 
     def new_memory(self) -> Cut3rMemory:
         """An empty memory."""
@@ -188,7 +192,7 @@ class Cut3r:
             update, reset: by sequence, see ``RecurrentState.rewritten``.
         """
         check_pixels(pixels, self.network.architecture)
-        features = self.network.encode(pixels.to(self.device, non_blocking=True), self.settings.rounded_rotation)
+        [features] = self._encode(to_device(pixels, self.device), rounded=self.settings.rounded_rotation)
         return self.seen(features, self.network.grid(pixels), state, update, reset)
 
     @torch.inference_mode()
@@ -203,14 +207,27 @@ class Cut3r:
         """As ``advance``, of a frame's (or a ray map's) features (B, P, E) and the grid of its patches."""
         initial = self.initial(len(features))
         before = RecurrentState(initial) if state is None else state
-        found = self.network.interact(
-            features, grid, before.tensors["state"], before.tensors["poses"], is_first=before.frames == 0
+        pose, points, confidence, gist, pose_in, new_state, poses, pose_out, *decoded = self._look(
+            features, before.tensors["state"], before.tensors["poses"], grid=grid, is_first=before.frames == 0
         )
-        heads = self.network.downstream_head
-        with torch.autocast(features.device.type, enabled=False):
-            pose, own = heads.pose(found.pose_out), heads.self_map(found.layers, grid)
+        layers = dict(zip(self.network.layer_numbers, (features.float(), *decoded), strict=True))
+        found = Interaction(gist, pose_in, new_state, poses, layers, pose_out, grid)
+        own = Pointmap(points, confidence)
         after = before.rewritten({"state": found.state, "poses": found.poses}, initial, update, reset)
         return Seen(found, pose, own, after)
+
+    def _encoded(self, images: Tensor, *, rounded: bool) -> tuple[Tensor]:
+        return (self.network.encode(images, rounded),)
+
+    def _interacted(
+        self, features: Tensor, state: Tensor, poses: Tensor, *, grid: Grid, is_first: bool
+    ) -> tuple[Tensor, ...]:
+        """Pose, points and confidence, then the tensors of ``Interaction`` in its order, layer 0 aside."""
+        found, heads = self.network.interact(features, grid, state, poses, is_first), self.network.downstream_head
+        with torch.autocast(features.device.type, enabled=False):
+            seen = heads.pose(found.pose_out), *heads.self_map(found.layers, grid)
+        decoded = [found.layers[number] for number in self.network.layer_numbers[1:]]
+        return *seen, found.gist, found.pose_in, found.state, found.poses, found.pose_out, *decoded
 
     @torch.inference_mode()
     def imagine(
@@ -240,8 +257,7 @@ class Cut3r:
         grid = self.network.grid(rays.permute(2, 0, 1))
         seen = self.seen(features, grid, memory.state, [False])
         colors = self.network.downstream_head.colors(seen.interaction.layers, grid)
-        own: NDArray[np.float32] = seen.own.points[0].cpu().numpy()
-        confidence: NDArray[np.float32] = (1.0 - 1.0 / seen.own.confidence[0]).cpu().numpy()
+        own, confidence = to_host(seen.own.points[0], 1.0 - 1.0 / seen.own.confidence[0])
         require_finite(own, confidence)
         shades = ((colors[0] + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
         return ImaginedView(np.asarray(submap_from_camera.apply(own), np.float32), confidence, shades)

@@ -145,6 +145,12 @@ class Cut3rNetwork(nn.Module):
         state: Tensor = self.decoder_embed_state(self.register_tokens.weight)
         return state[None]
 
+    @property
+    def layer_numbers(self) -> tuple[int, ...]:
+        """Of the layers of the image's decoder that the heads read, 0 first."""
+        a = self.architecture
+        return tuple(sorted({0, *(a.hooks if a.head == "dpt" else ()), a.decoder_depth}))
+
     def interact(self, features: Tensor, grid: Grid, state: Tensor, poses: Tensor, is_first: bool) -> Interaction:
         """Let a frame and the state look at each other.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -103,6 +105,17 @@ class Dust3rNetwork(nn.Module):
                 layers1[number], layers2[number] = tokens1, tokens2
         layers1[a.decoder_depth], layers2[a.decoder_depth] = self.dec_norm(tokens1), self.dec_norm(tokens2)
         return layers1, layers2
+
+    def layers_of(self, features: Tensor, decoded: Sequence[Tensor]) -> Layers:
+        """``Layers`` of one branch: its input, and the others in their order."""
+        a = self.architecture
+        wanted = a.hooks if a.head == "dpt" else ()
+        numbers = sorted({*wanted, a.decoder_depth} - {0})
+        return {0: features, **dict(zip(numbers, decoded, strict=True))}
+
+    def head_outputs(self, *layers: Tensor, branch: int, grid: Grid) -> tuple[Tensor, Tensor]:
+        """``pointmap`` of the tensors of ``Layers`` alone."""
+        return self.pointmap(branch, self.layers_of(layers[0], layers[1:]), grid)
 
     def pointmap(self, branch: int, layers: Layers, grid: Grid) -> Pointmap:
         """Pointmap of branch 1 (the first view) or 2, in the first view's camera; float32 in any precision."""

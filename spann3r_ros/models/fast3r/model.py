@@ -5,11 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import FrameError, GeometryError
@@ -21,8 +18,9 @@ from spann3r_ros.models.fast3r.image_ids import image_ids
 from spann3r_ros.models.fast3r.network import GLOBAL, LOCAL, Fast3rNetwork
 from spann3r_ros.models.fast3r.parameters import Fast3rParameters
 from spann3r_ros.models.pixels import check_pixels
-from spann3r_ros.models.pointmap import Pointmap, View, fingerprint, require_finite
+from spann3r_ros.models.pointmap import View, fingerprint, require_finite
 from spann3r_ros.models.preprocess import planned, preprocess
+from spann3r_ros.models.transfer import to_device, to_host
 from spann3r_ros.prediction import Prediction
 
 
@@ -69,10 +67,10 @@ class Fast3r:
         views = [View(frame, image.colors, image.intrinsics) for frame, image in zip(frames, images, strict=True)]
         heads = self.network.heads if self._needs_local(views) else (GLOBAL,)
         with torch.inference_mode():
-            pixels = [image.pixels.to(self.device, non_blocking=True) for image in images]
+            pixels = [to_device(image.pixels, self.device) for image in images]
             found = self.network(pixels, ids, heads)
         pointmaps = [
-            ViewPointmaps(*_on_host(found[GLOBAL][view]), *_on_host(found[heads[-1]][view]))
+            ViewPointmaps(*to_host(*(tensor[0] for head in (GLOBAL, heads[-1]) for tensor in found[head][view])))
             for view in range(len(frames))
         ]
         answers = [self._answer(view, maps) for view, maps in zip(views, pointmaps, strict=True)]
@@ -116,12 +114,6 @@ class Fast3r:
                 answer = dataclasses.replace(answer, intrinsics=camera, intrinsics_source="model")
             located.append(answer)
         return located
-
-
-def _on_host(pointmap: Pointmap) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    points: NDArray[Any] = pointmap.points[0].cpu().numpy()
-    confidence: NDArray[Any] = pointmap.confidence[0].cpu().numpy()
-    return points, confidence
 
 
 def _seen(maps: ViewPointmaps) -> Intrinsics | None:

@@ -24,6 +24,7 @@ from spann3r_ros.models.pi3.trunk import Pi3Trunk, ViewSet
 from spann3r_ros.models.pixels import target_size
 from spann3r_ros.models.pointmap import View, fingerprint
 from spann3r_ros.models.preprocess import CropPlan, Planner, fitted, planned, planned_size
+from spann3r_ros.models.transfer import to_device, to_host
 from spann3r_ros.models.window_memory import require_memory, window_bytes
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
@@ -86,12 +87,12 @@ class ViewSetModel:
         if not frames:
             raise FrameError("frames to infer", got=0, expected=">= 1")
         views = self.views(frames)
-        colors = torch.from_numpy(np.stack([view.colors for view in views])).to(self.device, non_blocking=True)
-        answer = self._seen((colors.permute(0, 3, 1, 2) / 255.0)[None], views)
+        colors = torch.from_numpy(np.stack([view.colors for view in views]))
+        answer = self._seen((to_device(colors, self.device).permute(0, 3, 1, 2) / 255.0)[None], views)
         first_from_camera = rigid_inverse(answer.scene_from_camera[:, :1]) @ answer.scene_from_camera
-        points: NDArray[Any] = answer.points_in(first_from_camera)[0].cpu().numpy()
-        local: NDArray[Any] = answer.local_points[0].cpu().numpy()
-        confidence: NDArray[Any] = torch.sigmoid(answer.logits)[0].cpu().numpy()
+        points, local, confidence = to_host(
+            answer.points_in(first_from_camera)[0], answer.local_points[0], torch.sigmoid(answer.logits)[0]
+        )
         poses: NDArray[Any] = first_from_camera[0].cpu().numpy()
         if not all(np.isfinite(values).all() for values in (poses, confidence, points)):
             raise AnswerError(

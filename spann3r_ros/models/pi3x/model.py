@@ -18,6 +18,7 @@ from spann3r_ros.models.pi3x.network import Pi3xNetwork
 from spann3r_ros.models.pi3x.parameters import Pi3xParameters
 from spann3r_ros.models.pointmap import View
 from spann3r_ros.models.preprocess import planned
+from spann3r_ros.models.transfer import to_device
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Pi3x(ViewSetModel):
 
     def _scene(self, values: NDArray[np.floating]) -> Tensor:
         """Values (N, ...) of one scene, (1, N, ...) float32 on the device."""
-        return torch.from_numpy(values.astype(np.float32)).to(self.device, non_blocking=True)[None]
+        return to_device(torch.from_numpy(values.astype(np.float32)), self.device)[None]
 
     def _mask(self, known: Sequence[bool]) -> Tensor | None:
         """(1, N) bool, or None when nothing needs to be masked."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spann3r_ros.blocks.captured import Captured
 from spann3r_ros.config import Config
 from spann3r_ros.errors import AnswerError, MemoryMismatchError
 from spann3r_ros.frame import Frame
@@ -20,6 +21,7 @@ from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.models.spann3r.memory import Pending, Spann3rMemory
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
 from spann3r_ros.models.spann3r.parameters import Spann3rParameters
+from spann3r_ros.models.transfer import to_device
 from spann3r_ros.prediction import Prediction
 
 
@@ -73,6 +75,10 @@ class Spann3r:
         self.device = network.value_out.weight.device
         samples = [network.dust3r.enc_norm, network.value_norm, network.norm_k, network.norm_v]
         self.fingerprint = fingerprint(self.name, network.architecture, samples, network.dtype)
+        self._encode, self._decode, self._head, self._value = (
+            Captured(stage, config.cuda_graphs)
+            for stage in (self._encoded, self._decoded, network.dust3r.head_outputs, self._valued)
+        )
 
     def new_memory(self) -> Spann3rMemory:
         """An empty memory."""
@@ -116,11 +122,11 @@ class Spann3r:
             return []
         if pending.layers is None:
             layers, _ = self.network.dust3r.decode(pending.features, pending.features, memory.grid, memory.grid)
-            pointmap = self.network.dust3r.pointmap(1, layers, memory.grid)
+            pointmap = self._pointmap(1, layers, memory.grid)
         elif self.config.output == "immediate":
             return []
         else:
-            pointmap = self.network.dust3r.pointmap(2, pending.layers, memory.grid)
+            pointmap = self._pointmap(2, pending.layers, memory.grid)
         answer = to_prediction(pointmap, pending.view, final=True)
         pending.answered = True
         return [answer]
@@ -129,7 +135,8 @@ class Spann3r:
     def encode(self, pixels: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] to features (B, P, E); frames of a known list can be encoded together."""
         check_pixels(pixels, self.network.architecture.trunk)
-        return self.network.dust3r.encode(pixels.to(self.device, non_blocking=True))
+        [features] = self._encode(to_device(pixels, self.device))
+        return features
 
     @torch.inference_mode()
     def advance(
@@ -147,7 +154,7 @@ class Spann3r:
         check_pixels(pixels, network.architecture.trunk)
         grid, pending = trunk.grid(pixels), memory.pending
         self._check_memory(memory, grid, len(pixels))
-        features = trunk.encode(pixels.to(self.device, non_blocking=True)) if features is None else features
+        features = self.encode(pixels) if features is None else features
         if pending is None or memory.spatial is None:
             if not bool(_all_finite(features)):
                 raise _not_finite()
@@ -162,28 +169,25 @@ class Spann3r:
         if pending.query is not None:
             content, received = spatial.read(network.norm_q(pending.query))
             fused = content + pending.query
-        layers1, layers2 = trunk.decode(fused, features, grid, grid)
-        key = network.key(pending.features, layers1)
-        query = network.query(features, layers2)
-        directions = functional.normalize(key.float(), dim=-1, eps=1e-12).to(key.dtype)
+        key, query, directions, *layers = self._decode(fused, features, pending.features, grid=grid)
+        half = len(layers) // 2
+        layers1, layers2 = trunk.layers_of(fused, layers[:half]), trunk.layers_of(features, layers[half:])
         similarities = spatial.similarities(directions)
         similarity = _HostScalar(None if similarities is None else similarities.max())
 
-        immediate = trunk.pointmap(2, layers2, grid) if output != "refined" else None
-        refined = trunk.pointmap(1, layers1, grid) if output != "immediate" or pending.query is None else None
+        immediate = self._pointmap(2, layers2, grid) if output != "refined" else None
+        refined = self._pointmap(1, layers1, grid) if output != "immediate" or pending.query is None else None
         sound = _HostScalar(_all_finite(key, query, *(p.points for p in (immediate, refined) if p is not None)))
         # Only here does the host wait for the device, which is busy with the heads meanwhile.
         gate = similarity.get()
         accepted = spatial.accepts(gate)
-        value = None
+        value, stored = None, None
         if accepted:
-            refined = trunk.pointmap(1, layers1, grid) if refined is None else refined
-            value = network.value(refined.points, pending.features, grid)
+            refined = self._pointmap(1, layers1, grid) if refined is None else refined
+            value, *stored = self._value(refined.points, pending.features, key, grid=grid)
             sound = _HostScalar(_all_finite(value, key, query, refined.points))
         if not sound.get():
             raise _not_finite()
-
-        stored = None if value is None else (network.norm_k(key), network.norm_v(value + key))
 
         insertion = None  # from here on the memory changes, and no layer of the network runs
         if received is not None:
@@ -193,6 +197,25 @@ class Spann3r:
             insertion = spatial.insert(directions, *stored)
         memory.pending = Pending(features, query, layers2, view)
         return Step(fused, features, layers1, layers2, key, query, value, refined, immediate, similarities, insertion)
+
+    def _encoded(self, images: Tensor) -> tuple[Tensor]:
+        return (self.network.dust3r.encode(images),)
+
+    def _decoded(self, fused: Tensor, features: Tensor, before: Tensor, *, grid: Grid) -> tuple[Tensor, ...]:
+        """Key, query and the key's direction, and the decoder's layers of branch 1 and then of branch 2."""
+        layers1, layers2 = self.network.dust3r.decode(fused, features, grid, grid)
+        key, query = self.network.key(before, layers1), self.network.query(features, layers2)
+        directions = functional.normalize(key.float(), dim=-1, eps=1e-12).to(key.dtype)
+        return key, query, directions, *list(layers1.values())[1:], *list(layers2.values())[1:]
+
+    def _valued(self, points: Tensor, features: Tensor, key: Tensor, *, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
+        """The value of a frame's pointmap, and what the memory stores of key and value."""
+        value = self.network.value(points, features, grid)
+        return value, self.network.norm_k(key), self.network.norm_v(value + key)
+
+    def _pointmap(self, branch: int, layers: Layers, grid: Grid) -> Pointmap:
+        points, confidence = self._head(*layers.values(), branch=branch, grid=grid)
+        return Pointmap(points, confidence)
 
     def new_spatial(self, features: Tensor) -> SpatialMemory:
         """An empty spatial memory for frames with features of this shape (B, P, E)."""

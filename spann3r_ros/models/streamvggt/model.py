@@ -15,6 +15,7 @@ from spann3r_ros.models.pointmap import fingerprint
 from spann3r_ros.models.streamvggt.memory import CACHE, StreamVggtMemory
 from spann3r_ros.models.streamvggt.network import StreamVggtNetwork, cache_shapes
 from spann3r_ros.models.streamvggt.parameters import StreamVggtParameters
+from spann3r_ros.models.transfer import to_device
 from spann3r_ros.models.vggt.answers import ImageSize, predictions, require_head
 from spann3r_ros.models.vggt.model import memory_of
 from spann3r_ros.models.window_memory import require_memory
@@ -108,7 +109,7 @@ class StreamVggt:
         loaded = self.image_size.load([frame])
         size = (loaded.pixels.shape[-2], loaded.pixels.shape[-1])
         cache = self._new_cache(size) if memory.cache is None else memory.cache
-        images = loaded.pixels.to(self.device, non_blocking=True)
+        images = to_device(loaded.pixels, self.device)
         taken = self.network.step(images, cache, shared=self.settings.camera_cache == "shared")
         answers = predictions(
             self.network,

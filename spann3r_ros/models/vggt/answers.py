@@ -17,6 +17,7 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import crop
 from spann3r_ros.models.pixels import check_pixels, target_size
 from spann3r_ros.models.preprocess import UNIT, Box, NetworkImage, Planner, planned_size, preprocess
+from spann3r_ros.models.transfer import to_host
 from spann3r_ros.models.vggt.aggregator import Features
 from spann3r_ros.models.vggt.architecture import VggtArchitecture
 from spann3r_ros.models.vggt.camera import intrinsics, points_from_depth, world_from_camera
@@ -116,8 +117,7 @@ def predictions(
     else:
         world, confidence = network.points(features)
     # Everything is queued by now; only here does the host wait for the device.
-    grids = torch.cat([world[0], (1 - 1 / confidence[0]).unsqueeze(-1)], dim=-1).cpu().numpy()
-    cameras = encodings[0].cpu().numpy()
+    grids, cameras = to_host(torch.cat([world[0], (1 - 1 / confidence[0]).unsqueeze(-1)], dim=-1), encodings[0])
     if not np.isfinite(grids).all() or not np.isfinite(cameras).all():
         raise AnswerError(
             "the network's answer is not finite",

@@ -9,6 +9,7 @@ import torch
 from spann3r_ros.config import Config
 from spann3r_ros.frame import Frame
 from spann3r_ros.models.pointmap import fingerprint
+from spann3r_ros.models.transfer import to_device
 from spann3r_ros.models.vggt.answers import ImageSize, predictions, require_head
 from spann3r_ros.models.vggt.architecture import VggtArchitecture
 from spann3r_ros.models.vggt.network import HEAD_FRAMES, VggtNetwork
@@ -61,7 +62,7 @@ class Vggt:
             AnswerError: an answer that is not finite.
         """
         loaded = self.image_size.load(frames)
-        features = self.network.aggregator(loaded.pixels.to(self.device, non_blocking=True))
+        features = self.network.aggregator(to_device(loaded.pixels, self.device))
         encodings = self.network.cameras(features)[-1]
         return predictions(
             self.network, features, encodings, loaded, self.settings.points, self.config.pose.use_camera_info

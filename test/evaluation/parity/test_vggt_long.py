@@ -22,6 +22,14 @@ def recorded(golden: Path, tmp_path: Path) -> Path:
     return tmp_path / "vggt_long_tiny_config.json"
 
 
+def only(config: Path, *names: str) -> None:
+    """Leave the other cases out of the configuration, so that only these are replayed."""
+    content = json.loads(config.read_text())
+    content["cases"] = [case for case in content["cases"] if case["name"] in names]
+    assert len(content["cases"]) == len(names)
+    config.write_text(json.dumps(content))
+
+
 def change(config: Path, name: str, action: Callable[[torch.Tensor], torch.Tensor]) -> None:
     path = config.with_name("vggt_long_tiny_case.safetensors")
     tensors = load_file(path)
@@ -50,6 +58,7 @@ def test_every_part_is_equal(recorded: Path, capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_a_changed_recording_is_noticed(name: str, recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only(recorded, name.split("/")[0])
     change(recorded, name, lambda tensor: tensor * (1 + 1e-2 * (tensor == tensor.max())))
     # Not at all a rotation any more is refused, too.
     assert main(["parity", str(recorded)]) == 1
@@ -57,6 +66,7 @@ def test_a_changed_recording_is_noticed(name: str, recorded: Path, capsys: pytes
 
 
 def test_changed_descriptors_give_other_loops(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only(recorded, "retrieval")
     change(recorded, "retrieval/descriptors", lambda tensor: tensor.roll(1, 0))
     assert main(["parity", str(recorded)]) == 1
     assert "decision differs: retrieval/pairs" in capsys.readouterr().out
@@ -78,5 +88,6 @@ def test_a_changed_decision_is_noticed(
     config = json.loads(recorded.read_text())
     edit(config)
     recorded.write_text(json.dumps(config))
+    only(recorded, *(case["name"] for case in config["cases"] if case["name"] == place.split(":")[0]))
     assert main(["parity", str(recorded)]) == 1
     assert f"decision differs: {place}" in capsys.readouterr().out
