@@ -254,7 +254,7 @@ class MapConfig:
     )
 
     min_observations: int = parameter(
-        6,
+        4,
         "Frames that must agree on a voxel of a published or saved map; in a place that was seen less often half as "
         "many as agree on its best voxel, so that a new one is there at once. 1: every voxel is.",
         unit="frames",

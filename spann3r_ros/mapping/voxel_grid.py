@@ -24,7 +24,7 @@ MOST_MISSES = 8
 """Frames that see a voxel's surface elsewhere for each that agrees, beyond which it is noise, however often it was hit:
 a camera that stands still hits everything around a surface in time."""
 
-REGION = 16
+REGION = 32
 """Voxels along each side of a region, which is young until twice the frames asked for agree on one of its voxels."""
 
 REGION_BITS = 22
