@@ -14,8 +14,8 @@ from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.mapping.filters import cloud_from_prediction, confident
-from spann3r_ros.mapping.view import View
 from spann3r_ros.mapping.voxel_grid import VoxelGrid, VoxelUpdate
+from spann3r_ros.mapping.voxel_view import VoxelView
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.sim3 import Sim3
@@ -129,7 +129,7 @@ class Map:
         self._resize_voxels()
         self.insert_pose(prediction)
         max_range = self.config.max_range / submap.world_from_submap.scale
-        view = View.of(prediction)
+        view = VoxelView.of(prediction)
         slanted = view.slanted(self.config.max_slant) if view is not None and self.config.max_slant < 90.0 else None
         cloud = cloud_from_prediction(prediction, self.config.min_confidence, max_range, slanted)
         self.revision += 1

@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from spann3r_ros.mapping.view import View
+from spann3r_ros.mapping.voxel_view import VoxelView
 
 Slots = NDArray[np.int64]
 
@@ -65,7 +65,7 @@ class VoxelBatches:
             self.total -= len(self._slots.popleft())
             self._spheres, self._listed = self._spheres[1:], self._listed[1:]
 
-    def near(self, view: View, revision: int) -> Slots:
+    def near(self, view: VoxelView, revision: int) -> Slots:
         """At most ``MOST_LISTED`` voxels of the batches that reach into a view.
 
         Those listed longest ago come first. Some may be forgotten by now, some named twice.

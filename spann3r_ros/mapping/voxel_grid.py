@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.mapping.view import View
 from spann3r_ros.mapping.voxel_batches import VoxelBatches
 from spann3r_ros.mapping.voxel_table import VoxelTable
+from spann3r_ros.mapping.voxel_view import VoxelView
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
 
@@ -183,7 +183,7 @@ class VoxelGrid:
             refused_points=len(cloud) - int(new.count.sum()),
         )
 
-    def look(self, view: View, margin: float) -> int:
+    def look(self, view: VoxelView, margin: float) -> int:
         """Ask a frame that was just inserted about voxels in its view that it did not hit; clear what it looks through.
 
         A voxel that has lost as many frames as it had is cleared. The work is bounded: at most ``MOST_ASKED`` voxels,

@@ -1,11 +1,11 @@
 import numpy as np
 
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.mapping.view import View
 from spann3r_ros.mapping.voxel_batches import BATCH, MOST_LISTED, VoxelBatches
+from spann3r_ros.mapping.voxel_view import VoxelView
 from spann3r_ros.sim3 import Sim3
 
-AHEAD = View(Sim3(), Intrinsics(40.0, 40.0, 31.5, 23.5, 64, 48), np.full((48, 64), 2.0, np.float32))
+AHEAD = VoxelView(Sim3(), Intrinsics(40.0, 40.0, 31.5, 23.5, 64, 48), np.full((48, 64), 2.0, np.float32))
 
 
 def around(place: tuple[float, float, float], number: int) -> np.ndarray:

@@ -6,8 +6,8 @@ import pytest
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import backproject
-from spann3r_ros.mapping.view import View
 from spann3r_ros.mapping.voxel_grid import AXIS_LIMIT, MOST_ASKED, VoxelGrid, voxel_keys
+from spann3r_ros.mapping.voxel_view import VoxelView
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
 
@@ -304,8 +304,8 @@ def test_sizes_that_are_none_are_refused(size):
 CAMERA = Intrinsics(40.0, 40.0, 31.5, 23.5, 64, 48)
 
 
-def view_of(depth: float) -> View:
-    return View(Sim3(), CAMERA, np.full((48, 64), depth, np.float32))
+def view_of(depth: float) -> VoxelView:
+    return VoxelView(Sim3(), CAMERA, np.full((48, 64), depth, np.float32))
 
 
 def wall_cloud(depth: float) -> PointCloud:

@@ -3,7 +3,7 @@ import pytest
 
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import backproject
-from spann3r_ros.mapping.view import View
+from spann3r_ros.mapping.voxel_view import VoxelView
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -14,8 +14,8 @@ def wall(depth: float = 2.0) -> np.ndarray:
     return np.full((48, 64), depth, np.float32)
 
 
-def view(depth: np.ndarray) -> View:
-    return View(Sim3(), CAMERA, depth)
+def view(depth: np.ndarray) -> VoxelView:
+    return VoxelView(Sim3(), CAMERA, depth)
 
 
 def test_a_view_knows_how_deep_its_camera_saw():
@@ -25,10 +25,10 @@ def test_a_view_knows_how_deep_its_camera_saw():
     prediction = Prediction(
         Frame(0, 0, "camera", picture), points, np.ones((48, 64), np.float32), picture, pose, intrinsics=CAMERA
     )
-    found = View.of(prediction)
+    found = VoxelView.of(prediction)
     assert found is not None
     np.testing.assert_allclose(found.depth, 2.0, atol=1e-5)
-    assert View.of(Prediction(prediction.frame, points, prediction.confidence, picture)) is None
+    assert VoxelView.of(Prediction(prediction.frame, points, prediction.confidence, picture)) is None
 
 
 def test_pixels_at_the_edge_of_an_object_and_of_grazed_surfaces_are_slanted():

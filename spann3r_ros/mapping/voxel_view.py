@@ -20,7 +20,7 @@ AROUND = np.ones((5, 5), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class VoxelView:
     """A camera and the depth that it saw.
 
     Attributes:
@@ -34,7 +34,7 @@ class View:
     depth: NDArray[np.float32]
 
     @classmethod
-    def of(cls, prediction: Prediction) -> View | None:
+    def of(cls, prediction: Prediction) -> VoxelView | None:
         """The view of a prediction; None without pose or calibration."""
         pose, intrinsics = prediction.submap_from_camera, prediction.intrinsics
         if pose is None or intrinsics is None:
