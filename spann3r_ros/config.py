@@ -259,6 +259,33 @@ class MapConfig:
         live=True,
     )
 
+    min_observations: int = parameter(
+        4,
+        "Frames that must agree on a voxel of a published or saved map; in a place that was seen less often half as "
+        "many as agree on its best voxel, so that a new one is there at once. 1: every voxel is.",
+        unit="frames",
+        low=1,
+        high=1000,
+        live=True,
+    )
+    max_slant: float = parameter(
+        80.0,
+        "Points whose surface is seen at more than this angle from its normal stay out of the map: at the edges of "
+        "objects they fly between two surfaces. 90: none does.",
+        unit="deg",
+        low=10.0,
+        high=90.0,
+        live=True,
+    )
+    clear_margin: float = parameter(
+        0.15,
+        "A voxel that lies in front of what a later frame sees by more than this share of the depth loses one of the "
+        "frames that agree on it, with the last of them it is cleared. 0: never.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+
 
 @dataclass
 class SubmapConfig:
@@ -358,7 +385,7 @@ class PoseConfig:
     use_camera_info: bool = parameter(
         True, "Use the calibration of CameraInfo when there is one; otherwise the focal length is estimated."
     )
-    samples: int = parameter(2000, "Confident pixels given to PnP.", unit="points", low=16, high=1_000_000, live=True)
+    samples: int = parameter(800, "Confident pixels given to PnP.", unit="points", low=16, high=1_000_000, live=True)
     reprojection_error: float = parameter(
         8.0,
         "How far a point may lie from its pixel and still agree with a pose.",
@@ -369,6 +396,12 @@ class PoseConfig:
     )
     min_inliers: float = parameter(
         0.3, "Share of the samples that must agree, else the pose is unknown.", low=0.0, high=1.0, live=True
+    )
+    motion_prior: bool = parameter(
+        True,
+        "Poses by PnP are refined with the motion before them, as far as the motion is smoother than they are. "
+        "false: each is what its own image tells.",
+        live=True,
     )
 
 

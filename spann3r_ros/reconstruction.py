@@ -19,9 +19,9 @@ from spann3r_ros.errors import ConfigError, DataError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import centered, resize
 from spann3r_ros.geometry.focal import estimate_focal
-from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.mapping.background import Background
 from spann3r_ros.mapping.bound import BoundNotice
+from spann3r_ros.mapping.camera_poses import CameraPoses
 from spann3r_ros.mapping.corrections import Correction, Corrector, PatientCorrector
 from spann3r_ros.mapping.correctors import UsualCorrectors
 from spann3r_ros.mapping.graph_corrections import GraphView
@@ -105,6 +105,7 @@ class Reconstruction:
         self.map = Map(config.map)
         self.tracking = Tracking(config.tracking, self.complaints)
         self._bound = BoundNotice(self.complaints)
+        self._poses = CameraPoses()
         self._estimated: Intrinsics | None = None
         self._begin()
 
@@ -381,6 +382,7 @@ class Reconstruction:
         self._use(stream)
         self.map = world
         self._bound.clear()
+        self._poses.clear()
         self.tracking.begin()
 
     def _scale_source(self) -> str:
@@ -412,6 +414,7 @@ class Reconstruction:
         self._first_submap = 0
         self._begin_frames()
         self._bound.clear()
+        self._poses.clear()
 
     def _begin_frames(self) -> None:
         """The next answer is the first in axes of its own."""
@@ -448,6 +451,7 @@ class Reconstruction:
             if self.tracking.trusts(prediction, no_pose):
                 taken.append(self._integrate(prediction))
             else:
+                self._poses.forget(prediction)
                 prediction = dataclasses.replace(
                     prediction, submap_from_camera=None, pose_source="", pose_covariance=None
                 )
@@ -512,22 +516,7 @@ class Reconstruction:
             return prediction, ""
         if prediction.intrinsics is None:
             return prediction, f"no pose: {self._no_focal_length}"
-        settings = self.config.pose
-        estimate = estimate_pose(
-            prediction.points,
-            prediction.confidence,
-            prediction.intrinsics,
-            samples=settings.samples,
-            reprojection_error=settings.reprojection_error,
-            min_inliers=settings.min_inliers,
-        )
-        if estimate.world_from_camera is None:
-            return prediction, f"no pose: {estimate.reason}"
-        pose, covariance = estimate.world_from_camera, estimate.covariance
-        located = dataclasses.replace(
-            prediction, submap_from_camera=pose, pose_source="pnp", pose_covariance=covariance
-        )
-        return located, ""
+        return self._poses.locate(prediction, self.config.pose)
 
 
 def _relocalization(config: Config, stream: Stream, background: Background, complaints: Complaints) -> Relocalization:

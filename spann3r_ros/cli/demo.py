@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from spann3r_ros.cli.configuration import read_config
+from spann3r_ros.cli.run_progress import run_with_progress
 from spann3r_ros.errors import DataError, Spann3rError
 from spann3r_ros.evaluation.protocol import protocol
 from spann3r_ros.evaluation.report import write_report
@@ -21,9 +23,12 @@ from spann3r_ros.evaluation.run_metrics import RunMetrics
 from spann3r_ros.evaluation.run_pictures import write_run_pictures
 from spann3r_ros.evaluation.scores import DEFAULT_GAP, evaluate_run
 from spann3r_ros.evaluation.table import as_text
+from spann3r_ros.reconstruction import Reconstruction
+from spann3r_ros.recordings.bag_sequence import BagSequence
 from spann3r_ros.recordings.bag_sequence import load as load_bag
 from spann3r_ros.ros.replay.private_graph import private_environment, running_node, running_rviz
-from spann3r_ros.runs.folder import RunFolder
+from spann3r_ros.runs.folder import OptionalFiles, RunFolder
+from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.synthetic.recording import Recording
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.walk import EVALUATION_SEED
@@ -47,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=10.0, metavar="HZ", help="images per second (10)")
     parser.add_argument("--seed", type=int, default=DEMO_SEED, help=f"of the walk ({DEMO_SEED}, unseen in training)")
     parser.add_argument("--checkpoint", default="", help="other weights than those that ship")
+    parser.add_argument(
+        "--offline", action="store_true", help="without a node: every image in order, in this process (quick figures)"
+    )
     parser.add_argument("--rviz", action="store_true", help="open RViz (on a machine that has it)")
 
 
@@ -67,9 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
     bag = out / "bag"
     for _ in tqdm(recording.write(bag), total=recording.frames, unit="frame", desc="recording", leave=False):
         pass
-    _replay(bag, out, arguments.checkpoint, arguments.rviz)
-
     folder, sequence = RunFolder(out), load_bag(bag)
+    if arguments.offline:
+        _reconstruct(sequence, out, arguments.checkpoint)
+    else:
+        _replay(bag, out, arguments.checkpoint, arguments.rviz)
     scores = evaluate_run(folder, sequence.ground_truth(), protocol("every", max_points=100_000))
     report = write_report(out, [scores], "Demo: a walk through the apartment that the shipped model knows")
     write_run_pictures(folder, sequence, "demo", "The reconstructed apartment", DEFAULT_GAP)
@@ -92,6 +102,13 @@ def _prepare(out: Path) -> None:
             )
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
+
+
+def _reconstruct(sequence: BagSequence, out: Path, checkpoint: str) -> None:
+    """The walk through the model as the node's parameters have it, without a node."""
+    settings = [f"{name}={value}" for name, value in NODE_PARAMETERS.items() if name.startswith("map.")]
+    config = read_config(None, [*settings, f"checkpoint={checkpoint}"])
+    run_with_progress(OfflineRun(sequence, Reconstruction.from_config(config), out, OptionalFiles(pointmaps=True)))
 
 
 def _replay(bag: Path, out: Path, checkpoint: str, rviz: bool) -> None:

@@ -1,4 +1,4 @@
-"""A run in a dozen numbers."""
+"""A run in a few numbers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class RunMetrics:
         latency_p50_ms, latency_p95_ms: see ``Quality.latency_ms``.
         pointmap_error_raw, pointmap_error_sim3: median over all points, over the scale of the scene.
         ate_over_path: ATE after Sim(3) over the length of the true path.
+        rpe_frame, rpe_frame_deg: root mean square drift of the camera from one frame to the next after Sim(3), in the
+            unit of the truth and in degrees.
+        pixels_f_score: of all pixels, at the threshold of the protocol (5 cm).
+        map_accuracy, map_completion, map_f_score: of the published map; means, in the unit of the truth.
         points: in the map.
         weights: where they came from.
     """
@@ -32,6 +36,12 @@ class RunMetrics:
     pointmap_error_raw: float | None
     pointmap_error_sim3: float | None
     ate_over_path: float | None
+    rpe_frame: float | None
+    rpe_frame_deg: float | None
+    pixels_f_score: float | None
+    map_accuracy: float | None
+    map_completion: float | None
+    map_f_score: float | None
     points: int
     weights: str | None
 
@@ -39,6 +49,9 @@ class RunMetrics:
     def of(cls, scores: Scores) -> RunMetrics:
         """Out of all scores of the run."""
         quality, pointmaps = scores.quality, scores.pointmaps
+        published = scores.map_geometry
+        drift = scores.sim3.rpe_frame_translation if scores.sim3 else None
+        turn = scores.sim3.rpe_frame_rotation if scores.sim3 else None
         latency = quality.latency_ms or (float("nan"),) * 3
         return cls(
             frames=quality.offered,
@@ -50,6 +63,12 @@ class RunMetrics:
             pointmap_error_raw=pointmaps.raw_median if pointmaps else None,
             pointmap_error_sim3=pointmaps.sim3_median if pointmaps else None,
             ate_over_path=scores.ate_over_path,
+            rpe_frame=drift.rmse if drift else None,
+            rpe_frame_deg=turn.rmse if turn else None,
+            pixels_f_score=scores.geometry.f_score if scores.geometry else None,
+            map_accuracy=published.accuracy_mean if published else None,
+            map_completion=published.completion_mean if published else None,
+            map_f_score=published.f_score if published else None,
             points=quality.points,
             weights=scores.record.weights.get("description"),
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError, GeometryError
 from spann3r_ros.evaluation.cloud_errors import GeometryErrors, compare_clouds, icp, median_alignment
@@ -17,6 +18,7 @@ from spann3r_ros.evaluation.protocol import MEDIAN, SIM3, Protocol
 from spann3r_ros.evaluation.trajectory_errors import TrajectoryErrors, evaluate_trajectory
 from spann3r_ros.files.tum import read_camera_path
 from spann3r_ros.geometry.alignment import umeyama
+from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.recordings.sequence import METERS, GroundTruth
 from spann3r_ros.runs.folder import POINTMAPS, RunFolder
 from spann3r_ros.runs.record import FILE, RunRecord
@@ -107,7 +109,8 @@ class Scores:
         truth: origin of the ground truth, empty when there is none.
         sim3, se3: trajectory after alignment with and without scale.
         path_length: of the associated true trajectory.
-        geometry: clouds.
+        geometry: cloud of the pixels.
+        map_geometry: the published map, which is what users get.
         pointmaps: pixel by pixel.
         quality: how the run went.
         notes: what was not measured or is not comparable, and why.
@@ -122,6 +125,7 @@ class Scores:
     se3: TrajectoryErrors | None
     path_length: float | None
     geometry: GeometryErrors | None
+    map_geometry: GeometryErrors | None
     pointmaps: PointmapErrors | None
     quality: Quality
     notes: tuple[str, ...]
@@ -147,6 +151,7 @@ class Scores:
             "truth": self.truth,
             "trajectory": trajectory,
             "geometry": self.geometry and dataclasses.asdict(self.geometry),
+            "map": self.map_geometry and dataclasses.asdict(self.map_geometry),
             "pointmaps": self.pointmaps and dataclasses.asdict(self.pointmaps),
             "quality": dataclasses.asdict(self.quality),
             "notes": list(self.notes),
@@ -181,7 +186,7 @@ def evaluate_run(
         )
     if not record.finished:
         notes.append("the run ended early: these are the scores of its finished part")
-    sim3 = se3 = geometry = pointmaps = None
+    sim3 = se3 = geometry = map_geometry = pointmaps = None
     path_length = None
     if truth is None:
         notes.append("no ground truth: trajectory and geometry are not measured")
@@ -190,7 +195,7 @@ def evaluate_run(
         path_length = sim3.reference.path_length() if sim3 else None
         notes += reasons
         try:
-            geometry, pointmaps, details = _geometry_scores(folder, truth, protocol, unit, max_gap)
+            geometry, map_geometry, pointmaps, details = _geometry_scores(folder, truth, protocol, unit, max_gap)
             notes += details
         except (DataError, GeometryError) as error:
             notes.append(f"geometry is not measured: {error}")
@@ -204,6 +209,7 @@ def evaluate_run(
         se3=se3,
         path_length=path_length,
         geometry=geometry,
+        map_geometry=map_geometry,
         pointmaps=pointmaps,
         quality=Quality.of(record),
         notes=tuple(notes),
@@ -227,22 +233,43 @@ def _trajectory_scores(
 
 def _geometry_scores(
     folder: RunFolder, truth: GroundTruth, protocol: Protocol, unit: str, max_gap: int
-) -> tuple[GeometryErrors | None, PointmapErrors | None, list[str]]:
-    """Clouds and pointmaps, and notes on frames that could not be used."""
+) -> tuple[GeometryErrors | None, GeometryErrors | None, PointmapErrors | None, list[str]]:
+    """Cloud of the pixels, published map and pointmaps, and notes on what could not be used."""
     if len(truth.depth_stamps) == 0:
-        return None, None, ["geometry is not measured: the ground truth has no depth"]
+        return None, None, None, ["geometry is not measured: the ground truth has no depth"]
     count = len(list((folder.path / POINTMAPS).glob("*.npz")))
     if count == 0:
-        return None, None, ["geometry is not measured: the run stored no pointmaps (reconstruct --pointmaps)"]
+        return None, None, None, ["geometry is not measured: the run stored no pointmaps (reconstruct --pointmaps)"]
     per_frame = math.ceil(protocol.max_points / count) if protocol.max_points else 0
     pairs = paired_points(folder.pointmaps(), truth, max_gap, per_frame)
     similarity = umeyama(pairs.predicted, pairs.true)
     alignment = _alignment(pairs, similarity, protocol.alignment)
-    predicted = alignment.apply(pairs.predicted)
-    if protocol.icp_distance.get(unit, 0.0) > 0:
-        predicted = icp(predicted, pairs.true, protocol.icp_distance[unit]).apply(predicted)
-    errors = compare_clouds(predicted, pairs.true, threshold=protocol.threshold[unit])
-    return errors, PointmapErrors.of(pairs, similarity), [f"geometry: {n} x {why}" for why, n in pairs.left_out.items()]
+    errors = _cloud_errors(alignment.apply(pairs.predicted), pairs.true, protocol, unit)
+    notes = [f"geometry: {n} x {why}" for why, n in pairs.left_out.items()]
+    try:
+        published = alignment.apply(_published_points(folder, protocol.max_points))
+        map_errors = _cloud_errors(published, pairs.true, protocol, unit)
+    except DataError as error:
+        return errors, None, PointmapErrors.of(pairs, similarity), [*notes, f"the map is not measured: {error}"]
+    return errors, map_errors, PointmapErrors.of(pairs, similarity), notes
+
+
+def _published_points(folder: RunFolder, most: int) -> NDArray[np.float64]:
+    """(N, 3) points of the map in the optical frame of the first camera, at most ``most`` unless that is 0."""
+    points = folder.cloud().points
+    if most and len(points) > most:
+        points = points[np.sort(np.random.default_rng(0).choice(len(points), most, replace=False))]
+    return np.asarray(ROS_FROM_OPTICAL.inverse().apply(points.astype(np.float64)))
+
+
+def _cloud_errors(
+    predicted: NDArray[np.float64], true: NDArray[np.float64], protocol: Protocol, unit: str
+) -> GeometryErrors:
+    """Of an aligned cloud, after the ICP of the protocol."""
+    distance = protocol.icp_distance.get(unit, 0.0)
+    if distance > 0 and len(predicted):
+        predicted = icp(predicted, true, distance).apply(predicted)
+    return compare_clouds(predicted, true, threshold=protocol.threshold[unit])
 
 
 def _alignment(pairs: PairedPoints, similarity: Sim3, kind: str) -> Sim3:
@@ -266,7 +293,7 @@ def score_files(estimate: Path, reference: Path, protocol: Protocol, max_gap: in
     record = RunRecord(estimate.stem, FILE, source, 1, {}, {}, False, offered=len(found), finished=True)
     length = sim3.reference.path_length()
     quality = Quality.of(record)
-    return Scores(record, None, protocol, "m", str(reference), sim3, se3, length, None, None, quality, ())
+    return Scores(record, None, protocol, "m", str(reference), sim3, se3, length, None, None, None, quality, ())
 
 
 def _trajectory_json(errors: TrajectoryErrors, path_length: float | None) -> dict[str, Any]:

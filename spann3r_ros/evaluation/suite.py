@@ -40,6 +40,9 @@ MEANS: tuple[tuple[str, Callable[[Scores], float | None]], ...] = (
     ("completion mean", lambda s: s.geometry.completion_mean if s.geometry else None),
     ("chamfer", lambda s: s.geometry.chamfer if s.geometry else None),
     ("F-score", lambda s: s.geometry.f_score if s.geometry else None),
+    ("map: accuracy mean", lambda s: s.map_geometry.accuracy_mean if s.map_geometry else None),
+    ("map: completion mean", lambda s: s.map_geometry.completion_mean if s.map_geometry else None),
+    ("map: F-score", lambda s: s.map_geometry.f_score if s.map_geometry else None),
     ("frames with a pose [%]", lambda s: 100 * s.quality.coverage),
     ("frames/s", lambda s: s.quality.frames_per_second),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from spann3r_ros.evaluation.cloud_errors import GeometryErrors
 from spann3r_ros.evaluation.scores import Scores
 from spann3r_ros.evaluation.trajectory_errors import ErrorStatistics, TrajectoryErrors
 from spann3r_ros.runs.record import REPLAY
@@ -36,7 +37,8 @@ def sections(runs: Sequence[Scores]) -> list[Section]:
         Section("Run", tuple(_run_rows(runs))),
         Section(f"Trajectory after Sim(3) [{unit}]", tuple(_trajectory_rows(runs, "sim3"))),
         Section(f"Trajectory after SE(3) [{unit}]", tuple(_trajectory_rows(runs, "se3"))),
-        Section(f"Geometry [{unit}]", tuple(_geometry_rows(runs))),
+        Section(f"Geometry of all pixels [{unit}]", tuple(_geometry_rows(runs, "geometry"))),
+        Section(f"Geometry of the published map [{unit}]", tuple(_geometry_rows(runs, "map_geometry"))),
         Section("Pointmaps, over the scale of the scene", tuple(_pointmap_rows(runs))),
     ]
     found = []
@@ -147,9 +149,13 @@ def _count(run: Scores, alignment: str) -> str | None:
     return None if errors is None else str(len(errors.position_errors))
 
 
-def _geometry_rows(runs: Sequence[Scores]) -> list[Row]:
+def _geometry_rows(runs: Sequence[Scores], cloud: str) -> list[Row]:
     def field(name: str) -> Callable[[Scores], str | None]:
-        return lambda run: None if run.geometry is None else _number(getattr(run.geometry, name))
+        def value(run: Scores) -> str | None:
+            errors: GeometryErrors | None = getattr(run, cloud)
+            return None if errors is None else _number(getattr(errors, name))
+
+        return value
 
     names = {
         "accuracy mean": "accuracy_mean",

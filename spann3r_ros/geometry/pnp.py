@@ -22,6 +22,11 @@ Array = NDArray[np.float64]
 MIN_POINTS = 16
 RANSAC_ITERATIONS = 300
 REFINE_ITERATIONS = 20
+SMALL = 1e-6
+"""Step in radians, and as a share of the distance, after which the refinement ends: far below its error."""
+
+FOLLOWED = 0.5
+"""Share of the samples that must agree with a pose that was followed from the one before."""
 MAX_POSITION_DEVIATION = 0.1
 """Largest standard deviation of the camera's position, as a share of the scene's depth, that still counts as known."""
 
@@ -53,8 +58,9 @@ def estimate_pose(
     samples: int = 2000,
     reprojection_error: float = 8.0,
     min_inliers: float = 0.3,
+    start: Sim3 | None = None,
 ) -> PoseEstimate:
-    """Pose from confident pixels: RANSAC (P3P), then a robust refinement over all samples weighted by confidence.
+    """Pose from confident pixels: RANSAC (P3P) or where the camera was, then a robust refinement over all samples.
 
     A network's pointmap errs by whole patches at once, so the inliers of a minimal sample are a biased choice. The
     refinement therefore sees every sample and lets a Geman-McClure weight, whose scale follows the residuals, decide.
@@ -67,6 +73,8 @@ def estimate_pose(
         samples: most pixels used; they are spread over the image in proportion to confidence.
         reprojection_error: pixels within which a point agrees with the pose.
         min_inliers: least share of the samples that must agree.
+        start: ``world_from_camera`` of the same camera shortly before. Where half of the samples agree with what it is
+            refined to, nothing is drawn at random; else it counts for nothing.
 
     Raises:
         GeometryError: arrays whose sizes do not fit each other. Points that tell no pose are no error.
@@ -90,13 +98,15 @@ def estimate_pose(
     if not spread[1] > 1e-4 * spread[0]:
         return PoseEstimate(None, "the points lie on one line or in one place", 0.0)
 
-    initial = _ransac(world, pixels, intrinsics, reprojection_error)
-    if initial is None:
-        return PoseEstimate(None, "no pose explains enough points", 0.0)
     refined = _Refinement(world, pixels, weights, intrinsics, reprojection_error)
-    rotation, translation = refined.run(*initial)
-    residuals, depth = refined.residuals(rotation, translation)
-    agree = (np.linalg.norm(residuals, axis=1) < reprojection_error) & (depth > 0)
+    found = None if start is None else refined.follow(start, center)
+    if found is None:
+        initial = _ransac(world, pixels, intrinsics, reprojection_error)
+        if initial is None:
+            return PoseEstimate(None, "no pose explains enough points", 0.0)
+        found = refined.run(*initial)
+    rotation, translation = found
+    agree, depth = refined.agreement(rotation, translation)
     inlier_share = float(agree.mean())
     if (depth > 0).mean() < 0.5:
         return PoseEstimate(None, "most points lie behind the camera", inlier_share)
@@ -165,6 +175,19 @@ class _Refinement:
         self.center = np.array([intrinsics.cx, intrinsics.cy])
         self.largest_scale = reprojection_error
 
+    def follow(self, start: Sim3, center: Array) -> tuple[Array, Array] | None:
+        """As of ``run`` from a pose shortly before, in a world that was shifted by -center; None when few agree."""
+        camera_from_world = start.inverse()
+        found = self.run(camera_from_world.rotation, camera_from_world.apply(center))
+        agree, _ = self.agreement(*found)
+        return found if agree.mean() >= FOLLOWED else None
+
+    def agreement(self, rotation: Array, translation: Array) -> tuple[NDArray[np.bool_], Array]:
+        """Which points (N,) agree with a pose, and how deep (N,) they lie."""
+        residuals, depth = self.residuals(rotation, translation)
+        near = np.einsum("ij,ij->i", residuals, residuals) < self.largest_scale**2
+        return near & (depth > 0), depth
+
     def residuals(self, rotation: Array, translation: Array) -> tuple[Array, Array]:
         """((N, 2) pixels, (N,) depth)."""
         camera = self.world @ rotation.T + translation
@@ -184,7 +207,7 @@ class _Refinement:
             step = -np.linalg.solve(damped, gradient)
             turn = np.asarray(cv2.Rodrigues(step[:3])[0])
             rotation, translation = turn @ rotation, turn @ translation + step[3:]
-            if np.abs(step[:3]).max() < 1e-7 and np.abs(step[3:]).max() < 1e-7 * np.abs(translation).max():
+            if np.abs(step[:3]).max() < SMALL and np.abs(step[3:]).max() < SMALL * np.abs(translation).max():
                 break
         scale = self._scale(self.residuals(rotation, translation)[0])
         if not self._cost(rotation, translation, scale) <= self._cost(*start, scale):

@@ -14,7 +14,12 @@ def confident(points: NDArray[np.float32], confidence: NDArray[np.float32], leas
     return np.asarray(np.isfinite(points).all(axis=-1) & (confidence >= least))
 
 
-def usable(prediction: Prediction, min_confidence: float = 0.0, max_range: float = 0.0) -> NDArray[np.bool_]:
+def usable(
+    prediction: Prediction,
+    min_confidence: float = 0.0,
+    max_range: float = 0.0,
+    unwanted: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
     """(h, w) mask of the pixels whose point is finite, confident and near.
 
     Args:
@@ -22,6 +27,7 @@ def usable(prediction: Prediction, min_confidence: float = 0.0, max_range: float
         min_confidence: least confidence in [0, 1].
         max_range: largest distance from the camera in the unit of the points; 0 for no limit. While the pose is
             unknown so is the distance, and with a limit no pixel passes.
+        unwanted: (h, w) pixels that are left out.
     """
     points = prediction.points
     mask = confident(points, prediction.confidence, min_confidence)
@@ -32,12 +38,19 @@ def usable(prediction: Prediction, min_confidence: float = 0.0, max_range: float
         with np.errstate(invalid="ignore", over="ignore"):
             squared = ((points - pose.translation.astype(np.float32)) ** 2).sum(axis=2)
         mask &= squared <= max_range**2
+    if unwanted is not None:
+        mask &= ~unwanted
     return np.asarray(mask)
 
 
-def cloud_from_prediction(prediction: Prediction, min_confidence: float = 0.0, max_range: float = 0.0) -> PointCloud:
+def cloud_from_prediction(
+    prediction: Prediction,
+    min_confidence: float = 0.0,
+    max_range: float = 0.0,
+    unwanted: NDArray[np.bool_] | None = None,
+) -> PointCloud:
     """The usable points of a prediction, in its submap's frame and raster order; arguments as of ``usable``."""
-    pixels = np.flatnonzero(usable(prediction, min_confidence, max_range))
+    pixels = np.flatnonzero(usable(prediction, min_confidence, max_range, unwanted))
     return PointCloud(
         prediction.points.reshape(-1, 3).take(pixels, axis=0),
         prediction.colors.reshape(-1, 3).take(pixels, axis=0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
-from spann3r_ros.mapping.filters import cloud_from_prediction
+from spann3r_ros.mapping.filters import cloud_from_prediction, confident
 from spann3r_ros.mapping.voxel_grid import VoxelGrid, VoxelUpdate
+from spann3r_ros.mapping.voxel_view import VoxelView
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.sim3 import Sim3
@@ -50,20 +52,20 @@ class Submap:
     world_from_submap: Sim3
     voxels: VoxelGrid
     poses: Trajectory
-    _kept: tuple[int, Sim3, PointCloud] | None = field(default=None, init=False, repr=False)
+    _kept: tuple[int, int, Sim3, PointCloud] | None = field(default=None, init=False, repr=False)
 
-    def cloud(self) -> PointCloud:
-        """Its points in the world."""
-        cloud = self.voxels.cloud()
+    def cloud(self, min_observations: int = 1) -> PointCloud:
+        """Its points in the world, those on which so many frames agree; see ``VoxelGrid.cloud``."""
+        cloud = self.voxels.cloud(min_observations)
         return cloud if self.world_from_submap.is_identity() else cloud.transformed(self.world_from_submap)
 
-    def kept_cloud(self) -> PointCloud:
+    def kept_cloud(self, min_observations: int = 1) -> PointCloud:
         """The same, not to be changed: it is kept until the submap changes or moves."""
         known, place = self._kept, self.world_from_submap
-        if known is not None and known[0] == self.voxels.change and known[1] is place:
-            return known[2]
-        cloud = self.cloud()
-        self._kept = (self.voxels.change, place, cloud)
+        if known is not None and known[:2] == (self.voxels.change, min_observations) and known[2] is place:
+            return known[3]
+        cloud = self.cloud(min_observations)
+        self._kept = (self.voxels.change, min_observations, place, cloud)
         return cloud
 
 
@@ -81,6 +83,7 @@ class Map:
         submaps: the parts of the world, oldest first.
         revision: grows with every change, so that a reader knows whether its copy is stale.
         forgotten: points that made room for others since the map was empty.
+        cleared: points that later frames looked through.
         refused: points for which there was no room, or that lay outside of the addressable space.
         scale_source: what made the unit of the world the meter; empty while nothing did.
         reason: that of the last correction; empty before the first.
@@ -95,7 +98,7 @@ class Map:
         self.scale_source = ""
         self.reason = ""
         self.apart: int | None = None
-        self.forgotten = self.refused = 0
+        self.forgotten = self.refused = self.cleared = 0
         self._forgotten_before = deque([0], RATE_FRAMES + 1)
         self._voxel_size = self._asked_size = config.voxel_size
         self._trajectory: Trajectory | None = Trajectory()
@@ -168,12 +171,18 @@ class Map:
         self._resize_voxels()
         self.insert_pose(prediction)
         max_range = self.config.max_range / submap.world_from_submap.scale
-        cloud = cloud_from_prediction(prediction, self.config.min_confidence, max_range)
+        view = VoxelView.of(prediction)
+        slanted = view.slanted(self.config.max_slant) if view is not None and self.config.max_slant < 90.0 else None
+        cloud = cloud_from_prediction(prediction, self.config.min_confidence, max_range, slanted)
         self.revision += 1
         grid = submap.voxels
         while len(grid) + min(len(cloud), int(HEADROOM * grid.max_points)) > grid.max_points and self._may_grow():
             self._grow_voxels()
         update = grid.insert(cloud)
+        if view is not None and self.config.clear_margin > 0:
+            sure = confident(prediction.points, prediction.confidence, self.config.min_confidence)
+            known = dataclasses.replace(view, depth=np.where(sure, view.depth, np.float32(0)))
+            self.cleared += grid.look(known, self.config.clear_margin)
         self.forgotten += update.forgotten
         self.refused += update.refused + update.refused_points
         self._forgotten_before.append(self.forgotten)
@@ -257,10 +266,14 @@ class Map:
         )
 
     def cloud(self) -> PointCloud:
-        """All points in the world. Of submaps that did not change or move since, nothing is computed again."""
+        """The points in the world that people get (``map.min_observations``).
+
+        Of submaps that did not change or move since, nothing is computed again.
+        """
         newest = self.submaps[-1]  # it changes with every frame: there is no use in keeping its cloud
+        least = self.config.min_observations
         return PointCloud.joined(
-            [submap.cloud() if submap is newest else submap.kept_cloud() for submap in self.placed()]
+            [submap.cloud(least) if submap is newest else submap.kept_cloud(least) for submap in self.placed()]
         )
 
     def trajectory(self) -> Trajectory:
@@ -325,7 +338,7 @@ class Map:
             self.open_submap(0)
         self._trajectory, self.reason, self.scale_source, self.apart = Trajectory(), "", "", None
         self._voxel_size = self._asked_size = self.config.voxel_size
-        self.forgotten = self.refused = 0
+        self.forgotten = self.refused = self.cleared = 0
         self._forgotten_before = deque([0], RATE_FRAMES + 1)
         self.revision += 1
 

@@ -24,12 +24,16 @@ Arrays = Mapping[str, NDArray[Any]]
 
 VERSION = 3
 READABLE = (1, 2, 3)
-"""Version 1 kept one submap, whose points and poses were in ROS axes; 2 had arrays of its own for each submap."""
+"""Version 1 kept one submap, whose points and poses were in ROS axes; 2 had arrays of its own for each submap, and its
+voxels did not know how many frames agree on them."""
+
+TRUSTED_FRAMES = 8
+"""Frames that voxels of an older version count for: what was published stays so, until later frames look through it."""
 
 MOST_REVISIONS = 2**30
 """Largest count in a saved map: a year at thirty frames a second, and room to go on counting in 32 bits."""
 
-VOXELS = ("keys", "mean", "weight", "count", "seen")
+VOXELS = ("keys", "mean", "weight", "count", "seen", "frames", "misses")
 POSES = ("index", "stamp", "camera", "refined", "rotation", "translation")
 PLACES = ("id", "scale", "rotation", "translation", "voxel_size", "voxel_revision")
 
@@ -203,7 +207,7 @@ def _by_prefix(state: Arrays) -> Iterator[dict[str, NDArray[Any]]]:
 
 def _submap(entries: Arrays, config: MapConfig, version: int, is_newest: bool) -> Submap:
     place = Sim3(float(entries["scale"]), entries["rotation"], entries["translation"])
-    voxels, voxel_size = _voxels(entries), _positive(entries, "voxel_size")
+    voxels, voxel_size = _voxels(entries, version), _positive(entries, "voxel_size")
     voxels.check(voxel_size)
     columns = (entries[f"pose_{name}"] for name in POSES)
     poses = [
@@ -243,10 +247,13 @@ def _positive(entries: Arrays, name: str) -> float:
     return value
 
 
-def _voxels(entries: Arrays) -> Voxels:
+def _voxels(entries: Arrays, version: int) -> Voxels:
+    if version < 3:
+        frames = np.maximum(entries["count"], TRUSTED_FRAMES).astype(entries["count"].dtype)
+        entries = {**entries, "frames": frames, "misses": np.zeros_like(entries["count"])}
     number = len(entries["keys"])
     shapes = {"keys": ((number,), "i8"), "mean": ((number, 6), "f4"), "weight": ((number,), "f4")}
-    shapes |= {"count": ((number,), "i4"), "seen": ((number,), "i4")}
+    shapes |= dict.fromkeys(("count", "seen", "frames", "misses"), ((number,), "i4"))
     for name, (shape, kind) in shapes.items():
         if entries[name].shape != shape or entries[name].dtype != np.dtype(kind):
             raise ValueError(f"array '{name}' is {entries[name].dtype} {entries[name].shape}")

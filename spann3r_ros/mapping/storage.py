@@ -1,6 +1,6 @@
 """A map on disk: a folder with the cloud and the path for people and the exact state for continuing.
 
-map.ply              all points in the world frame (not in a snapshot)
+map.ply              the points that are published, in the world frame (not in a snapshot)
 trajectory.txt       all poses in TUM's format (not in a snapshot)
 state.npz            the submaps, bit for bit
 memory.safetensors   the model's memory (only when there is one)
@@ -55,7 +55,7 @@ class SavedMap:
     Attributes:
         path: the folder.
         files: its files, the manifest last.
-        points: number of points.
+        points: number of points in the cloud.
         frames: number of camera poses.
         memory: the model's memory, one of the files, or None when there is none.
         notes: what the writer noted besides, such as the model's name.
@@ -94,9 +94,10 @@ def write_map(
     restore_folder(path, _is_whole)
     _require_map_or_nothing(path)
     state = MapState.of(world) if isinstance(world, Map) else world
+    cloud = world.cloud() if isinstance(world, Map) else None
     with replacing_folder(path, OWN) as draft:
-        if isinstance(world, Map):
-            write_ply(draft / CLOUD, world.cloud(), [WORLD_AXES])
+        if isinstance(world, Map) and cloud is not None:
+            write_ply(draft / CLOUD, cloud, [WORLD_AXES])
             write_trajectory(draft / TRAJECTORY, world.trajectory())
         np.savez(draft / STATE, **state.arrays(), **_flat(correctors or {}))  # type: ignore[arg-type]  # the stubs take the keys for flags
         if save_memory is not None:
@@ -108,7 +109,7 @@ def write_map(
             "package": __version__,
             "numpy": np.__version__,
             "world": WORLD_AXES,
-            "points": state.points,
+            "points": state.points if cloud is None else len(cloud),
             "poses": state.frames,
             "notes": dict(notes or {}),
             "files": {name: {"bytes": (draft / name).stat().st_size, "sha256": sha256(draft / name)} for name in names},

@@ -11,13 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import GeometryError
+from spann3r_ros.mapping.voxel_batches import VoxelBatches
 from spann3r_ros.mapping.voxel_table import VoxelTable
+from spann3r_ros.mapping.voxel_view import VoxelView
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
 
 AXIS_BITS = 21
 AXIS_LIMIT = 2 ** (AXIS_BITS - 1)
 """Voxels on each side of the origin along an axis: 21 km at voxels of 2 cm."""
+
+MOST_MISSES = 8
+"""Frames that see a voxel's surface elsewhere for each that agrees, beyond which it is noise, however often it was hit:
+a camera that stands still hits everything around a surface in time."""
+
+REGION = 32
+"""Voxels along each side of a region, which is young until twice the frames asked for agree on one of its voxels."""
+
+REGION_BITS = 22
+"""Of the table of regions: 8 MB while a map is published."""
+
+MOST_ASKED = 16384
+"""Voxels that one frame is asked about at most."""
+
+SETTLED = 8
+"""Frames that agree on a voxel after which it is not asked about first."""
 
 LEAST_WEIGHT = 1e-6
 """Weight of a point of confidence 0, so that a voxel of nothing else still has a mean."""
@@ -54,6 +72,8 @@ class Voxels:
         weight: (N,) float32 sum of the confidences.
         count: (N,) int32 points that fell into the voxel.
         seen: (N,) int32 revision of the last of them.
+        frames: (N,) int32 distinct frames whose points fell into the voxel, less those that looked through it.
+        misses: (N,) int32 frames that had the voxel in view, out of those that were asked, and saw a surface elsewhere.
     """
 
     keys: NDArray[np.int64]
@@ -61,6 +81,8 @@ class Voxels:
     weight: NDArray[np.float32]
     count: NDArray[np.int32]
     seen: NDArray[np.int32]
+    frames: NDArray[np.int32]
+    misses: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -80,6 +102,8 @@ class Voxels:
             raise ValueError("keys of voxels that are elsewhere than their points")
         if self.weight.min() <= 0 or self.count.min() < 1 or self.seen.min() < 0:
             raise ValueError("voxels without weight, points or revision")
+        if self.frames.min() < 1 or self.misses.min() < 0:
+            raise ValueError("voxels that no frame saw")
         if self.mean[:, 3:].min() < -0.5 or self.mean[:, 3:].max() > 255.5:
             raise ValueError("colors of voxels that are out of range")
 
@@ -91,6 +115,8 @@ class Voxels:
             self.weight.take(index),
             self.count.take(index),
             self.seen.take(index),
+            self.frames.take(index),
+            self.misses.take(index),
         )
 
     def by_key(self) -> Voxels:
@@ -101,8 +127,8 @@ class Voxels:
 class VoxelGrid:
     """One mean point per voxel: position, color and confidence.
 
-    All memory is taken at the beginning, about 90 bytes per point of ``max_points``. When it is full, the voxels of the
-    frame seen longest ago make room, a whole frame's worth at a time.
+    All memory is taken at the beginning, about 110 bytes per point of ``max_points``. When it is full, the voxels of
+    the frame seen longest ago make room, a whole frame's worth at a time.
 
     Args:
         voxel_size: side of a voxel in the unit of the points.
@@ -122,6 +148,9 @@ class VoxelGrid:
         self._mean: NDArray[np.float32] = np.zeros((self._table.slots, 6), np.float32)
         self._weight: NDArray[np.float32] = np.zeros(self._table.slots, np.float32)
         self._count: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
+        self._frames: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
+        self._misses: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
+        self._batches = VoxelBatches(2 * self._table.capacity)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -144,6 +173,7 @@ class VoxelGrid:
     def clear(self) -> None:
         """Forget everything."""
         self._table.clear()
+        self._batches.clear()
         self.revision = 0
         self._change = self._epoch = next(_changes)
 
@@ -168,9 +198,45 @@ class VoxelGrid:
             refused_points=len(cloud) - int(new.count.sum()),
         )
 
-    def cloud(self) -> PointCloud:
-        """The mean points, in no particular order. Reads the whole map."""
+    def look(self, view: VoxelView, margin: float) -> int:
+        """Ask a frame that was just inserted about voxels in its view that it did not hit; clear what it looks through.
+
+        A voxel that has lost as many frames as it had is cleared. The work is bounded: at most ``MOST_ASKED`` voxels,
+        first those of few frames that nobody has contradicted, then those that were asked longest ago.
+
+        Args:
+            view: of the frame, in the frame of the points.
+            margin: share of a depth by which a voxel must lie in front of what the frame saw to be looked through.
+
+        Returns:
+            How many voxels were cleared.
+        """
+        slots = self._batches.near(view, self.revision)
+        slots = slots[self._table.alive(slots) & (self._table.seen(slots) < self.revision)]
+        if len(slots) > MOST_ASKED:
+            is_young = (self._misses[slots] == 0) & (self._frames[slots] < SETTLED)
+            slots = np.concatenate([slots[is_young], slots[~is_young]])[:MOST_ASKED]
+        missed, through = view.judge(self._mean[slots, :3], self._voxel_size, margin)
+        self._misses[slots[missed]] += 1
+        crossed = np.unique(slots[through])
+        self._frames[crossed] -= 1
+        cleared = crossed[self._frames[crossed] <= 0]
+        self._table.forget(cleared)
+        if missed.any():
+            self._change = self._epoch = next(_changes)  # a copy cannot tell what is new by when it was seen
+        return len(cleared)
+
+    def cloud(self, min_observations: int = 1) -> PointCloud:
+        """The mean points, in no particular order. Reads the whole map.
+
+        Args:
+            min_observations: frames that must agree on a voxel. In a region that is too young for it half as many as on
+                its best voxel, of which none may contradict.
+        """
         slots = self._table.live()
+        if min_observations > 1:
+            keys, frames, misses = self._table.keys(slots), self._frames[slots], self._misses[slots]
+            slots = slots[_agreed(keys, frames, misses, min_observations)]
         mean = self._mean[slots]
         confidence = np.clip(self._weight[slots] / self._count[slots], 0.0, 1.0)
         return PointCloud(mean[:, :3], np.rint(mean[:, 3:]).astype(np.uint8), confidence.astype(np.float32))
@@ -195,7 +261,7 @@ class VoxelGrid:
         self.check_size(voxel_size)
         old = self.voxels()
         keys, _ = voxel_keys(old.mean[:, :3], voxel_size)
-        merged = _united(keys, tuple(old.mean.T), old.weight, old.count, old.seen)
+        merged = _united(keys, tuple(old.mean.T), old)
         revision = self.revision
         self.clear()
         self._voxel_size, self.revision = voxel_size, revision
@@ -224,6 +290,8 @@ class VoxelGrid:
             self._weight.take(slots),
             self._count.take(slots),
             self._table.seen(slots),
+            self._frames.take(slots),
+            self._misses.take(slots),
         )
 
     @classmethod
@@ -244,6 +312,8 @@ class VoxelGrid:
         if (slots < 0).any():
             voxels, slots = voxels.take(np.flatnonzero(slots >= 0)), slots[slots >= 0]
         self._mean[slots], self._weight[slots], self._count[slots] = voxels.mean, voxels.weight, voxels.count
+        self._frames[slots], self._misses[slots] = voxels.frames, voxels.misses
+        self._batches.add(slots, voxels.mean[:, :3])
         return len(slots)
 
     def _blend(self, slots: NDArray[np.int64], new: Voxels) -> None:
@@ -253,6 +323,7 @@ class VoxelGrid:
         self._mean[slots] = mean + (new.mean - mean) * (new.weight / weight)[:, None]
         self._weight[slots] = weight
         self._count[slots] = self._count.take(slots) + new.count
+        self._frames[slots] = self._frames.take(slots) + new.frames
 
 
 class GridCopy:
@@ -286,7 +357,7 @@ class GridCopy:
 
 
 def _joined(one: Voxels, other: Voxels) -> Voxels:
-    names = ("keys", "mean", "weight", "count", "seen")
+    names = ("keys", "mean", "weight", "count", "seen", "frames", "misses")
     return Voxels(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names})
 
 
@@ -314,7 +385,7 @@ def moved_voxels(voxels: Voxels, target_from_source: Sim3, voxel_size: float) ->
     if not inside.all():
         raise GeometryError("points of a moved grid", got=f"{int((~inside).sum())} out of reach", expected="none")
     columns = (*points.T, *voxels.mean[:, 3:].T)
-    return _united(keys, columns, voxels.weight, voxels.count, voxels.seen)
+    return _united(keys, columns, voxels)
 
 
 def heaviest(weight: NDArray[np.float32], number: int) -> NDArray[np.intp]:
@@ -330,22 +401,27 @@ def _average(cloud: PointCloud, voxel_size: float, revision: int) -> Voxels:
     points, colors, confidence = cloud.points, cloud.colors, cloud.confidence
     if not inside.all():
         keys, points, colors, confidence = keys[inside], points[inside], colors[inside], confidence[inside]
-    columns = (*points.T, *colors.T)
-    weight = np.maximum(confidence, LEAST_WEIGHT)
-    return _united(keys, columns, weight, np.ones(len(keys)), np.full(len(keys), revision, np.int32))
+    number = len(keys)
+    points_as_voxels = Voxels(
+        keys,
+        np.empty((number, 6), np.float32),
+        np.maximum(confidence, LEAST_WEIGHT),
+        np.ones(number, np.int32),
+        np.full(number, revision, np.int32),
+        np.ones(number, np.int32),
+        np.zeros(number, np.int32),
+    )
+    return _united(keys, (*points.T, *colors.T), points_as_voxels)
 
 
-def _united(
-    keys: NDArray[np.int64],
-    columns: Sequence[NDArray[Any]],
-    weight: NDArray[np.float32],
-    count: NDArray[Any],
-    seen: NDArray[np.int32],
-) -> Voxels:
-    """Points or voxels with the same key become one: weighted mean of the six columns, sums, latest revision."""
+def _united(keys: NDArray[np.int64], columns: Sequence[NDArray[Any]], old: Voxels) -> Voxels:
+    """Points or voxels with the same new key become one: weighted mean of the six columns, sums, latest revision.
+
+    How many distinct frames saw any of them nobody knows: as many as saw the one of most, at least.
+    """
     order, starts, group = _groups(keys)
     number = len(starts)
-    weight = weight.astype(np.float64)
+    weight = old.weight.astype(np.float64)
     total = np.bincount(group, weight, number)
     mean = np.empty((number, 6), np.float32)
     for column, values in enumerate(columns):
@@ -354,9 +430,31 @@ def _united(
         keys[order[starts]],
         mean,
         total.astype(np.float32),
-        np.bincount(group, count, number).astype(np.int32),
-        np.maximum.reduceat(seen[order], starts) if number else seen,
+        np.bincount(group, old.count, number).astype(np.int32),
+        np.maximum.reduceat(old.seen[order], starts) if number else old.seen,
+        np.maximum.reduceat(old.frames[order], starts) if number else old.frames,
+        np.minimum.reduceat(old.misses[order], starts) if number else old.misses,
     )
+
+
+def _agreed(
+    keys: NDArray[np.int64], frames: NDArray[np.int32], misses: NDArray[np.int32], least: int
+) -> NDArray[np.bool_]:
+    """Which voxels enough frames agree on: in a young region half as many as on its best voxel, and ``least`` at most.
+
+    One of fewer than ``least`` must not have been contradicted either.
+    """
+    # The best of each region is found in a table by hash: two that share an entry only cost a young one its exemption.
+    low = ~(REGION - 1) & (2**AXIS_BITS - 1)
+    region = keys & (low << 2 * AXIS_BITS | low << AXIS_BITS | low)
+    mark = ((region.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - REGION_BITS)).astype(np.intp)
+    capped = np.minimum(frames, 2 * least).astype(np.uint16)  # of 16 bits, which NumPy sorts in linear time
+    ascending = np.argsort(capped, kind="stable")
+    best = np.zeros(2**REGION_BITS, np.uint16)
+    best[mark[ascending]] = capped[ascending]  # of several the last, which is the largest, stays
+    needed = np.minimum((best[mark] + 1) // 2, least)
+    is_contradicted = np.where(frames >= least, misses > MOST_MISSES * frames, misses > 0)
+    return np.asarray((frames >= needed) & ~is_contradicted)
 
 
 def _groups(keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

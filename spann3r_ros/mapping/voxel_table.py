@@ -75,11 +75,7 @@ class VoxelTable:
         """Live voxels have been seen at ``revision``, which no earlier call exceeded."""
         if not len(slots):
             return
-        revisions, counts = np.unique(self._seen.take(slots), return_counts=True)
-        for old, count in zip(revisions.tolist(), counts.tolist(), strict=True):
-            self._census[old] -= count
-            if not self._census[old]:
-                del self._census[old]
+        self._uncount(slots)
         self._seen[slots] = revision
         self._census[revision] = self._census.pop(revision, 0) + len(slots)  # popped, so that it comes last
 
@@ -130,6 +126,16 @@ class VoxelTable:
             self._alive += count
         return slots
 
+    def forget(self, slots: Slots) -> None:
+        """Forget the live voxels in these distinct slots."""
+        self._uncount(slots)
+        self._seen[slots] = 0
+        self._alive -= len(slots)
+
+    def alive(self, slots: Slots) -> NDArray[np.bool_]:
+        """Which slots hold a live voxel."""
+        return np.asarray(self._seen.take(slots) > self._horizon)
+
     def live(self) -> Slots:
         """Slots of all live voxels, ascending. Reads the whole table."""
         return np.flatnonzero(self._seen > self._horizon)
@@ -150,6 +156,14 @@ class VoxelTable:
     def seen(self, slots: Slots) -> Revisions:
         """When the voxels in slots were last seen."""
         return self._seen.take(slots)
+
+    def _uncount(self, slots: Slots) -> None:
+        """Take live voxels out of the census."""
+        revisions, counts = np.unique(self._seen.take(slots), return_counts=True)
+        for old, count in zip(revisions.tolist(), counts.tolist(), strict=True):
+            self._census[old] -= count
+            if not self._census[old]:
+                del self._census[old]
 
     def _candidates(self, keys: Keys) -> NDArray[np.int64]:
         """(n, 2) numbers of the two buckets of each key (splitmix64's finalizer, Steele et al. 2014)."""

@@ -59,6 +59,7 @@ def _reconstruction(
         "points forgotten": snapshot.points_forgotten,
         "points forgotten a frame": f"{snapshot.forgetting_rate:.1f}",
         "points refused": snapshot.points_refused,
+        "points looked through and cleared": snapshot.points_cleared,
         "poses not broadcast": session.world.dropped,
         "memory tokens": f"{snapshot.memory.tokens} of {snapshot.memory.capacity}",
         "metric": str(snapshot.metric).lower(),

@@ -53,6 +53,7 @@ class Snapshot:
     points: int = 0
     points_forgotten: int = 0
     points_refused: int = 0
+    points_cleared: int = 0
     forgetting_rate: float = 0.0
     voxel_size: float = 0.0
     posed_frames: int = 0
@@ -404,6 +405,7 @@ class Session:
             points_forgotten=reconstruction.map.forgotten,
             forgetting_rate=reconstruction.map.forgetting_rate,
             points_refused=reconstruction.map.refused,
+            points_cleared=reconstruction.map.cleared,
             voxel_size=reconstruction.map.voxel_size,
             posed_frames=sum(len(submap.poses) for submap in submaps),
             submaps=len(submaps),

@@ -21,5 +21,12 @@ def test_a_dozen_numbers_of_a_run(tmp_path: Path) -> None:
     assert metrics.pointmap_error_sim3 is not None and metrics.pointmap_error_sim3 < 1e-5
     assert metrics.pointmap_error_raw == pytest.approx(0.5, abs=0.05)
     assert metrics.ate_over_path is not None and metrics.ate_over_path < 1e-9
+    assert metrics.map_f_score == pytest.approx(1.0, abs=0.01) and metrics.pixels_f_score == pytest.approx(1.0)
+    assert metrics.rpe_frame is not None and metrics.rpe_frame < 1e-9
     bare = RunMetrics.of(evaluate_run(run, None, protocol("every")))
-    assert bare.pointmap_error_raw is None and bare.ate_over_path is None
+    assert (
+        bare.pointmap_error_raw is None
+        and bare.map_f_score is None
+        and bare.rpe_frame is None
+        and bare.ate_over_path is None
+    )

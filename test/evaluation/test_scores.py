@@ -8,7 +8,9 @@ from made_up_run import FRAMES, STEP, true_pose, truth, write_run
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.protocol import PROTOCOLS, protocol
 from spann3r_ros.evaluation.scores import evaluate_run, score_files
+from spann3r_ros.files.ply import write_ply
 from spann3r_ros.files.tum import write_trajectory
+from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.runs.folder import RunFolder
 from spann3r_ros.trajectory import StampedPose
 
@@ -160,3 +162,22 @@ def test_a_meter_of_path_is_a_meter_in_every_unit(tmp_path: Path) -> None:
     assert meters.sim3 is not None and meters.sim3.rpe_meter_translation is not None
     assert millimeters.sim3 is not None and millimeters.sim3.rpe_meter_translation is None
     assert millimeters.ate_over_path == meters.ate_over_path
+
+
+def test_the_published_map_is_scored_beside_the_pixels(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", scale=0.5)
+    clean = evaluate_run(run, truth(), PROTOCOLS["every"])
+    assert clean.map_geometry is not None and clean.map_geometry.accuracy_mean < 0.02  # its voxels have 2 cm
+    cloud = run.cloud()
+    astray = np.arange(0, len(cloud), 4)
+    points = cloud.points.copy()
+    points[astray, 2] += 1.0  # a quarter of the map is two meters too high
+    write_ply(run.path / "map.ply", PointCloud(points, cloud.colors, cloud.confidence))
+    spoiled = evaluate_run(run, truth(), PROTOCOLS["every"])
+    assert clean.geometry is not None and spoiled.geometry == clean.geometry
+    assert spoiled.map_geometry is not None and spoiled.map_geometry.precision == pytest.approx(0.75, abs=0.03)
+    assert spoiled.map_geometry.predicted_points == len(cloud)
+    (run.path / "map.ply").write_bytes(b"")
+    lost = evaluate_run(run, truth(), PROTOCOLS["every"])
+    assert lost.map_geometry is None and lost.geometry == clean.geometry
+    assert any("the map is not measured" in note for note in lost.notes)

@@ -205,3 +205,16 @@ def test_the_share_of_inliers_is_enforced():
 def test_sizes_that_do_not_fit_are_an_error():
     with pytest.raises(GeometryError, match="different sizes"):
         estimate_pose(np.zeros((96, 128, 3)), np.ones((128, 96)), CAMERA)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_start_that_is_near_gives_the_pose_that_ransac_gives_and_one_that_is_wrong_is_found_out(seed):
+    true = random_pose(seed)
+    points = room(true).astype(np.float32)
+    confidence = np.full((96, 128), 0.5, np.float32)
+    near = Sim3.rigid(true.rotation @ cv2.Rodrigues(np.array([0.03, -0.02, 0.01]))[0], true.translation + 0.05)
+    behind = Sim3.rigid(true.rotation @ np.diag([-1.0, 1.0, -1.0]), true.translation)
+    for start in (near, behind):
+        estimate = estimate_pose(points, confidence, CAMERA, start=start)
+        position, angle = errors(estimate.world_from_camera, true)
+        assert position < 1e-3 and angle < 0.02 and estimate.inlier_share > 0.95

@@ -60,7 +60,8 @@ def test_a_coarse_map_covers_what_a_fine_one_would_forget() -> None:
 
 
 def test_every_point_is_in_the_map_or_counted() -> None:
-    world = Map(MapConfig(voxel_size=1e-4, max_points=2000, coarsening=1.0, min_confidence=0.0))
+    config = MapConfig(voxel_size=1e-4, max_points=2000, coarsening=1.0, min_confidence=0.0)
+    world = Map(dataclasses.replace(config, max_slant=90.0, clear_margin=0.0))
     given = 0
     for answer in walk(6):
         points = answer.points.copy()

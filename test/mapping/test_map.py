@@ -6,7 +6,9 @@ from scipy.spatial.transform import Rotation
 
 from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.frame import Frame
+from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
+from spann3r_ros.geometry.camera import backproject
 from spann3r_ros.mapping.filters import cloud_from_prediction
 from spann3r_ros.mapping.map import RATE_FRAMES, Map
 from spann3r_ros.mapping.voxel_grid import voxel_keys
@@ -289,3 +291,65 @@ def test_only_what_changed_or_moved_is_computed_again_for_the_cloud() -> None:
     assert len(moved) == len(whole) + 1
     expected = PointCloud.joined([submap.cloud() for submap in world.submaps])
     np.testing.assert_array_equal(moved.points, expected.points)
+
+
+CAMERA = Intrinsics(40.0, 40.0, 31.5, 23.5, 64, 48)
+
+
+def seen(depth: np.ndarray, index: int, pose: bool = True) -> Prediction:
+    """What a camera at the origin answers about surfaces of that depth (48, 64)."""
+    picture = np.full((48, 64, 3), 100, np.uint8)
+    points = backproject(depth.astype(np.float32), CAMERA).astype(np.float32)
+    frame = Frame(index, index * 10**8, "camera", picture, CAMERA)
+    confidence = np.full((48, 64), 0.9, np.float32)
+    return Prediction(frame, points, confidence, picture, Sim3() if pose else None, intrinsics=CAMERA)
+
+
+def depths(world: Map) -> np.ndarray:
+    """Of what is published, along the camera's axis."""
+    return ROS_FROM_OPTICAL.inverse().apply(world.cloud().points)[:, 2]
+
+
+def box_before_a_wall() -> np.ndarray:
+    depth = np.full((48, 64), 3.0)
+    depth[10:30, 20:40] = 1.5
+    depth[9:31, 19:41][depth[9:31, 19:41] == 3.0] = 2.2  # between the two: these fly
+    return depth
+
+
+def test_pixels_that_fly_between_two_surfaces_do_not_enter():
+    with_them, without = Map(MapConfig(voxel_size=0.05, max_slant=90.0)), Map(MapConfig(voxel_size=0.05))
+    for world in (with_them, without):
+        world.insert(seen(box_before_a_wall(), 0))
+    assert (np.abs(depths(with_them) - 2.2) < 0.1).sum() > 20
+    assert not (np.abs(depths(without) - 2.2) < 0.1).any()
+    assert (np.abs(depths(without) - 1.5) < 0.1).any() and (np.abs(depths(without) - 3.0) < 0.1).any()
+    unknown = Map(MapConfig(voxel_size=0.05))
+    unknown.insert(seen(box_before_a_wall(), 0, pose=False))  # whose surface nobody knows is not judged
+    assert len(unknown) == len(with_them)
+
+
+def test_what_floats_is_gone_when_the_camera_has_looked_through_it():
+    world = Map(MapConfig(voxel_size=0.05))
+    ghost, wall = np.full((48, 64), 1.0), np.full((48, 64), 3.0)
+    world.insert(seen(ghost, 0))
+    assert (depths(world) < 1.2).sum() > 100
+    world.insert(seen(wall, 1))
+    assert (depths(world) < 1.2).sum() == 0 and world.cleared > 100 and (depths(world) > 2.8).sum() > 100
+    patient = Map(MapConfig(voxel_size=0.05, clear_margin=0.0))
+    for index, depth in enumerate((ghost, wall)):
+        patient.insert(seen(depth, index))
+    assert patient.cleared == 0 and (depths(patient) < 1.2).any()
+
+
+def test_the_frames_that_must_agree_can_change_while_the_map_grows():
+    world = Map(MapConfig(voxel_size=0.05, min_observations=1, clear_margin=0.0))
+    for index in range(12):
+        depth = np.full((48, 64), 3.0)
+        if index == 5:
+            depth[20:24, 30:34] = 2.9
+        world.insert(seen(depth, index))
+    everything = len(world.cloud())
+    assert everything == len(world) and (depths(world) < 2.95).any()
+    world.config.min_observations = 6
+    assert 0.9 * everything < len(world.cloud()) < everything and not (depths(world) < 2.95).any()

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import shutil
 
@@ -43,7 +44,7 @@ def assert_same(one: Map, two: Map) -> None:
         assert left.id == right.id and left.voxels.revision == right.voxels.revision
         np.testing.assert_array_equal(left.world_from_submap.matrix(), right.world_from_submap.matrix())
         mine, theirs = left.voxels.voxels(), right.voxels.voxels()
-        for name in ("keys", "mean", "weight", "count", "seen"):
+        for name in ("keys", "mean", "weight", "count", "seen", "frames", "misses"):
             np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
         for pose, other in zip(left.poses, right.poses, strict=True):
             assert (pose.index, pose.stamp, pose.camera, pose.final) == (
@@ -266,6 +267,8 @@ CRAFTED = {
     "infinite weight": lambda s: {"voxel.weight": changed(s["voxel.weight"], lambda a: a.__setitem__(0, np.inf))},
     "weight 0": lambda s: {"voxel.weight": changed(s["voxel.weight"], lambda a: a.__setitem__(0, 0.0))},
     "count 0": lambda s: {"voxel.count": changed(s["voxel.count"], lambda a: a.__setitem__(0, 0))},
+    "frames 0": lambda s: {"voxel.frames": changed(s["voxel.frames"], lambda a: a.__setitem__(0, 0))},
+    "negative misses": lambda s: {"voxel.misses": changed(s["voxel.misses"], lambda a: a.__setitem__(0, -1))},
     "negative key": lambda s: {"voxel.keys": changed(s["voxel.keys"], lambda a: a.__setitem__(0, -5))},
     "huge key": lambda s: {"voxel.keys": changed(s["voxel.keys"], lambda a: a.__setitem__(0, 2**63 - 1))},
     "key twice": lambda s: {"voxel.keys": changed(s["voxel.keys"], lambda a: a.__setitem__(0, a[1]))},
@@ -296,8 +299,6 @@ CRAFTED = {
 @pytest.mark.fault("load is all or nothing")
 @pytest.mark.parametrize("case", ["missing", "dtype", "pickle", "no submap", "rotation", "no archive", *CRAFTED])
 def test_a_state_with_other_arrays_is_refused(saved, case):
-    import hashlib
-
     with np.load(saved / "state.npz") as file:
         state = dict(file)
     if case in CRAFTED:
@@ -339,7 +340,7 @@ def test_several_corrected_submaps_come_back(tmp_path):
     write_map(tmp_path / "map", world)
     back, saved = read_map(tmp_path / "map", world.config)
     assert_same(world, back)
-    assert (saved.points, saved.frames) == (len(world), 5)
+    assert (saved.points, saved.frames) == (len(world.cloud()), 5)
     for mine, theirs in zip(world.trajectory(), back.trajectory(), strict=True):
         np.testing.assert_array_equal(mine.target_from_camera.matrix(), theirs.target_from_camera.matrix())
     # What comes next lies where it would have lain.
@@ -378,3 +379,28 @@ def test_a_map_of_version_1_is_the_same_world(golden):
     for mine, theirs in zip(world.trajectory(), read_trajectory(folder / "trajectory.txt"), strict=True):
         np.testing.assert_allclose(mine.target_from_camera.matrix(), theirs.target_from_camera.matrix(), atol=1e-12)
     np.testing.assert_array_equal(world.submaps[0].world_from_submap.matrix(), ROS_FROM_OPTICAL.matrix())
+
+
+def test_a_map_of_version_2_is_published_as_it_was_and_goes_on(tmp_path):
+    """Written by a version whose voxels did not know how many frames agree on them."""
+    world = small_map(15)
+    for submap in world.submaps:
+        assert submap.voxels.voxels().count.max() > 1
+    write_map(tmp_path / "map", world)
+    with np.load(tmp_path / "map" / "state.npz") as file:
+        state = {name: array for name, array in file.items() if not name.endswith((".frames", ".misses"))}
+    np.savez(tmp_path / "map" / "state.npz", **state)
+    content = (tmp_path / "map" / "state.npz").read_bytes()
+    described = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+    def older(manifest):
+        manifest["version"] = 2
+        manifest["files"]["state.npz"] = described
+
+    edit(tmp_path / "map", older)
+    read, _ = read_map(tmp_path / "map", dataclasses.replace(CONFIG))
+    assert len(read.cloud()) == len(read) == len(world) > len(world.cloud())
+    read.insert(prediction(15))
+    write_map(tmp_path / "again", read)
+    again, _ = read_map(tmp_path / "again", dataclasses.replace(CONFIG))
+    assert_same(read, again)

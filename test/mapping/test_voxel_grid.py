@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from spann3r_ros.errors import GeometryError
-from spann3r_ros.mapping.voxel_grid import AXIS_LIMIT, VoxelGrid, voxel_keys
+from spann3r_ros.frame import Intrinsics
+from spann3r_ros.geometry.camera import backproject
+from spann3r_ros.mapping.voxel_grid import AXIS_LIMIT, MOST_ASKED, VoxelGrid, voxel_keys
+from spann3r_ros.mapping.voxel_view import VoxelView
 from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.sim3 import Sim3
 
 
 def random_cloud(rng: np.random.Generator, number: int, low=(-1.0, -1.0, -1.0), high=(1.0, 1.0, 1.0)) -> PointCloud:
@@ -310,3 +314,99 @@ def test_no_voxel_is_stored_twice_after_the_size_changed() -> None:
             grid.insert(PointCloud(points, np.zeros((80, 3), np.uint8), np.ones(80, np.float32)))
             keys = grid.voxels().keys
             assert len(np.unique(keys)) == len(keys) == len(grid)
+
+
+CAMERA = Intrinsics(40.0, 40.0, 31.5, 23.5, 64, 48)
+
+
+def view_of(depth: float) -> VoxelView:
+    return VoxelView(Sim3(), CAMERA, np.full((48, 64), depth, np.float32))
+
+
+def wall_cloud(depth: float) -> PointCloud:
+    points = backproject(np.full((48, 64), depth, np.float32), CAMERA).reshape(-1, 3)
+    return PointCloud(points, np.full((len(points), 3), 90, np.uint8), np.full(len(points), 0.8, np.float32))
+
+
+def test_a_voxel_knows_how_many_distinct_frames_agree_on_it():
+    grid = VoxelGrid(0.1, 100)
+    twice = np.full((2, 3), 0.05, np.float32)
+    for _ in range(3):  # two points of one frame are one frame
+        grid.insert(PointCloud(twice, np.zeros((2, 3), np.uint8), np.ones(2, np.float32)))
+    voxels = grid.voxels()
+    assert (voxels.frames.tolist(), voxels.count.tolist()) == ([3], [6])
+
+
+def test_a_voxel_that_enough_frames_see_is_published_and_a_stray_one_beside_it_is_not():
+    grid = VoxelGrid(0.1, 10_000)
+    for _ in range(8):
+        grid.insert(wall_cloud(2.05))
+    stray = PointCloud(np.array([[0, 0, 1.75]], np.float32), np.zeros((1, 3), np.uint8), np.ones(1, np.float32))
+    grid.insert(stray)
+    depths = grid.cloud(4).points[:, 2]
+    assert len(depths) > 300 and np.allclose(depths, 2.05, atol=1e-4)
+    assert grid.cloud(1).points[:, 2].min() < 1.8
+
+
+def test_a_young_region_is_published_until_frames_agree_there():
+    grid = VoxelGrid(0.1, 10_000)
+    for frames in (1, 2):
+        grid.insert(wall_cloud(2.05))
+        assert len(grid.cloud(6)) == len(grid), frames
+
+
+def test_a_floating_voxel_is_cleared_when_later_frames_look_through_it_and_a_wall_is_not():
+    grid = VoxelGrid(0.1, 10_000)
+    floating = PointCloud(np.array([[0, 0, 1.05]], np.float32), np.zeros((1, 3), np.uint8), np.ones(1, np.float32))
+    for _ in range(2):
+        grid.insert(floating)
+    cleared = []
+    for _ in range(3):
+        grid.insert(wall_cloud(2.05))
+        cleared.append(grid.look(view_of(2.05), 0.15))
+    assert cleared == [0, 1, 0]  # each of its two frames is outvoted by one
+    assert grid.voxels().mean[:, 2].min() > 2.0
+    held = len(grid)
+    grid.insert(floating)  # and the place can be taken again
+    assert len(grid) == held + 1 and grid.voxels().frames.min() == 1
+
+
+def test_what_is_hidden_behind_a_wall_stays():
+    grid = VoxelGrid(0.1, 10_000)
+    grid.insert(wall_cloud(4.05))
+    for _ in range(5):
+        grid.insert(wall_cloud(2.05))
+        assert grid.look(view_of(2.05), 0.15) == 0
+    assert (grid.voxels().misses == 0).all()
+
+
+def test_a_voxel_that_frames_contradict_more_than_they_agree_is_noise_however_often_it_was_hit():
+    grid = VoxelGrid(0.02, 10_000)
+    stray = PointCloud(np.array([[0, 0, 1.85]], np.float32), np.zeros((1, 3), np.uint8), np.ones(1, np.float32))
+    for _ in range(4):
+        grid.insert(stray)
+    for number in range(33):  # too near to the wall to be looked through
+        assert (len(grid.cloud(4)) > 0) == (number <= 32)
+        grid.insert(PointCloud.empty())
+        grid.look(view_of(2.05), 0.15)
+    assert len(grid.cloud(4)) == 0 and len(grid) == 1
+
+
+def test_coarser_voxels_keep_the_frames_of_the_best_of_them():
+    grid = VoxelGrid(0.1, 100)
+    for place in (0.05, 0.05, 0.15):
+        grid.insert(PointCloud(np.full((1, 3), place, np.float32), np.zeros((1, 3), np.uint8), np.ones(1, np.float32)))
+    grid.resize(0.4)
+    assert grid.voxels().frames.tolist() == [2]
+    again = VoxelGrid.restore(grid.voxels(), 0.4, 100, grid.revision)
+    assert again.voxels().frames.tolist() == [2]
+
+
+def test_one_look_asks_a_bounded_number_of_voxels():
+    grid = VoxelGrid(0.001, 3 * MOST_ASKED)
+    rng = np.random.default_rng(0)
+    grid.insert(random_cloud(rng, 3 * MOST_ASKED, (-0.3, -0.3, 1.0), (0.3, 0.3, 1.4)))
+    grid.insert(PointCloud.empty())
+    held = len(grid)
+    cleared = grid.look(view_of(3.0), 0.15)
+    assert 0 < cleared <= MOST_ASKED and len(grid) == held - cleared

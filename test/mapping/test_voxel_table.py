@@ -78,3 +78,15 @@ def test_without_keys_nothing_happens():
     nothing = np.empty(0, np.int64)
     assert len(put(table, nothing, 1)) == 0
     assert len(table) == 0
+
+
+def test_single_voxels_can_be_forgotten_and_come_back():
+    table = VoxelTable(100)
+    keys = np.arange(10, dtype=np.int64)
+    slots = table.place(keys, table.find(keys)[0], np.full(10, 1, np.int32))
+    table.forget(slots[:4])
+    assert len(table) == 6 and table.alive(slots).tolist() == [False] * 4 + [True] * 6
+    found, alive = table.find(keys)
+    assert alive.tolist() == [False] * 4 + [True] * 6 and len(table.live()) == 6
+    table.place(keys[:4], found[:4], np.full(4, 2, np.int32))
+    assert len(table) == 10 and table.make_room(100, 3) == 10

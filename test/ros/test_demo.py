@@ -34,6 +34,15 @@ def test_the_demo_leaves_what_it_promises(tmp_path: Path) -> None:
     assert "metrics.json" in result.stdout
 
 
+def test_offline_gives_the_same_figures_without_a_node(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    assert main(["demo", "--offline", "-o", str(out), "--frames", "8", "--rate", "5"]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["frames"] == metrics["frames_posed"] == 8 and metrics["points"] > 1000
+    assert 0 < metrics["map_f_score"] < 1 and metrics["map_accuracy"] > 0 and metrics["rpe_frame"] > 0
+    assert not (out / "node.log").exists()
+
+
 def test_a_folder_of_something_else_is_not_deleted(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     assert main(["demo", "-o", str(tmp_path)]) == 2
