@@ -284,6 +284,8 @@ def test_a_correction_carries_what_was_and_what_comes(correction: Sim3, tmp_path
     for reconstruction in (plain, corrected):
         Corridor(reconstruction, camera)
         reconstruction.config.map.voxel_size = 1e-3  # so fine that every point is its own voxel
+        reconstruction.config.map.max_slant = 90.0  # and that every point stays
+        reconstruction.config.map.min_observations, reconstruction.config.map.clear_margin = 1, 0.0
     corrected.correctors.append(Once(2, correction @ ROS_FROM_OPTICAL))
     frames = [Frame(f.index, f.stamp, "camera", f.image, camera) for f in random_frames(6)]
     before = [answer for frame in frames for answer in plain.process(frame)]

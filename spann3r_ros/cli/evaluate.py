@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -23,6 +24,9 @@ from spann3r_ros.runs.chosen_model import reconstruction_for
 from spann3r_ros.runs.folder import RECORD, OptionalFiles, RunFolder
 from spann3r_ros.runs.offline import OfflineRun
 from spann3r_ros.runs.source_truth import source_truth, trajectory_truth
+
+if TYPE_CHECKING:
+    from spann3r_ros.evaluation.shipped_model import Extent
 
 SOURCE_DEFAULTS: dict[str, object] = {
     "layout": "auto",
@@ -93,7 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
         if extent_of(arguments.suite) is None:
             _refuse(arguments, "with a suite, whose file names the configurations", PARAMETER_DEFAULTS)
         cases = world_cases(arguments.suite)
-        return _run_suite(arguments) if cases is None else _run_world(cases, arguments)
+        if cases is not None:
+            return _run_world(cases, arguments)
+        extent = extent_of(arguments.suite)
+        return _run_suite(arguments) if extent is None else _run_table(extent, arguments)
     _refuse(arguments, "without --suite", {"workers": 1, "ray": None, "write": None})
     if not arguments.items:
         raise ConfigError("nothing to evaluate", expected="runs, recordings or trajectories")
@@ -124,17 +131,22 @@ def _run_world(cases: list[Case], arguments: argparse.Namespace) -> int:
     return print_world(cases, arguments.output, page, arguments.workers)
 
 
+def _run_table(extent: Extent, arguments: argparse.Namespace) -> int:
+    """Print the table of the model that ships."""
+    if arguments.items:
+        raise ConfigError("a suite names its own recordings", got=", ".join(map(str, arguments.items)))
+    _refuse(arguments, "with a suite of another kind than world", {"write": None})
+    from spann3r_ros.cli.embedded import print_table  # which needs the renderer
+
+    print_table(read_config(arguments.config, arguments.set, arguments.preset), extent, arguments.output)
+    return 0
+
+
 def _run_suite(arguments: argparse.Namespace) -> int:
     """Print a line for each job and the means, and write the joint report; 1 when a job failed."""
     if arguments.items:
         raise ConfigError("a suite names its own recordings", got=", ".join(map(str, arguments.items)))
     _refuse(arguments, "with a suite of another kind than world", {"write": None})
-    extent = extent_of(arguments.suite)
-    if extent is not None:
-        from spann3r_ros.cli.embedded import print_table  # which needs the renderer
-
-        print_table(read_config(arguments.config, arguments.set, arguments.preset), extent, arguments.output)
-        return 0
     suite = Suite.read(arguments.suite, arguments.output)
     suite.make_walks()
     jobs = suite.jobs(arguments.output, arguments.workers)

@@ -215,6 +215,7 @@ def test_a_state_of_other_arrays_is_refused_and_changes_nothing(name: str, value
 def run(stream: Stream) -> Reconstruction:
     config = Config()
     config.map.voxel_size = 0.05
+    config.pose.motion_prior = False  # which needs some frames to learn how the camera of a new submap moves
     reconstruction = Reconstruction(stream, config, [SubmapJoints()])
     answers: list[WorldPrediction] = []
     for frame in frames_of_the_path(40):

@@ -273,7 +273,7 @@ def test_the_rate_of_forgetting_is_that_of_the_last_frames():
 
 def test_only_what_changed_or_moved_is_computed_again_for_the_cloud() -> None:
     rng = np.random.default_rng(0)
-    world = Map(MapConfig(voxel_size=0.05, max_points=100_000, min_confidence=0.0))
+    world = Map(MapConfig(voxel_size=0.05, max_points=100_000, min_confidence=0.0, min_observations=1))
     for number in range(4):
         if number:
             world.open_submap(number)

@@ -84,7 +84,7 @@ def test_the_whole_world_is_scaled_so_that_joined_submaps_stay_joined() -> None:
 def test_small_changes_do_not_shake_the_world() -> None:
     judged = Judged(odometry=ScaleEstimate(2.0, 0.01, 7, 40))
     assert judged.step() == 2
-    judged.says("odometry", 2.008)
+    judged.says("odometry", 2.004)
     assert judged.step() == 0 and judged.scale.status.value == 2.0
     judged.says("odometry", 2.02)
     assert judged.step() == 2 and judged.map.submap(0).world_from_submap.scale == pytest.approx(2.02)

@@ -11,6 +11,7 @@ from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
+from spann3r_ros.mapping import map_state
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.storage import read_map, read_ply, read_trajectory, write_map
 from spann3r_ros.prediction import Prediction
@@ -388,7 +389,12 @@ def test_a_map_of_version_2_is_published_as_it_was_and_goes_on(tmp_path):
         assert submap.voxels.voxels().count.max() > 1
     write_map(tmp_path / "map", world)
     with np.load(tmp_path / "map" / "state.npz") as file:
-        state = {name: array for name, array in file.items() if not name.endswith((".frames", ".misses"))}
+        columns = dict(file)
+    each = list(map_state._by_submap(columns))
+    state = {name: array for name, array in columns.items() if "." not in name}
+    state["submaps"] = np.array(len(each))
+    for number, entries in enumerate(each):
+        state |= {f"{number}.{name}": value for name, value in entries.items() if name not in ("frames", "misses")}
     np.savez(tmp_path / "map" / "state.npz", **state)
     content = (tmp_path / "map" / "state.npz").read_bytes()
     described = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
