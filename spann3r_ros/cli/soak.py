@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from spann3r_ros.synthetic.pinhole import synthetic_camera
 from spann3r_ros.synthetic.renderer import Renderer
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.walk import EVALUATION_SEED, Trajectories
+
+if TYPE_CHECKING:
+    from spann3r_ros.ros.soak.soak_run import SoakRun
 
 WIDTH, HEIGHT = 320, 240
 
@@ -80,15 +84,18 @@ def _soak(arguments: argparse.Namespace, log: Path, environment: Mapping[str, st
         return _kill(arguments.kills, parameters, images, log.parent, environment, arguments.seed, arguments.rate)
     with running_node(parameters, environment, log) as process, background_node("spann3r_soak") as node:
         job = SoakRun(node, process, log, images, intrinsics, arguments.seed, arguments.rate)
-        with tqdm(
-            total=arguments.duration, unit="s", leave=False, bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s"
-        ) as bar:
-            report = job.run(arguments.duration, lambda seconds: bar.update(seconds - bar.n) and None)
+        return _throw(job, arguments.duration, log, arguments.seed)
+
+
+def _throw(job: SoakRun, duration: float, log: Path, seed: int) -> int:
+    """Throw faults for so many seconds, and print what came of it; 1 when there were problems."""
+    with tqdm(total=duration, unit="s", leave=False, bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s") as bar:
+        report = job.run(duration, lambda seconds: bar.update(seconds - bar.n) and None)
     for name, count in sorted(report.faults.items()):
         print(f"{count:6d} x {name.replace('_', ' ')}")
     for problem in report.problems:
         print(f"problem: {problem}")
-    print(f"the node's log is {log}; --seed {arguments.seed} throws the same faults again")
+    print(f"the node's log is {log}; --seed {seed} throws the same faults again")
     print(report.line())
     return 1 if report.problems else 0
 
