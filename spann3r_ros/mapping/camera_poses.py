@@ -45,7 +45,7 @@ class CameraPoses:
             samples=settings.samples,
             reprojection_error=settings.reprojection_error,
             min_inliers=settings.min_inliers,
-            start=last,
+            start=last if settings.motion_prior else None,
         )
         pose, covariance = estimate.world_from_camera, estimate.covariance
         if pose is None:

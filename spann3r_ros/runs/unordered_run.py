@@ -68,6 +68,7 @@ class UnorderedRun(OfflineRun):
         names = {view.stamp: view.image.name for view in files_of}
         self._stream = UnorderedStream(method, limit or MOST_IMAGES, names)
         self.unit = method.unit
+        config.pose.motion_prior = False  # one photograph does not follow from another
         reconstruction = Reconstruction(self._stream, config)
         super().__init__(sequence, reconstruction, folder, files, every=every, limit=limit, intrinsics=intrinsics)
         self.steps = None

@@ -73,7 +73,8 @@ def test_photographs_become_a_run(checkpoint: Path, tmp_path: Path, capsys: pyte
     first = expected.predictions[0]
     camera = centered(estimate_focal(first.points, first.confidence), WIDTH, HEIGHT)
     for prediction in expected.predictions:
-        pose = estimate_pose(prediction.points, prediction.confidence, camera).world_from_camera
+        samples = Config().pose.samples
+        pose = estimate_pose(prediction.points, prediction.confidence, camera, samples=samples).world_from_camera
         assert pose is not None
         found = path.pose(prediction.frame.index).matrix()
         np.testing.assert_allclose(found, (ROS_FROM_OPTICAL @ pose).matrix(), atol=1e-6)

@@ -60,6 +60,7 @@ def xyz(message: object) -> np.ndarray:
 def test_cloud_map_path_pose_depth_and_transform_agree(correction: Sim3, submap: int, tmp_path: Path) -> None:
     config = NodeConfig()
     config.map.min_confidence, config.map.voxel_size = 0.5, 1e-3
+    config.map.max_slant, config.map.min_observations, config.map.clear_margin = 90.0, 1, 0.0  # all of it stays
     world = Map(config.map)
     for index in range(2):
         world.insert(prediction(index))
