@@ -124,7 +124,7 @@ def test_all_topics_say_what_the_library_says(start: Start, robot: Robot, checkp
     assert (status.frames_received, status.frames_dropped, status.frames_failed) == (8, 0, 0)
     assert to_nanoseconds(status.last_image_stamp) == frames[7].stamp
     assert to_nanoseconds(status.last_output_stamp) == frames[6].stamp
-    assert (status.points, status.submaps, status.metric) == (len(whole), 1, True)
+    assert (status.points, status.submaps, status.metric) == (len(reconstruction.map), 1, True)
     assert (status.posed_frames, status.scale_source) == (7, "model")
     assert 0 < status.inference_time <= status.response_time
     assert status.latency >= status.inference_time
@@ -176,7 +176,7 @@ def test_who_comes_late_gets_the_map_and_nobody_costs_nothing(start: Start, robo
     robot.wait(lambda: statuses and statuses[-1].frames_processed == 5, "five frames")
     maps = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
     robot.wait(lambda: maps, "the map, though no frame comes any more")
-    assert maps[-1].width == len(reconstruction.map)
+    assert maps[-1].width == len(reconstruction.map.cloud())
     later = robot.collect(PointCloud2, "/spann3r/map", LATCHED)
     robot.wait(lambda: later, "the map again")
     assert later[-1].data == maps[-1].data

@@ -57,7 +57,7 @@ def test_save_kill_load_continue_in_the_same_world(
     robot.wait(lambda: len(clouds) == 5, "five clouds")
     saved = robot.call(SaveMap, "/spann3r/save_map", SaveMap.Request(path=str(tmp_path / "walk")))
     assert saved.success, saved.message
-    assert (saved.points, saved.frames) == (len(half.map), 5)
+    assert (saved.points, saved.frames) == (len(half.map.cloud()), 5)
     assert all(Path(file).is_file() for file in saved.files)
     assert_allclose(read_ply(tmp_path / "walk" / "map.ply").points, half.map.cloud().points, atol=1e-6)
     assert [pose.stamp for pose in read_trajectory(tmp_path / "walk" / "trajectory.txt")] == [
@@ -83,7 +83,7 @@ def test_save_kill_load_continue_in_the_same_world(
     for message, prediction in zip(clouds, expected[5:], strict=True):
         assert to_nanoseconds(message.header.stamp) == prediction.frame.stamp
         assert_allclose(xyz(message), prediction.points[prediction.confidence >= 0.3], rtol=1e-6, atol=1e-6)
-    robot.wait(lambda: maps[-1].width == len(reconstruction.map), "the continued map")
+    robot.wait(lambda: maps[-1].width == len(reconstruction.map.cloud()), "the continued map")
     robot.wait(lambda: paths and len(paths[-1].poses) == 9, "the whole path")
     assert [to_nanoseconds(pose.header.stamp) for pose in paths[-1].poses] == [frame.stamp for frame in frames[:9]]
     assert_allclose(in_order(xyz(maps[-1])), in_order(reconstruction.map.cloud().points), atol=1e-6)

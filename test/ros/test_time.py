@@ -58,7 +58,7 @@ def test_a_looped_bag_begins_a_new_map_each_time(start: Start, robot: Robot, che
     kept = [Path(node.wait_for_log("~/load_map brings it back from", count=loop).split()[-1]) for loop in (1, 2)]
     assert not kept[0].exists() and [entry.name for entry in kept[1].parent.iterdir()] == [kept[1].name], "one is kept"
     loaded = robot.call(LoadMap, "/spann3r/load_map", LoadMap.Request(path=str(kept[1])))
-    assert loaded.success and (loaded.points, loaded.frames) == (len(reconstruction.map), 4), loaded.message
+    assert loaded.success and (loaded.points, loaded.frames) == (len(reconstruction.map.cloud()), 4), loaded.message
     cloud, old = read_ply(kept[1] / "map.ply").points, reconstruction.map.cloud().points
     assert_allclose(cloud[np.lexsort(cloud.T)], old[np.lexsort(old.T)], atol=1e-6)
 
@@ -139,7 +139,7 @@ def test_the_policy_continue_keeps_the_map_and_so_does_a_disk_that_cannot_keep_i
     robot.wait(lambda: len(clouds) == 7, "seven clouds")
     for message, prediction in zip(clouds, expected, strict=True):
         assert_same(message, prediction)
-    robot.wait(lambda: maps[-1].width == len(reconstruction.map), "the map of both walks")
+    robot.wait(lambda: maps[-1].width == len(reconstruction.map.cloud()), "the map of both walks")
     node.wait_for_log("the map continues")
 
     change = Parameter(name="clock_jump", value=ParameterValue(type=4, string_value="reset"))
@@ -150,7 +150,7 @@ def test_the_policy_continue_keeps_the_map_and_so_does_a_disk_that_cannot_keep_i
     line = node.wait_for_log("the map could not be kept")
     assert str(blocked) in line and "kept_maps to 0" in line
     reconstruction, _ = reconstruct(checkpoint, [frame for frames in walks for frame in frames])
-    robot.wait(lambda: maps[-1].width == len(reconstruction.map), "the map of all walks")
+    robot.wait(lambda: maps[-1].width == len(reconstruction.map.cloud()), "the map of all walks")
     robot.wait(lambda: "could not be kept" in statuses[-1].complaint, "the status")
 
 
