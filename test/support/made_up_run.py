@@ -85,7 +85,13 @@ def write_run(
     record.finished, record.offered, record.started = finished, FRAMES, "2026-01-01T00:00:00+00:00"
     run = RunFolder(folder, OptionalFiles(pointmaps=True))
     run.create()
-    world = Map(MapConfig())
+    world = Map(
+        MapConfig(
+            min_observations=1,
+            max_slant=90.0,
+            clear_margin=0.0,
+        )
+    )
     model_from_world = Sim3(scale) @ true_pose(0).inverse()
     for index in range(FRAMES):
         pose = model_from_world @ true_pose(index)
