@@ -34,6 +34,9 @@ REGION_BITS = 22
 MOST_ASKED = 16384
 """Voxels that one frame is asked about at most."""
 
+SCATTER = np.uint64(0x9E3779B97F4A7C15)
+"""Odd, 2^64 over the golden ratio: products of neighboring keys with it lie far apart (Knuth, section 6.4)."""
+
 SETTLED = 8
 """Frames that agree on a voxel after which it is not asked about first."""
 
@@ -202,7 +205,7 @@ class VoxelGrid:
         """Ask a frame that was just inserted about voxels in its view that it did not hit; clear what it looks through.
 
         A voxel that has lost as many frames as it had is cleared. The work is bounded: at most ``MOST_ASKED`` voxels,
-        first those of few frames that nobody has contradicted, then those that were asked longest ago.
+        first those of few frames that nobody has contradicted, then others in turn.
 
         Args:
             view: of the frame, in the frame of the points.
@@ -215,7 +218,8 @@ class VoxelGrid:
         slots = slots[self._table.alive(slots) & (self._table.seen(slots) < self.revision)]
         if len(slots) > MOST_ASKED:
             is_young = (self._misses[slots] == 0) & (self._frames[slots] < SETTLED)
-            slots = np.concatenate([slots[is_young], slots[~is_young]])[:MOST_ASKED]
+            young = self._in_turn(slots[is_young], MOST_ASKED)
+            slots = np.concatenate([young, self._in_turn(slots[~is_young], MOST_ASKED - len(young))])
         missed, through = view.judge(self._mean[slots, :3], self._voxel_size, margin)
         self._misses[slots[missed]] += 1
         crossed = np.unique(slots[through])
@@ -225,6 +229,21 @@ class VoxelGrid:
         if missed.any():
             self._change = self._epoch = next(_changes)  # a copy cannot tell what is new by when it was seen
         return len(cleared)
+
+    def _in_turn(self, slots: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+        """At most so many of some voxels; later revisions get the others.
+
+        Which ones follows from keys and revision alone, so that a map that was saved goes on as one that was not. All
+        voxels lie on a circle by a hash of their keys, and each revision gets the next arc.
+        """
+        if len(slots) <= most:
+            return slots
+        if most == 0:
+            return slots[:0]
+        places = self._table.keys(slots).astype(np.uint64) * SCATTER >> np.uint64(32)
+        start = self.revision * most % len(slots) * 2**32 // len(slots)
+        ranks = (places - np.uint64(start)) & np.uint64(2**32 - 1)
+        return slots[np.argpartition(ranks, most - 1)[:most]]
 
     def cloud(self, min_observations: int = 1) -> PointCloud:
         """The mean points, in no particular order. Reads the whole map.

@@ -42,9 +42,6 @@ def in_order(points: NDArray[np.float32]) -> NDArray[np.float32]:
     return points[np.lexsort(points.T)]
 
 
-@pytest.mark.xfail(
-    reason="a map that goes on after a restart does not publish the same points as one that never stopped"
-)
 def test_save_kill_load_continue_in_the_same_world(
     start: Start, robot: Robot, checkpoint: Path, tmp_path: Path
 ) -> None:
