@@ -51,6 +51,9 @@ logger = logging.getLogger(__name__)
 ESTIMATED_INTRINSICS, NETWORK, FIRST_SUBMAP = "estimated intrinsics", "network", "first submap"
 """Notes in a saved map."""
 
+CAMERA_POSES = "camera_poses"
+"""Under which the state of the poses lies in a saved map, beside those of correctors."""
+
 
 @dataclass(frozen=True, eq=False)
 class ReconstructionCopy:
@@ -239,13 +242,15 @@ class Reconstruction:
 
     def save(self, path: Path) -> SavedMap:
         """Write map, trajectory and memory to a folder; ``load`` continues from it in the same world."""
-        correctors = {corrector.name: corrector.saved() for corrector in self.correctors}
-        return write_map(path, self.map, save_memory=self._stream.save, notes=self._notes(), correctors=correctors)
+        return write_map(path, self.map, save_memory=self._stream.save, notes=self._notes(), correctors=self._states())
 
     def copied(self, earlier: MapState | None = None) -> ReconstructionCopy:
         """What ``save`` would write, as a copy that takes little time; ``earlier`` as of ``MapState.of``."""
-        correctors = {corrector.name: corrector.saved() for corrector in self.correctors}
-        return ReconstructionCopy(MapState.of(self.map, earlier), self._stream.copied(), self._notes(), correctors)
+        return ReconstructionCopy(MapState.of(self.map, earlier), self._stream.copied(), self._notes(), self._states())
+
+    def _states(self) -> dict[str, Mapping[str, NDArray[Any]]]:
+        """What correctors and poses need to go on, by name."""
+        return {**{each.name: each.saved() for each in self.correctors}, CAMERA_POSES: self._poses.saved()}
 
     def _notes(self) -> dict[str, str]:
         intrinsics = json.dumps(self._estimated and dataclasses.asdict(self._estimated))
@@ -382,7 +387,6 @@ class Reconstruction:
         self._use(stream)
         self.map = world
         self._bound.clear()
-        self._poses.clear()
         self.tracking.begin()
 
     def _scale_source(self) -> str:
@@ -396,6 +400,7 @@ class Reconstruction:
             for corrector in self.correctors:
                 is_places = isinstance(corrector, Relocalization)
                 corrector.restore(_places(saved) if is_places else saved.correctors.get(corrector.name, {}))
+            self._poses = CameraPoses.restored(saved.correctors.get(CAMERA_POSES, {}))
         except (ValueError, KeyError) as error:
             for corrector, state in zip(self.correctors, before, strict=True):
                 corrector.restore(state)

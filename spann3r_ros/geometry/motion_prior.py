@@ -41,6 +41,13 @@ SHORTEST, LONGEST = 1e-3, 2.0
 """Seconds from pose to pose between which there is a prior."""
 
 
+FILTER = 17
+"""Numbers of one filter's state."""
+
+STATE = 9 + 2 * FILTER
+"""Numbers of a whole one's."""
+
+
 class MotionPrior:
     """The poses of one camera in one frame, filtered as they come."""
 
@@ -75,6 +82,23 @@ class MotionPrior:
         self._rotation = left @ right
         return Sim3.rigid(self._rotation, self._position.value), self._measured(covariance)
 
+    def saved(self) -> tuple[int, Array]:
+        """The stamp of the last pose (-1: none yet) and all else, (``STATE``,) float64, for ``restored``."""
+        numbers = [self._rotation.ravel(), self._position.saved(), self._turning.saved()]
+        return -1 if self._stamp is None else self._stamp, np.concatenate(numbers)
+
+    @classmethod
+    def restored(cls, stamp: int, numbers: Array) -> MotionPrior:
+        """What ``saved`` gave; raises ValueError for numbers that are none."""
+        if numbers.shape != (STATE,) or numbers.dtype.kind != "f" or not np.isfinite(numbers).all():
+            raise ValueError(f"state of a camera's motion is {numbers.dtype} {numbers.shape}")
+        prior = cls()
+        prior._stamp = None if stamp < 0 else stamp
+        prior._rotation = Sim3.rigid(numbers[:9].reshape(3, 3), np.zeros(3)).rotation
+        prior._position.restore(numbers[9 : 9 + FILTER])
+        prior._turning.restore(numbers[9 + FILTER :])
+        return prior
+
     def _restart(self, pose: Sim3) -> None:
         self._rotation = pose.rotation
         self._position.restart(pose.translation)
@@ -102,6 +126,17 @@ class _Filtered:
         self.value, self.velocity = np.array(value, dtype=np.float64), np.zeros(3)
         self._known = np.diag([1.0, 1e6])
         self._before, self._wild = np.zeros(3), 0
+
+    def saved(self) -> Array:
+        """(``FILTER``,) all of it."""
+        known = [self.value, self.velocity, self._known.ravel(), self._before]
+        return np.concatenate([[self._liveliness, self._noise, self._count, self._wild], *known])
+
+    def restore(self, numbers: Array) -> None:
+        """Go on with what ``saved`` gave."""
+        (self._liveliness, self._noise), (self._count, self._wild) = numbers[:2].tolist(), map(int, numbers[2:4])
+        self.value, self.velocity = numbers[4:7].copy(), numbers[7:10].copy()
+        self._known, self._before = numbers[10:14].reshape(2, 2).copy(), numbers[14:17].copy()
 
     @property
     def is_lost(self) -> bool:

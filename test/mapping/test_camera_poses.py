@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
 
 from spann3r_ros.config import PoseConfig
@@ -81,3 +82,42 @@ def test_a_camera_that_was_lost_begins_anew():
     for index in range(40):  # cameras without end are not remembered
         poses.locate(prediction(0, f"camera{index}"), PoseConfig())
     assert len(poses._known) <= 16
+
+
+def test_poses_that_were_saved_go_on_as_if_nothing_had_happened():
+    straight, before = CameraPoses(), CameraPoses()
+    for index in range(9):
+        for poses in (straight, before):
+            poses.locate(prediction(index, noise=0.03), PoseConfig())
+            poses.locate(prediction(index, "other", noise=0.02), PoseConfig())
+    resumed = CameraPoses.restored(before.saved())
+    for index in range(9, 14):
+        for camera in ("camera", "other"):
+            expected, found = (
+                poses.locate(prediction(index, camera, noise=0.03), PoseConfig())[0] for poses in (straight, resumed)
+            )
+            assert expected.submap_from_camera is not None and found.submap_from_camera is not None
+            np.testing.assert_array_equal(found.submap_from_camera.matrix(), expected.submap_from_camera.matrix())
+            np.testing.assert_array_equal(found.pose_covariance, expected.pose_covariance)
+    assert not CameraPoses.restored({}).saved() and not CameraPoses().saved()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("motions", lambda a: a[:, :-1]),
+        ("motions", lambda a: a * np.nan),
+        ("stamps", lambda a: a[:0]),
+        ("stamps", lambda a: a.astype(float)),
+        ("rotations", lambda a: a * 2),
+        ("translations", lambda a: a * np.nan),
+        ("cameras", None),
+    ],
+)
+def test_a_state_of_other_arrays_is_refused(name, change):
+    poses = CameraPoses()
+    poses.locate(prediction(0), PoseConfig())
+    state = poses.saved()
+    state = {**state, name: change(state[name])} if change else {key: state[key] for key in state if key != name}
+    with pytest.raises((ValueError, KeyError)):
+        CameraPoses.restored(state)

@@ -410,3 +410,21 @@ def test_one_look_asks_a_bounded_number_of_voxels():
     held = len(grid)
     cleared = grid.look(view_of(3.0), 0.15)
     assert 0 < cleared <= MOST_ASKED and len(grid) == held - cleared
+
+
+def test_voxels_are_asked_in_turn_whether_the_grid_was_saved_or_not():
+    rng = np.random.default_rng(2)
+    grid = VoxelGrid(0.001, 3 * MOST_ASKED)
+    grid.insert(random_cloud(rng, 3 * MOST_ASKED, (-0.3, -0.3, 1.0), (0.3, 0.3, 1.4)))
+    other = VoxelGrid.restore(grid.voxels(), 0.001, 3 * MOST_ASKED, grid.revision)
+    held = grid.voxels()
+    for _ in range(6):
+        for each in (grid, other):
+            each.insert(PointCloud.empty())
+            each.look(view_of(1.2), 0.15)
+        mine, theirs = grid.voxels(), other.voxels()
+        assert np.array_equal(mine.keys, theirs.keys) and np.array_equal(mine.misses, theirs.misses)
+    far = held.keys[(held.mean[:, 2] < 1.0) | (held.mean[:, 2] > 1.26)]
+    asked = mine.keys[mine.misses > 0]
+    gone = np.setdiff1d(held.keys, mine.keys)
+    assert len(np.intersect1d(far, np.concatenate([asked, gone]))) > 0  # and all had their turn
