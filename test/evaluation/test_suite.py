@@ -9,7 +9,7 @@ from wall_network import write_wall_checkpoint
 
 from spann3r_ros.cli.main import main
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.evaluation.suite import Suite, extent_of, run_job
+from spann3r_ros.evaluation.suite import Suite, extent_of, run_job, world_cases
 from spann3r_ros.models.registry import FAMILIES
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +132,8 @@ def test_the_suites_that_ship_can_be_read(tmp_path: Path) -> None:
     extent = extent_of(ROOT / "config" / "suites" / "embedded.yaml")
     assert (extent.clips, extent.walks, extent.frames) == (60, 10, 100)
     shipped = {path.stem for path in (ROOT / "config" / "suites").glob("*.yaml")}
-    assert shipped == {"apartment", "embedded", "families"}, "each is read by a test"
+    assert world_cases(ROOT / "config" / "suites" / "world.yaml")
+    assert shipped == {"apartment", "embedded", "families", "world"}, "each is read by a test"
 
 
 def test_ray_that_is_not_installed_is_named(
