@@ -30,7 +30,6 @@ OVERRIDES = (
     "base_frame",
     "publish_tf",
     "snapshot_period",
-    "snapshot_folder",
     "resume",
 )
 
@@ -221,7 +220,6 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="",
                 description="Seconds between two snapshots on disk, 0 for none." + as_in_file,
             ),
-            DeclareLaunchArgument("snapshot_folder", default_value="", description="Their folder." + as_in_file),
             DeclareLaunchArgument(
                 "resume",
                 default_value="",
