@@ -369,11 +369,15 @@ class Map:
         """Forget points, oldest submaps first, until there are ``surplus`` fewer; each keeps one at least."""
         newest = self.submaps[-1] if self.submaps else None
         for submap in submaps:
-            keep = max(1, len(submap.voxels) - max(0, surplus))
-            surplus -= len(submap.voxels) - keep
-            self.forgotten += max(0, len(submap.voxels) - keep)
+            held = len(submap.voxels)
             # The newest may still get late answers; the buffers of an older one shrink to its content.
-            if keep < (len(submap.voxels) if submap is newest else submap.voxels.max_points):
+            taken = held if submap is newest else submap.voxels.max_points
+            if surplus <= 0 and taken <= max(1, held):
+                continue
+            keep = max(1, held - max(0, surplus))
+            surplus -= held - keep
+            self.forgotten += max(0, held - keep)
+            if keep < taken:
                 submap.voxels = submap.voxels.resized(keep)
 
     def _may_grow(self) -> bool:
