@@ -200,7 +200,8 @@ class Map:
         elif submap is not self.submaps[-1]:
             self._trajectory = None  # its place is in the middle
         elif self._trajectory is not None:
-            self._trajectory.insert(pose.seen_from(submap.world_from_submap))
+            (seen,) = Trajectory([pose]).seen_from(submap.world_from_submap)
+            self._trajectory.insert(seen)
         self.revision += 1
 
     @property
@@ -282,8 +283,8 @@ class Map:
         A frame that several submaps know has the pose of the newest of them.
         """
         if self._trajectory is None:
-            self._trajectory = Trajectory(
-                pose.seen_from(submap.world_from_submap) for submap in self.placed() for pose in submap.poses
+            self._trajectory = Trajectory.joined(
+                submap.poses.seen_from(submap.world_from_submap) for submap in self.placed()
             )
         return self._trajectory
 

@@ -18,7 +18,7 @@ from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.mapping.map import Map, Submap
 from spann3r_ros.mapping.voxel_grid import GridCopy, VoxelGrid, Voxels, moved_voxels
 from spann3r_ros.sim3 import Sim3
-from spann3r_ros.trajectory import StampedPose, Trajectory
+from spann3r_ros.trajectory import Trajectory
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -56,7 +56,7 @@ class SubmapState:
     voxel_size: float
     voxel_revision: int
     grid: GridCopy
-    poses: Sequence[StampedPose]
+    poses: Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class MapState:
                 submap.voxels.voxel_size,
                 submap.voxels.revision,
                 submap.voxels.copied(known.get(submap.id)),
-                submap.poses[:],
+                submap.poses.copied(),
             )
             for submap in world.submaps
         ]
@@ -105,15 +105,15 @@ class MapState:
     @property
     def frames(self) -> int:
         """Frames whose pose is known; one that several submaps know counts once."""
-        return len({(pose.index, pose.stamp) for submap in self.submaps for pose in submap.poses})
+        poses = [submap.poses for submap in self.submaps]
+        return len(Trajectory.joined(poses, max(1, sum(map(len, poses)))))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it by name, as ``map_from_arrays`` takes it."""
         submaps = self.submaps
-        poses = [pose for submap in submaps for pose in submap.poses]
         voxels = [submap.grid.voxels() for submap in submaps]
         places = [submap.world_from_submap for submap in submaps]
-        cameras = [pose.target_from_camera for pose in poses]
+        poses = zip(*(submap.poses.columns() for submap in submaps), strict=True)
         return {
             "revision": np.array(self.revision),
             "world_voxel_size": np.array(self.voxel_size),
@@ -129,12 +129,7 @@ class MapState:
             "submap.voxels": np.array([len(held) for held in voxels], np.int64),
             "submap.poses": np.array([len(submap.poses) for submap in submaps], np.int64),
             **{f"voxel.{name}": np.concatenate([getattr(held, name) for held in voxels]) for name in VOXELS},
-            "pose.index": np.array([pose.index for pose in poses], np.int64),
-            "pose.stamp": np.array([pose.stamp for pose in poses], np.int64),
-            "pose.camera": np.array([pose.camera for pose in poses], np.str_),
-            "pose.refined": np.array([pose.final for pose in poses], np.bool_),
-            "pose.rotation": np.array([camera.rotation for camera in cameras]).reshape(-1, 3, 3),
-            "pose.translation": np.array([camera.translation for camera in cameras]).reshape(-1, 3),
+            **{f"pose.{name}": np.concatenate(column) for name, column in zip(POSES, poses, strict=True)},
         }
 
 
@@ -209,16 +204,12 @@ def _submap(entries: Arrays, config: MapConfig, version: int, is_newest: bool) -
     place = Sim3(float(entries["scale"]), entries["rotation"], entries["translation"])
     voxels, voxel_size = _voxels(entries, version), _positive(entries, "voxel_size")
     voxels.check(voxel_size)
-    columns = (entries[f"pose_{name}"] for name in POSES)
-    poses = [
-        StampedPose(int(index), int(stamp), str(camera), Sim3.rigid(rotation, translation), bool(final))
-        for index, stamp, camera, final, rotation, translation in zip(*columns, strict=True)
-    ]
+    poses = Trajectory.of_columns(*(entries[f"pose_{name}"] for name in POSES))
     if version == 1:
         # A model's own frame has optical axes; what comes next speaks in it.
         optical_from_ros = ROS_FROM_OPTICAL.inverse()
         voxels = moved_voxels(voxels, optical_from_ros, voxel_size)
-        poses = [pose.seen_from(optical_from_ros) for pose in poses]
+        poses = poses.seen_from(optical_from_ros)
         place = place @ ROS_FROM_OPTICAL
     voxel_revision = _count(entries, "voxel_revision")
     if len(voxels) and voxels.seen.max() > voxel_revision:
@@ -228,7 +219,7 @@ def _submap(entries: Arrays, config: MapConfig, version: int, is_newest: bool) -
     grid = VoxelGrid.restore(voxels, voxel_size, room, voxel_revision)
     if len(grid) < len(voxels):
         logger.warning("the saved map has %d points, max_points keeps the newest %d", len(voxels), len(grid))
-    return Submap(int(entries["id"]), place, grid, Trajectory(poses))
+    return Submap(int(entries["id"]), place, grid, poses)
 
 
 def _count(entries: Arrays, name: str) -> int:

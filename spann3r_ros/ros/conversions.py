@@ -119,6 +119,17 @@ def pose_message(pose: Sim3) -> Pose:
     return Pose(position=Point(x=x, y=y, z=z), orientation=_quaternion(pose))
 
 
+def pose_messages(rotations: NDArray[np.float64], positions: NDArray[np.float64]) -> list[Pose]:
+    """Rotations (N, 3, 3) and positions (N, 3) as poses."""
+    if not len(positions):
+        return []
+    quaternions = quaternion_from_rotation(rotations).tolist()
+    return [
+        Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+        for (x, y, z), (qx, qy, qz, qw) in zip(positions.tolist(), quaternions, strict=True)
+    ]
+
+
 def pose_stamped(stamp: int, frame: str, pose: Sim3) -> PoseStamped:
     """``frame_from_something`` as a stamped pose."""
     return PoseStamped(header=header(stamp, frame), pose=pose_message(pose))
