@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,9 @@ from numpy.typing import NDArray
 
 from spann3r_ros.complaints import EVENT, Complaints, through
 from spann3r_ros.config import Config
-from spann3r_ros.errors import ConfigError, DataError, FrameError, GeometryError, MemoryMismatchError
-from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.geometry.camera import centered, resize
-from spann3r_ros.geometry.focal import estimate_focal
+from spann3r_ros.errors import ConfigError, DataError, GeometryError, MemoryMismatchError
+from spann3r_ros.estimated_intrinsics import EstimatedIntrinsics
+from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.background import Background
 from spann3r_ros.mapping.bound import BoundNotice
 from spann3r_ros.mapping.camera_poses import CameraPoses
@@ -26,7 +23,7 @@ from spann3r_ros.mapping.corrections import Correction, Corrector, PatientCorrec
 from spann3r_ros.mapping.correctors import UsualCorrectors
 from spann3r_ros.mapping.graph_corrections import GraphView
 from spann3r_ros.mapping.graph_solver import require_gtsam
-from spann3r_ros.mapping.loop_closure import LoopClosure, LoopStatus
+from spann3r_ros.mapping.loop_closure import LoopStatus
 from spann3r_ros.mapping.loop_search import Sight
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.map_state import MapState
@@ -38,9 +35,18 @@ from spann3r_ros.models.base import AnyModel, Model, Stream
 from spann3r_ros.models.loading import load_descriptor, load_relocalizer, release_device_memory
 from spann3r_ros.models.registry import is_told_depth, parameter_groups, takers_of_depth
 from spann3r_ros.prediction import Prediction, WorldPrediction
+from spann3r_ros.saved_world import (
+    ReconstructionCopy,
+    first_submap_of,
+    intrinsics_of,
+    notes_of,
+    places_of,
+    require_network,
+    require_places,
+)
 from spann3r_ros.streaming.relating import relating
 from spann3r_ros.streaming.retreat import Retreat
-from spann3r_ros.streaming.stream import load_stream, network_of, stream_of
+from spann3r_ros.streaming.stream import load_stream, shared_frames, stream_of
 from spann3r_ros.tracking import LOST, Tracking
 from spann3r_ros.trajectory import Trajectory
 
@@ -48,32 +54,8 @@ __all__ = ["Reconstruction", "is_told_depth", "parameter_groups", "takers_of_dep
 
 logger = logging.getLogger(__name__)
 
-ESTIMATED_INTRINSICS, NETWORK, FIRST_SUBMAP = "estimated intrinsics", "network", "first submap"
-"""Notes in a saved map."""
-
 CAMERA_POSES = "camera_poses"
 """Under which the state of the poses lies in a saved map, beside those of correctors."""
-
-
-@dataclass(frozen=True, eq=False)
-class ReconstructionCopy:
-    """What a reconstruction held at one moment, to be written later and from another thread.
-
-    Attributes:
-        map: the state of its map.
-        save_memory: writes its memory.
-        notes: short texts about model and calibration.
-        correctors: state of each.
-    """
-
-    map: MapState
-    save_memory: Callable[[Path], None]
-    notes: Mapping[str, str]
-    correctors: Mapping[str, Mapping[str, NDArray[Any]]]
-
-    def write(self, path: Path) -> SavedMap:
-        """What ``Reconstruction.save`` writes, without the cloud and the path for people."""
-        return write_map(path, self.map, save_memory=self.save_memory, notes=self.notes, correctors=self.correctors)
 
 
 class Reconstruction:
@@ -109,7 +91,7 @@ class Reconstruction:
         self.tracking = Tracking(config.tracking, self.complaints)
         self._bound = BoundNotice(self.complaints)
         self._poses = CameraPoses()
-        self._estimated: Intrinsics | None = None
+        self._intrinsics = EstimatedIntrinsics()
         self._begin()
 
     @classmethod
@@ -139,7 +121,7 @@ class Reconstruction:
         weights = config.loops.descriptor
         describe = load_descriptor(Path(weights), config.device).describe if weights else None
         sight, background = Sight(relating(stream).relate, describe), Background(is_live)
-        usual = UsualCorrectors.of(config, stream.model.metric, complaints, sight, background)
+        usual = UsualCorrectors.of(config, stream.model.metric, complaints, sight, background, shared_frames(config))
         correctors = usual.in_order()
         if config.relocalizer != "none":
             correctors.append(_relocalization(config, stream, background, complaints))
@@ -253,14 +235,7 @@ class Reconstruction:
         return {**{each.name: each.saved() for each in self.correctors}, CAMERA_POSES: self._poses.saved()}
 
     def _notes(self) -> dict[str, str]:
-        intrinsics = json.dumps(self._estimated and dataclasses.asdict(self._estimated))
-        return {
-            "model": self.model.name,
-            "weights": self.model.weights,
-            NETWORK: network_of(self.model),
-            FIRST_SUBMAP: str(self._first_submap),
-            ESTIMATED_INTRINSICS: intrinsics,
-        }
+        return notes_of(self.model, self._intrinsics, self._first_submap)
 
     def load(self, path: Path) -> SavedMap:
         """Replace everything by what ``save`` wrote; on an error all stays as it was."""
@@ -272,11 +247,10 @@ class Reconstruction:
                 next_step="With relocalizer: retrieval the camera is looked for in it",
             )
         stream = self._stream.loaded(saved.memory)
-        estimated = _intrinsics_from_note(saved.notes.get(ESTIMATED_INTRINSICS, "null"), path)
-        first_submap = _number_from_note(saved.notes.get(FIRST_SUBMAP, "0"), path)
+        intrinsics, first_submap = intrinsics_of(saved), first_submap_of(saved)
         self._take_over(world, saved, stream)
-        self._estimated, self._first_submap = estimated, first_submap
-        self._is_first_answer = len(world) == 0
+        self._intrinsics, self._first_submap = intrinsics, first_submap
+        self._intrinsics.is_next_first = len(world) == 0
         if len(world):
             self.tracking.go_on()
         return saved
@@ -289,7 +263,7 @@ class Reconstruction:
                 unit; all stays as it was.
         """
         saved = self.begin_with(path)
-        self.map.apart = self._first_submap
+        self.map.apart = self._first_new_submap
         for each in self.correctors:
             if isinstance(each, Relocalization):
                 each.look_for_camera()
@@ -302,16 +276,11 @@ class Reconstruction:
             raise ConfigError(
                 "parameter 'relocalizer'", got=self.config.relocalizer, expected="retrieval | posenet, from the start"
             )
-        self._require_own(saved, world)
-        if not any(key.endswith(".counts") for key in _places(saved)):
-            raise DataError(
-                f"the map {path} has no keyframes, so the camera cannot be found in it",
-                next_step="Save it from a run with relocalizer: retrieval, or load it with relocalizer: none, with the "
-                "camera where it was",
-            )
+        require_network(saved, world, self.model)
+        require_places(saved)
         self._take_over(world, saved, self._stream.fresh())
-        self._begin_frames()
-        self._first_submap = 1 + max(submap.id for submap in world.submaps)
+        self._intrinsics = EstimatedIntrinsics()
+        self._first_submap = self._first_new_submap = 1 + max(submap.id for submap in world.submaps)
         return saved
 
     def merge(self, path: Path) -> SavedMap:
@@ -323,7 +292,7 @@ class Reconstruction:
         """
         finder = next(each for each in self.correctors if isinstance(each, Relocalization))
         world, saved = read_map(path, self.config.map)
-        self._require_own(saved, world)
+        require_network(saved, world, self.model)
         if world.metric != self.map.metric:
             units = {True: "meters", False: "a unit that nobody knows"}
             raise MemoryMismatchError(
@@ -331,7 +300,7 @@ class Reconstruction:
             )
         first = 1 + max(submap.id for submap in self.map.submaps)
         self.map.adopt(world.submaps, first)
-        for keyframe in finder.adopt(keyframes_from(_places(saved)), first):
+        for keyframe in finder.adopt(keyframes_from(places_of(saved)), first):
             self._move(finder.look_for(keyframe, self.map))
             if not self.is_relocalizing:
                 return saved
@@ -353,30 +322,13 @@ class Reconstruction:
 
     def new_poses(self) -> Trajectory:
         """Poses in the world of the frames that came since a map was loaded by ``relocalize``, once it is found."""
-        new = [submap for submap in self.map.placed() if submap.id >= self._first_submap]
-        return Trajectory(pose.seen_from(submap.world_from_submap) for submap in new for pose in submap.poses)
+        new = [submap for submap in self.map.placed() if submap.id >= self._first_new_submap]
+        return Trajectory.joined(submap.poses.seen_from(submap.world_from_submap) for submap in new)
 
     @property
     def is_relocalizing(self) -> bool:
         """Whether the camera is still looked for in a loaded map."""
         return self.map.apart is not None
-
-    def _require_own(self, saved: SavedMap, world: Map) -> None:
-        """Raise MemoryMismatchError for a map of another network, or in another unit."""
-        wanted, network = network_of(self.model), saved.notes.get(NETWORK, "")
-        if network != wanted:
-            raise MemoryMismatchError(
-                f"the map {saved.path} was made by another network",
-                got=f"{saved.notes.get('model', 'unknown')}, {saved.notes.get('weights', 'unknown')} ({network})",
-                expected=f"{self.model.name}, {self.model.weights} ({wanted})",
-                next_step="Load it with the model, weights and precision that it was made with",
-            )
-        if self.model.metric and not world.metric:
-            raise MemoryMismatchError(
-                f"the map {saved.path} has a unit that nobody knows",
-                expected="meters, in which this model speaks",
-                next_step="Load it with the weights that it was made with",
-            )
 
     def _take_over(self, world: Map, saved: SavedMap, stream: Stream) -> None:
         """Go on with a world that was read; raises DataError, and all is as it was then."""
@@ -399,7 +351,7 @@ class Reconstruction:
         try:
             for corrector in self.correctors:
                 is_places = isinstance(corrector, Relocalization)
-                corrector.restore(_places(saved) if is_places else saved.correctors.get(corrector.name, {}))
+                corrector.restore(places_of(saved) if is_places else saved.correctors.get(corrector.name, {}))
             self._poses = CameraPoses.restored(saved.correctors.get(CAMERA_POSES, {}))
         except (ValueError, KeyError) as error:
             for corrector, state in zip(self.correctors, before, strict=True):
@@ -416,15 +368,10 @@ class Reconstruction:
 
     def _begin(self) -> None:
         self.map.scale_source = self._scale_source()
-        self._first_submap = 0
-        self._begin_frames()
+        self._first_submap = self._first_new_submap = 0
+        self._intrinsics = EstimatedIntrinsics()
         self._bound.clear()
         self._poses.clear()
-
-    def _begin_frames(self) -> None:
-        """The next answer is the first in axes of its own."""
-        self._estimated, self._no_focal_length = None, ""
-        self._is_first_answer = True
 
     def _begin_anew(self) -> None:
         """The first answers did not agree: forget what the world, or what lies apart from it, began with."""
@@ -436,7 +383,7 @@ class Reconstruction:
                 if isinstance(corrector, Relocalization):
                     corrector.drop(self.map.apart)
             self.map.drop_apart()
-            self._begin_frames()
+            self._intrinsics = EstimatedIntrinsics()
         self.tracking.begin_anew()
 
     def _clear(self) -> None:
@@ -450,10 +397,12 @@ class Reconstruction:
         """Answers of the model, oldest first: those that are trusted enter the map."""
         taken = []
         for answer in answers:
-            if self._first_submap:  # a memory that began in a loaded world counts from 0
+            if self._first_submap:  # the memory counts from 0, wherever in the world it began
                 answer = dataclasses.replace(answer, submap=answer.submap + self._first_submap)
-            prediction, no_pose = self._located(self._calibrated(answer))
+            prediction, no_pose = self._located(self._intrinsics.calibrated(answer, self.config.pose.use_camera_info))
             if self.tracking.trusts(prediction, no_pose):
+                if self.tracking.is_elsewhere:
+                    prediction = self._in_new_submap(prediction)
                 taken.append(self._integrate(prediction))
             else:
                 self._poses.forget(prediction)
@@ -462,6 +411,16 @@ class Reconstruction:
                 )
                 taken.append(dataclasses.replace(self.map.in_world(prediction), is_tracked=False))
         return taken
+
+    def _in_new_submap(self, prediction: Prediction) -> Prediction:
+        """The first answer of a camera that was lost and is elsewhere now: no submap of before shall take it up.
+
+        Until something joins them, the new one lies to the others as the memory of both says.
+        """
+        number = 1 + max(submap.id for submap in self.map.submaps)
+        self._first_submap += number - prediction.submap
+        self.tracking.go_on_in(number, prediction.frame.camera)
+        return dataclasses.replace(prediction, submap=number)
 
     def _integrate(self, prediction: Prediction) -> WorldPrediction:
         """Add an answer to map and trajectory, and let it correct them."""
@@ -490,37 +449,12 @@ class Reconstruction:
     def _patient(self) -> list[PatientCorrector]:
         return [corrector for corrector in self.correctors if isinstance(corrector, PatientCorrector)]
 
-    def _calibrated(self, answer: Prediction) -> Prediction:
-        """With the calibration of the answer's grid: the camera's, the model's, or one estimated once.
-
-        Only the first frame's points are in the axes of its own camera. Other uncalibrated cameras are taken to have
-        the same focal length.
-        """
-        is_first, self._is_first_answer = self._is_first_answer, False
-        unwanted = answer.intrinsics_source == "camera_info" and not self.config.pose.use_camera_info
-        is_calibrated = answer.intrinsics is not None and not unwanted
-        if is_first:
-            height, width = answer.confidence.shape
-            try:
-                self._estimated = centered(estimate_focal(answer.points, answer.confidence), width, height)
-            except GeometryError as error:
-                self._no_focal_length = f"no focal length from the first frame: {error}"
-        if is_calibrated:
-            return answer
-        if self._estimated is None:
-            return dataclasses.replace(answer, intrinsics=None, intrinsics_source="")
-        height, width = answer.confidence.shape
-        intrinsics = self._estimated
-        if (intrinsics.width, intrinsics.height) != (width, height):
-            intrinsics = resize(intrinsics, width, height)
-        return dataclasses.replace(answer, intrinsics=intrinsics, intrinsics_source="estimated")
-
     def _located(self, prediction: Prediction) -> tuple[Prediction, str]:
         """With the pose of its camera: the model's own, else one by PnP, else none and why."""
         if prediction.submap_from_camera is not None:
             return prediction, ""
         if prediction.intrinsics is None:
-            return prediction, f"no pose: {self._no_focal_length}"
+            return prediction, f"no pose: {self._intrinsics.missing}"
         return self._poses.locate(prediction, self.config.pose)
 
 
@@ -536,42 +470,6 @@ def _relocalization(config: Config, stream: Stream, background: Background, comp
     return Relocalization(config.loops, relating(stream).relate, background, locate, describe, complaints)
 
 
-def _places(saved: SavedMap) -> Mapping[str, NDArray[Any]]:
-    """The keyframes of a saved map: its own, or those that loops were looked for with."""
-    found = saved.correctors
-    return found.get(Relocalization.name) or found.get(LoopClosure.name, {})
-
-
-def _number_from_note(note: str, path: Path) -> int:
-    """A number that was noted in a saved map; raises DataError."""
-    if not note.isdecimal() or len(note) > 9:
-        raise DataError(f"first submap of the map {path}", got=note, expected="a number, as save_map writes it")
-    return int(note)
-
-
 def _untrusted(answer: WorldPrediction) -> WorldPrediction:
     """An answer in a world that was given up: no pose, and not to be published."""
     return dataclasses.replace(answer, world_from_camera=None, pose_source="", pose_covariance=None, is_tracked=False)
-
-
-def _intrinsics_from_note(note: str, path: Path) -> Intrinsics | None:
-    """The calibration that was estimated for a saved map; raises DataError for a note that is none."""
-    try:
-        values: Any = json.loads(note)
-        if values is None:
-            return None
-        fx, fy, cx, cy = (float(values[name]) for name in ("fx", "fy", "cx", "cy"))
-        width, height = values["width"], values["height"]
-        if type(width) is not int or type(height) is not int:
-            raise TypeError(f"image size {width} x {height}")
-        found = Intrinsics(fx, fy, cx, cy, width, height)
-        if not 0.1 <= fx / width <= 100 or not 0.1 <= fy / height <= 100:
-            raise ValueError(f"focal lengths {fx:g}, {fy:g} of an image {width} x {height}")
-        return found
-    except (ValueError, KeyError, TypeError, RecursionError, FrameError) as error:
-        raise DataError(
-            f"estimated intrinsics of the map {path}",
-            got=error,
-            expected="those of the first frame, as save_map writes them",
-            next_step="The manifest was changed: take the map from a backup",
-        ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,8 +99,9 @@ class Tracking:
     the answers about its neighbors. An answer is trusted when its camera has a pose and its points lie, where they fall
     into what that camera saw last, as deep as it saw. While the world is ``initialising``, an answer that is not
     trusted means that it has to begin anew; afterwards tracking is ``lost``, until answers agree with what was known,
-    or ``CONFIRMATIONS`` of them with each other. A world of fewer trusted answers than that begins anew, too, when
-    more answers speak against it than for it.
+    or ``CONFIRMATIONS`` of them with each other: these are somewhere else, and belong into a submap of their own, so
+    that what was mapped before stays as it is. A world of fewer trusted answers than that begins anew, too, when more
+    answers speak against it than for it.
 
     Args:
         config: thresholds; live ones may change between frames.
@@ -111,6 +112,7 @@ class Tracking:
         reason: why the state is not ``tracking``; empty when it is, or when nothing was seen yet.
         lost_frames: images and answers that were not trusted since the last reset.
         must_begin_anew: whether the first answers did not agree, so that memory and map have to be forgotten.
+        is_elsewhere: whether the last answer is trusted only because it agrees with others since the loss.
     """
 
     def __init__(self, config: TrackingConfig, complaints: Complaints) -> None:
@@ -129,13 +131,18 @@ class Tracking:
         """The world begins again with the next images, because its first answers did not agree."""
         self.lost_frames += self._trusted
         self.state = INITIALISING
-        self.must_begin_anew = False
+        self.must_begin_anew = self.is_elsewhere = False
         self._trusted = self._doubted = 0
         self._cameras: dict[str, _CameraViews] = {}
 
     def go_on(self) -> None:
         """The world has begun already: it was loaded."""
         self.state, self._trusted = TRACKING, CONFIRMATIONS
+
+    def go_on_in(self, submap: int, camera: str) -> None:
+        """What a camera sees since it is elsewhere is in a submap of this number."""
+        views = self._camera(camera)
+        views.trusted = [replace(view, submap=submap) for view in views.trusted]
 
     def check(self, frame: Frame) -> None:
         """Raise UnusableImageError for an image that the network must not see."""
@@ -176,6 +183,7 @@ class Tracking:
             prediction: located as far as it can be.
             reason: why it has no pose, when it has none.
         """
+        self.is_elsewhere = False
         view, camera = _DepthView.of(prediction), self._camera(prediction.frame.camera)
         fault = reason if view is None else self._fault(prediction, view, camera.trusted)
         if not prediction.final:
@@ -186,6 +194,7 @@ class Tracking:
             return True
         confirmed = view is not None and self._confirms(prediction, view, camera)
         if confirmed:
+            self.is_elsewhere = True
             self._found(prediction.frame.index)
         else:
             self._doubted += 1
@@ -243,7 +252,10 @@ class Tracking:
         if self.state == INITIALISING and self._trusted < self.config.first_frames:
             return
         if self.state != TRACKING:
-            self._complaints.settle("tracking", f"tracking since frame {index}; {self.lost_frames} frames were lost")
+            where = ", somewhere else: a new submap begins" if self.is_elsewhere else ""
+            self._complaints.settle(
+                "tracking", f"tracking since frame {index}{where}; {self.lost_frames} frames were lost"
+            )
         self.state, self.reason = TRACKING, ""
 
     def _lose(self, index: int, reason: str) -> None:

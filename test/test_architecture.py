@@ -32,9 +32,21 @@ ROS = {
     "rosgraph_msgs",
     *("sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs", "visualization_msgs"),
 }
-NOUNS = {"errors", "complaints", "config", "frame", "sim3", "prediction", "point_cloud", "trajectory", "memory_status"}
+NOUNS = {
+    "errors",
+    "complaints",
+    "config",
+    "node_config",
+    "parameter",
+    "frame",
+    "sim3",
+    "prediction",
+    "point_cloud",
+    "trajectory",
+    "memory_status",
+}
 NOUNS |= {"stamp_order"}
-FLOW = {"frame_selection", "reconstruction", "tracking", "worker"}
+FLOW = {"estimated_intrinsics", "frame_selection", "reconstruction", "saved_world", "tracking", "worker"}
 LEVELS = (
     NOUNS,
     {"geometry", "blocks"},

@@ -4,10 +4,12 @@ import dataclasses
 
 import pytest
 
-from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters, to_mapping
+from spann3r_ros.config import Config, from_mapping, to_mapping
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.models.registry import parameter_groups
 from spann3r_ros.models.spann3r.parameters import Spann3rParameters
+from spann3r_ros.node_config import NodeConfig
+from spann3r_ros.parameter import parameters
 
 
 def test_every_parameter_is_described_and_its_default_allowed() -> None:

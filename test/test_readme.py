@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from spann3r_ros.cli.main import SUBCOMMANDS
-from spann3r_ros.config import NodeConfig, parameters
+from spann3r_ros.node_config import NodeConfig
+from spann3r_ros.parameter import parameters
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -200,10 +200,10 @@ def test_a_bad_note_leaves_everything_as_it_was(tmp_path: Path, note: str) -> No
     manifest = json.loads((tmp_path / "map" / "manifest.json").read_text())
     manifest["notes"]["estimated intrinsics"] = note
     (tmp_path / "map" / "manifest.json").write_text(json.dumps(manifest))
-    before = (reconstruction.map, reconstruction.map.revision, reconstruction._stream, reconstruction._estimated)
+    before = (reconstruction.map, reconstruction.map.revision, reconstruction._stream, reconstruction._intrinsics)
     with pytest.raises(DataError, match="estimated intrinsics of the map"):
         reconstruction.load(tmp_path / "map")
-    after = (reconstruction.map, reconstruction.map.revision, reconstruction._stream, reconstruction._estimated)
+    after = (reconstruction.map, reconstruction.map.revision, reconstruction._stream, reconstruction._intrinsics)
     assert before == after
     reconstruction.process(random_frames(4)[3])
 
@@ -212,7 +212,7 @@ def test_intrinsics_estimated_on_another_grid_are_scaled() -> None:
     reconstruction = make()
     for frame in random_frames(3):
         reconstruction.process(frame)
-    reconstruction._estimated = Intrinsics(120.0, 120.0, 63.5, 47.5, 128, 96)
+    reconstruction._intrinsics.found = Intrinsics(120.0, 120.0, 63.5, 47.5, 128, 96)
     (answer,) = reconstruction.process(random_frames(4)[3])
     assert answer.intrinsics == Intrinsics(60.0, 60.0, 31.5, 23.5, 64, 48)
 

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,6 +127,44 @@ def test_answers_that_agree_with_each_other_are_believed_in_the_end() -> None:
     first = verdicts.index(True)
     assert first == 6 + CONFIRMATIONS - 1, "and one that does not agree makes the count begin anew"
     assert all(verdicts[first:]) and bench.tracking.state == TRACKING
+    assert [text for _, text in bench.log][-1].startswith(
+        "tracking since frame 17, somewhere else: a new submap begins"
+    )
+
+
+@pytest.mark.fault("lost")
+def test_what_is_seen_elsewhere_after_a_loss_is_a_submap_of_its_own_and_the_one_of_before_stays_as_it_is(
+    tmp_path: Path,
+) -> None:
+    class Carried(FakeStreamingModel):
+        """The camera is carried away after frame 9: everything lies a hundred units ahead then."""
+
+        def step(self, frame, memory):  # type: ignore[no-untyped-def]
+            return [
+                elsewhere(answer, 100.0) if answer.frame.index > 9 else answer for answer in super().step(frame, memory)
+            ]
+
+    reconstruction = Reconstruction(ModelStream(Carried(poses=True)), Config())
+    frames = frames_of_the_path(40)
+    for frame in frames[:11]:
+        reconstruction.process(frame)
+    before, poses = reconstruction.map.cloud(), len(reconstruction.trajectory)
+    taken = [answer for frame in frames[11:30] for answer in reconstruction.process(frame)]
+    assert [submap.id for submap in reconstruction.map.submaps] == [0, 1]
+    first, second = reconstruction.map.submaps
+    np.testing.assert_array_equal(first.cloud(reconstruction.config.map.min_observations).points, before.points)
+    assert [pose.index for pose in second.poses] == list(range(10 + CONFIRMATIONS - 1, 29))
+    assert len(first.poses) == poses == 10 and sum(answer.is_tracked for answer in taken) == len(second.poses)
+    assert second.cloud().points.min(axis=0)[0] > 50.0, "x is ahead in the world"
+
+    reconstruction.save(tmp_path / "map")
+    other = Reconstruction(ModelStream(Carried(poses=True)), Config())
+    other.load(tmp_path / "map")
+    for frame in frames[30:]:
+        answers = [each.process(frame) for each in (reconstruction, other)]
+        assert [answer.is_tracked for answer in answers[0]] == [answer.is_tracked for answer in answers[1]]
+    assert len(reconstruction.map.submaps) == len(other.map.submaps) == 2
+    assert [pose.index for pose in other.map.submaps[1].poses] == list(range(10 + CONFIRMATIONS - 1, 39))
 
 
 def test_an_answer_that_is_not_final_is_judged_and_changes_nothing() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from spann3r_ros.cli.presets import preset_file, preset_files
-from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters
+from spann3r_ros.config import Config, from_mapping
 from spann3r_ros.errors import ConfigError, DataError
+from spann3r_ros.node_config import NodeConfig
+from spann3r_ros.parameter import parameters
 from spann3r_ros.recordings.structured import read_yaml
 from spann3r_ros.runs.chosen_model import all_groups, groups_for
 

@@ -1,4 +1,4 @@
-"""``parameters``: the node's parameters as a table or a YAML file, both generated from config.py.
+"""``parameters``: the node's parameters as a table or a YAML file, both generated from config.py and node_config.py.
 
 Writing them renews the tables of docs/topics.md too, where ROS 2 is installed.
 """
@@ -13,13 +13,14 @@ from typing import Any
 
 import yaml
 
-from spann3r_ros.config import NodeConfig, Parameter, parameters
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.models.registry import parameter_groups
+from spann3r_ros.node_config import NodeConfig
+from spann3r_ros.parameter import Parameter, parameters
 
 YAML_FILE = Path("config/spann3r.yaml")
 MARKDOWN_FILE = Path("docs/parameters.md")
-ORIGIN = "Generated from spann3r_ros/config.py by `python -m spann3r_ros parameters --write .`"
+ORIGIN = "Generated from spann3r_ros/config.py and node_config.py by `python -m spann3r_ros parameters --write .`"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

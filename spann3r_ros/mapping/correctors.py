@@ -49,10 +49,15 @@ class UsualCorrectors:
         complaints: Complaints,
         sight: Sight,
         background: Background | None = None,
+        shared: int = 0,
     ) -> UsualCorrectors:
-        """For one reconstruction, by what its model sees; without a background all is done between frames."""
+        """For one reconstruction, by what its model sees; without a background all is done between frames.
+
+        ``shared`` is how many frames two windows of the model share.
+        """
         graph, background = PoseGraph(), background or Background(False)
-        joints, track = SubmapJoints(graph), OdometryTrack()
+        joints = SubmapJoints(graph, config.submap.alignment, max(shared, config.submap.overlap))
+        track = OdometryTrack()
         loops = LoopClosure(config.loops, graph, sight.relate, background, sight.describe, complaints)
         baseline = BaselineScale(asked=config.scale.source == BaselineScale.name)
         odometry = ScaleByOdometry(track)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.geometry.alignment import PointmapSample, align_samples
+from spann3r_ros.geometry.irls import align_irls
 from spann3r_ros.mapping.corrections import Correction
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.pose_graph import JOINT, EdgeNoise, PoseGraph, SubmapEdge
 from spann3r_ros.prediction import Prediction
+from spann3r_ros.sim3 import Sim3
 
 logger = logging.getLogger(__name__)
 
 SHARED = 8
-"""Frames of a submap that are remembered for the next one."""
+"""Frames of a submap that are remembered for the next one, unless more are shared."""
+
+MOST_CONFIDENT = 1.0 - 1e-6
+"""Confidences above this count as this: networks give c > 1, we hold (c - 1) / c, and rounding may have made it 1."""
 
 TURN, SHIFT, STRETCH = np.radians(2.0), 0.03, 0.05
 """How wrong a joint may be, with what drifts inside of a submap: radians, a share of the scene's extent, and of the
@@ -34,10 +39,10 @@ class _Seen:
     submap: int
     frames: dict[tuple[int, int], PointmapSample] = field(default_factory=dict)
 
-    def remember(self, key: tuple[int, int], sample: PointmapSample) -> None:
+    def remember(self, key: tuple[int, int], sample: PointmapSample, most: int) -> None:
         self.frames.pop(key, None)
         self.frames[key] = sample
-        if len(self.frames) > SHARED:
+        if len(self.frames) > most:
             del self.frames[next(iter(self.frames))]
 
 
@@ -53,12 +58,16 @@ class SubmapJoints:
 
     Args:
         graph: which the joints become edges of.
+        alignment: ``submap.alignment``.
+        shared: frames that two submaps may share.
     """
 
     name = "joints"
 
-    def __init__(self, graph: PoseGraph | None = None) -> None:
+    def __init__(self, graph: PoseGraph | None = None, alignment: str = "robust", shared: int = SHARED) -> None:
         self._graph = graph if graph is not None else PoseGraph()
+        self._align = ALIGNMENTS[alignment]
+        self._shared = max(shared, SHARED)
         self._newest: _Seen | None = None
         self._before: _Seen | None = None
         self._pairs: list[tuple[PointmapSample, PointmapSample]] = []
@@ -71,7 +80,7 @@ class SubmapJoints:
             self._before, self._newest, self._pairs = self._newest, _Seen(number), []
         key = (prediction.frame.index, prediction.frame.stamp)
         sample = PointmapSample.of(prediction.points, prediction.confidence)
-        self._newest.remember(key, sample)
+        self._newest.remember(key, sample, self._shared)
         if self._before is None or key not in self._before.frames:
             return []
         self._pairs.append((sample, self._before.frames.pop(key)))
@@ -99,7 +108,7 @@ class SubmapJoints:
     def _joined(self, number: int, before: int, world: Map) -> list[Correction]:
         here, there = [pair[0] for pair in self._pairs], [pair[1] for pair in self._pairs]
         try:
-            before_from_new = align_samples(here, there).target_from_source
+            before_from_new = self._align(here, there)
             world_from_submap = world.submap(before).world_from_submap @ before_from_new
         except GeometryError as error:
             logger.warning("submap %d is not joined to submap %d: %s", number, before, error)
@@ -110,6 +119,32 @@ class SubmapJoints:
             return []
         reason = f"submap {number} joined to submap {before} over {len(here)} shared frames"
         return [Correction(number, world_from_submap, reason)]
+
+
+def _robust(here: Sequence[PointmapSample], there: Sequence[PointmapSample]) -> Sim3:
+    return align_samples(here, there).target_from_source
+
+
+def _irls(here: Sequence[PointmapSample], there: Sequence[PointmapSample]) -> Sim3:
+    """As published, with confidences as the network gives them."""
+    sides = [
+        (
+            np.concatenate([sample.points.reshape(-1, 3) for sample in side]),
+            np.concatenate([1.0 / (1.0 - np.minimum(sample.confidence.ravel(), MOST_CONFIDENT)) for sample in side]),
+            np.concatenate([sample.confidence.ravel() > 0 for sample in side]),
+        )
+        for side in (here, there)
+    ]
+    (source, source_confidence, here_valid), (target, target_confidence, there_valid) = sides
+    return align_irls(
+        source, target, source_confidence, target_confidence, valid=here_valid & there_valid
+    ).target_from_source
+
+
+ALIGNMENTS: dict[str, Callable[[Sequence[PointmapSample], Sequence[PointmapSample]], Sim3]] = {
+    "robust": _robust,
+    "irls": _irls,
+}
 
 
 def extent(samples: list[PointmapSample]) -> float:

@@ -18,12 +18,12 @@ from rclpy.timer import Timer
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from spann3r_ros.complaints import EVENT, GOOD_IMAGES, Complaints, reason
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.frame import check_smallest, frame_name
 from spann3r_ros.frame_selection import FrameSelection
 from spann3r_ros.geometry.camera_info import camera_info_topic
 from spann3r_ros.geometry.image_decoder import ImageDecoder
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.calibration import Calibration
 from spann3r_ros.ros.conversions import nanoseconds

@@ -19,13 +19,13 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 
 from spann3r_ros.complaints import EVENT, Complaints, reason
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.camera_info import is_rectified
 from spann3r_ros.geometry.depth_fitting import fit_depth
 from spann3r_ros.geometry.image import decode_depth
 from spann3r_ros.geometry.rectification import Rectification
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.conversions import nanoseconds

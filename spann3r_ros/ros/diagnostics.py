@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from spann3r_ros.complaints import Complaint, Complaints, Severity
-from spann3r_ros.config import NodeConfig
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.session import Session
 from spann3r_ros.ros.snapshots import SnapshotFigures

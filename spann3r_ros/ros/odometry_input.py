@@ -13,11 +13,11 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from spann3r_ros.complaints import EVENT, Complaints
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import frame_name
 from spann3r_ros.geometry.message_pose import pose_from_message
 from spann3r_ros.geometry.transform_tree import TransformTree
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.conversions import nanoseconds
 from spann3r_ros.ros.image_topic import describe_all

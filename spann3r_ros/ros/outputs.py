@@ -20,11 +20,11 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.geometry.camera import depth_from_pointmap
 from spann3r_ros.mapping.graph_corrections import GraphView
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.msg import ReconstructionStatus
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.conversions import (
@@ -32,7 +32,7 @@ from spann3r_ros.ros.conversions import (
     cloud_message,
     float_image,
     header,
-    pose_message,
+    pose_messages,
     pose_stamped,
 )
 from spann3r_ros.ros.graph_markers import graph_markers
@@ -110,11 +110,14 @@ def _map(world: Map, stamp: int, config: NodeConfig) -> PointCloud2:
 
 
 def _path(world: Map, _stamp: int, config: NodeConfig) -> Path:
-    newest = world.trajectory()[-config.path_length :]
-    message = Path(header=header(newest[-1].stamp if newest else 0, config.world_frame))
+    _, stamps, _, _, rotations, positions = world.trajectory().columns()
+    newest = slice(-config.path_length, None)
+    message = Path(header=header(int(stamps[-1]) if len(stamps) else 0, config.world_frame))
     message.poses = [
-        PoseStamped(header=header(entry.stamp, config.world_frame), pose=pose_message(entry.target_from_camera))
-        for entry in newest
+        PoseStamped(header=header(stamp, config.world_frame), pose=pose)
+        for stamp, pose in zip(
+            stamps[newest].tolist(), pose_messages(rotations[newest], positions[newest]), strict=True
+        )
     ]
     return message
 

@@ -19,8 +19,10 @@ from rclpy.parameter import Parameter as RosParameter
 from rclpy.validate_topic_name import validate_topic_name
 
 from spann3r_ros.complaints import Complaints, Severity, reason
-from spann3r_ros.config import NodeConfig, Parameter, assign, from_mapping, parameters
+from spann3r_ros.config import assign, from_mapping
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.node_config import NodeConfig
+from spann3r_ros.parameter import Parameter, parameters
 
 # Declared by rclpy itself, or by its publishers and subscriptions once they exist.
 FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
@@ -203,7 +205,7 @@ class NodeParameters:
 
 
 def _plain(value: Any) -> Any:
-    """The value as config.py takes it: lists instead of arrays, and no empty names."""
+    """The value as a configuration takes it: lists instead of arrays, and no empty names."""
     if isinstance(value, (list, tuple)):
         return [item for item in value if item != ""]
     return value

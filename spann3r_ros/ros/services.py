@@ -15,11 +15,11 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from spann3r_ros.complaints import reason, with_trace
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError, printable
 from spann3r_ros.files.location import location
 from spann3r_ros.mapping.graph_solver import require_gtsam
 from spann3r_ros.mapping.storage import SavedMap
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.kept_maps import logs_folder
 from spann3r_ros.ros.session import Session

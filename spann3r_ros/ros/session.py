@@ -16,7 +16,6 @@ import rclpy
 from rclpy.lifecycle import LifecycleNode
 
 from spann3r_ros.complaints import EVENT, GOOD_IMAGES, Complaints, Severity, reason
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import Spann3rError, UnusableImageError
 from spann3r_ros.files.location import location
 from spann3r_ros.frame import Frame
@@ -25,6 +24,7 @@ from spann3r_ros.mapping.recovery import SnapshotFolder
 from spann3r_ros.mapping.scale import ScaleStatus
 from spann3r_ros.mapping.storage import SavedMap
 from spann3r_ros.memory_status import MemoryStatus
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.reconstruction import Reconstruction, is_told_depth, takers_of_depth
 from spann3r_ros.ros.camera_input import RECENT, CameraInput

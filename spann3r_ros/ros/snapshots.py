@@ -12,7 +12,8 @@ from spann3r_ros.errors import ConfigError, MemoryMismatchError
 from spann3r_ros.mapping.map_state import MapState
 from spann3r_ros.mapping.recovery import SnapshotFolder
 from spann3r_ros.mapping.storage import SavedMap
-from spann3r_ros.reconstruction import Reconstruction, ReconstructionCopy
+from spann3r_ros.reconstruction import Reconstruction
+from spann3r_ros.saved_world import ReconstructionCopy
 
 KIND = "snapshots"
 PATIENCE = 10.0

@@ -9,8 +9,8 @@ from rclpy.node import Node
 
 from spann3r_ros import memory_status
 from spann3r_ros.complaints import Complaints
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.msg import MemoryStatus, ReconstructionStatus
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.ros.conversions import time_message
 from spann3r_ros.ros.session import Session, Snapshot
 

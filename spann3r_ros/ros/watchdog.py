@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from rclpy.node import Node
 
 from spann3r_ros.complaints import Severity
-from spann3r_ros.config import NodeConfig
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.clock import uses_simulated_time
 from spann3r_ros.ros.image_topic import explain_silence

@@ -14,9 +14,9 @@ from rclpy.lifecycle import LifecycleNode
 from tf2_msgs.msg import TFMessage
 
 from spann3r_ros.complaints import EVENT, Complaints, Severity, reason
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.geometry.pose_covariance import attached_covariance
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.ros.conversions import odometry_message, transform_message
 from spann3r_ros.ros.outputs import ODOMETRY, TF, listened, publisher

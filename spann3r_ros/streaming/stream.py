@@ -47,6 +47,12 @@ def stream_of(model: AnyModel, config: Config) -> Stream:
     return _segmented(whole, Segments(rules.frames, rules.overlap, rules.lost_confidence))
 
 
+def shared_frames(config: Config) -> int:
+    """How many frames a window of the model has from the one before; 0 for a model of no windows."""
+    settings = _settings(config)
+    return settings.overlap if isinstance(settings, WindowSettings) else 0
+
+
 def network_of(model: Model) -> str:
     """The fingerprint of the network that runs, whether or not its memory begins anew from time to time."""
     return model.inner.fingerprint if isinstance(model, Segmented) else model.fingerprint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spann3r_ros.config import parameter
+from spann3r_ros.parameter import parameter
 
 
 @dataclass

@@ -9,8 +9,10 @@ import yaml
 
 from spann3r_ros.cli.main import main
 from spann3r_ros.cli.parameters import as_markdown, as_yaml
-from spann3r_ros.config import NodeConfig, from_mapping, parameters, to_mapping
+from spann3r_ros.config import from_mapping, to_mapping
 from spann3r_ros.models.registry import parameter_groups
+from spann3r_ros.node_config import NodeConfig
+from spann3r_ros.parameter import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tiny_models import random_frames
 
 from spann3r_ros.cli.configuration import read_config, read_parameter_file
 from spann3r_ros.cli.main import main
@@ -15,6 +16,7 @@ from spann3r_ros.config import Config, from_mapping
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.models.registry import FAMILIES, parameter_groups
 from spann3r_ros.models.spann3r.parameters import Spann3rParameters
+from spann3r_ros.reconstruction import Reconstruction
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,3 +68,19 @@ def test_they_are_found_in_an_installation(modules: str, tmp_path: Path) -> None
         preset_file("spann3r_paper", package)
     shutil.copytree(ROOT / "config" / "presets", tmp_path / "prefix" / "share" / "spann3r_ros" / "config" / "presets")
     assert list(preset_files(package)) == list(preset_files())
+
+
+def test_vggt_long_makes_submaps_of_chunks_joins_them_as_published_and_asks_for_a_descriptor(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pytest.importorskip("gtsam", reason="loops are closed with GTSAM: run `make setup`")
+    config = read_config(None, ["checkpoint=random", "vggt.window=6", "vggt.overlap=3"], "vggt_long")
+    assert (config.submap.alignment, config.loops.enabled) == ("irls", True)
+    config.tracking.enabled = False
+    reconstruction = Reconstruction.from_config(config)
+    for frame in random_frames(10):
+        reconstruction.process(frame)
+    reconstruction.flush()
+    assert [submap.id for submap in reconstruction.map.submaps] == [0, 1, 2]
+    assert reconstruction.map.reason == "submap 2 joined to submap 1 over 3 shared frames"
+    assert "Set loops.descriptor to weights of" in caplog.text

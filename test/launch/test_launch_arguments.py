@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from spann3r_ros.config import NodeConfig, parameters
+from spann3r_ros.node_config import NodeConfig
+from spann3r_ros.parameter import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {path.name: path for path in sorted((ROOT / "launch").glob("*.launch.py"))}

@@ -19,6 +19,7 @@ from geometric_models import (
 
 from spann3r_ros.config import Config, MapConfig
 from spann3r_ros.geometry.alignment import umeyama
+from spann3r_ros.geometry.irls import align_irls
 from spann3r_ros.mapping.joints import SHARED, SubmapJoints
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.models.base import ModelStream, Stream
@@ -78,6 +79,28 @@ def scale_of(answer: Prediction) -> float:
     """Of a call whose first frame this is about."""
     depth = true_pose(answer.frame.index).inverse().apply(true_points(answer.frame.index))
     return umeyama(depth.reshape(-1, 3), answer.points.reshape(-1, 3)).scale
+
+
+def test_the_published_alignment_is_that_of_all_shared_frames_with_the_confidences_of_the_network() -> None:
+    """Twelve frames are shared, more than are remembered unless more are; what is not finite counts nowhere."""
+    before, after = answers_in(0, 0, 20, noise=0.02), answers_in(1, 8, 20, noise=0.02)
+    before[10].points[3, 4] = np.nan
+    joints, world = SubmapJoints(alignment="irls", shared=12), world_with(before)
+    for answer in before:
+        joints.observe(answer, world)
+    corrections = []
+    for answer in after:
+        world.insert(answer)
+        corrections += joints.observe(answer, world)
+    assert corrections[-1].reason == "submap 1 joined to submap 0 over 12 shared frames"
+    source, target = (np.stack([each.points for each in part]) for part in (after[:12], before[8:]))
+    one, other = (np.stack([1 / (1 - each.confidence) for each in part]) for part in (after[:12], before[8:]))
+    expected = align_irls(source, target, one, other).target_from_source
+    found = world.submap(0).world_from_submap.inverse() @ corrections[-1].world_from_submap
+    np.testing.assert_allclose(found.matrix(), expected.matrix(), rtol=1e-6, atol=1e-9)
+    robust, world = SubmapJoints(shared=12), world_with(before + after)
+    other_way = [each for answer in before + after for each in robust.observe(answer, world)][-1]
+    assert not np.allclose(other_way.world_from_submap.matrix(), corrections[-1].world_from_submap.matrix(), rtol=1e-6)
 
 
 def test_a_moved_submap_carries_those_that_follow() -> None:

@@ -13,10 +13,12 @@ from toy_family.family import TOY
 
 from spann3r_ros.cli import parameters as parameters_command
 from spann3r_ros.cli.main import main
-from spann3r_ros.config import Config, NodeConfig, from_mapping, parameters
+from spann3r_ros.config import Config, from_mapping
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models import registry
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
+from spann3r_ros.node_config import NodeConfig
+from spann3r_ros.parameter import parameters
 from spann3r_ros.reconstruction import Reconstruction
 
 

@@ -10,13 +10,13 @@ import pytest
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.geometry.camera import backproject
 from spann3r_ros.geometry.message_pose import pose_from_message
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.storage import read_map, write_map
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.ros import outputs
 from spann3r_ros.ros.conversions import POINT, transform_message

@@ -17,7 +17,7 @@ from robot import Robot, image_message
 from sensor_msgs.msg import Image
 
 from spann3r_ros.complaints import GOOD_IMAGES, Complaints
-from spann3r_ros.config import NodeConfig
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.ros.camera_input import CameraInput
 from spann3r_ros.ros.image_sink import CameraImage, ReceivedImage
 from spann3r_ros.stamp_order import Observed, StampOrder

@@ -19,8 +19,8 @@ from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 
 from spann3r_ros.complaints import Complaints
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import GeometryError
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.ros.conversions import float_image, odometry_message, pose_stamped, transform_message
 from spann3r_ros.ros.node import Spann3rNode
 from spann3r_ros.ros.odometry_input import MOST_APART, OdometryInput

@@ -11,8 +11,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from spann3r_ros.complaints import Complaints, Severity
-from spann3r_ros.config import NodeConfig, from_mapping, parameters, to_mapping
+from spann3r_ros.config import from_mapping, to_mapping
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.node_config import NodeConfig
+from spann3r_ros.parameter import parameters
 from spann3r_ros.reconstruction import parameter_groups
 from spann3r_ros.ros.parameters import NodeParameters, descriptor
 

@@ -18,10 +18,10 @@ from scipy.spatial.transform import Rotation
 from tf2_msgs.msg import TFMessage
 
 from spann3r_ros.complaints import Complaints
-from spann3r_ros.config import NodeConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.pose_covariance import attached_covariance
+from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.ros.conversions import transform_from_message, transform_message
 from spann3r_ros.ros.transform_lookup import TopicTransforms

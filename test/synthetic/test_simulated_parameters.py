@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from spann3r_ros.config import Config, from_mapping, parameters
+from spann3r_ros.config import Config, from_mapping
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.parameter import parameters
 from spann3r_ros.synthetic.simulated_parameters import SimulatedParameters
 
 

@@ -8,8 +8,9 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from spann3r_ros.config import Config, parameters
+from spann3r_ros.config import Config
 from spann3r_ros.errors import Spann3rError
+from spann3r_ros.parameter import parameters
 from spann3r_ros.runs.chosen_model import all_groups
 
 AIM, MUST, MISSED, PRINTED = "aim", "must", "missed", "printed"

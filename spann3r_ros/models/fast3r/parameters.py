@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from spann3r_ros.config import parameter
 from spann3r_ros.models.fast3r.architecture import MOST_VIEWS
+from spann3r_ros.parameter import parameter
 
 
 @dataclass

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spann3r_ros.config import parameters
 from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, memory_file, read_snapshot
 from spann3r_ros.memory.spatial import SpatialMemory
 from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.models.dust3r.network import Grid, Layers
 from spann3r_ros.models.pointmap import View
 from spann3r_ros.models.spann3r.parameters import Spann3rParameters
+from spann3r_ros.parameter import parameters
 
 
 @dataclass(eq=False)
