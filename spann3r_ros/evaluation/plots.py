@@ -14,8 +14,10 @@ from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.scores import Scores
 from spann3r_ros.evaluation.trajectory_errors import TrajectoryErrors
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
+from spann3r_ros.mapping.pose_graph import LOOP
 from spann3r_ros.pictures.splat import default_camera, overview, render
 from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.runs.folder import TRAJECTORY, RunFolder
 from spann3r_ros.runs.record import REPLAY
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 VIEWS = (("from above", -90.0, 75.0), ("from the side", -135.0, 25.0))
 """Name, azimuth and elevation in degrees of the pictures of the map."""
+
+NOTICEABLE = 1e-3
+"""Share of the path's length by which a correction must have moved the camera to be shown."""
 
 
 def trajectory_plot(runs: Sequence[Scores]) -> bytes | None:
@@ -150,6 +155,46 @@ def scale_plot(runs: Sequence[Scores]) -> bytes | None:
         axes.legend(fontsize=8)
 
     return _figure(draw) if runs else None
+
+
+def correction_plot(run: Scores) -> bytes | None:
+    """The camera's path from above as it was told frame by frame and as it is in the end, with submaps and loops.
+
+    None where nothing was corrected.
+    """
+    frames, view = run.record.frames, run.record.graph_view()
+    told = np.array([frames.told_x, frames.told_y], dtype=float).T.reshape(-1, 2)
+    if run.folder is None or not (run.folder / TRAJECTORY).exists() or not np.isfinite(told).any():
+        return None
+    path = RunFolder(run.folder).camera_path()
+    is_known = np.isin(path.stamps, np.array(frames.stamp))
+    last = {stamp: place for place, stamp in enumerate(frames.stamp)}
+    before = told[[last[int(stamp)] for stamp in path.stamps[is_known]]]
+    after = path.positions[is_known, :2]
+    moved = np.linalg.norm(after - before, axis=1)
+    if not len(moved) or not np.nanmax(moved, initial=0.0) > NOTICEABLE * max(path.path_length(), 1e-9):
+        return None
+
+    def draw(axes: Any) -> None:
+        axes.plot(*told.T, color="0.6", linewidth=1, label="as it was told")
+        axes.plot(*after.T, color="tab:blue", linewidth=1, label="corrected")
+        if view.submaps:
+            axes.plot(*np.array(view.submaps)[:, :2].T, ".", color="tab:orange", label=f"{len(view.submaps)} submaps")
+        for text, color, style, edges in (
+            ("loops", "tab:green", "-", [edge for edge in view.edges if edge.kind == LOOP and edge.holds]),
+            ("rejected", "tab:red", ":", [edge for edge in view.edges if not edge.holds]),
+        ):
+            for number, edge in enumerate(edges):
+                ends = np.stack([edge.first, edge.second])[:, :2]
+                label = f"{len(edges)} {text}" if number == 0 else None
+                axes.plot(*ends.T, style, color=color, linewidth=1, label=label)
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_xlabel("x [m]" if run.record.metric else "x [map units]")
+        axes.set_ylabel("y")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+
+    return _figure(draw, size=(11, 5.5))
 
 
 def map_views(cloud: PointCloud) -> list[tuple[str, bytes]]:

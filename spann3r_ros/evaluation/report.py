@@ -143,6 +143,11 @@ def _pictures(runs: Sequence[Scores]) -> list[str]:
         ]
         if figures:
             parts.append(f'<h2>Map of {escape(run.record.name)}</h2><div class="views">{"".join(figures)}</div>')
+    for run in runs:
+        corrected = plots.correction_plot(run)
+        if corrected:
+            title = f"Path of {run.record.name} before and after corrections"
+            parts.append(f"<h2>{escape(title)}</h2>{_image(corrected, title)}")
     late = (
         ("Scale over time", plots.scale_plot(runs)),
         ("Time per frame", plots.latency_plot(runs)),

@@ -41,7 +41,8 @@ def write_run_pictures(run: RunFolder, sequence: Sequence, name: str, title: str
     least = float(run.record().parameters["map.min_confidence"])
     clouds = (confident_cloud(pointmap, least).transformed(true_from_world) for pointmap in pointmaps)
     write_growing_map(run.path / f"{name}.gif", clouds, path, Scenery(true), every=4)
-    write_viewer(run.path / "view.html", found, path, title)
+    graph = run.record().graph_view().transformed(true_from_world)
+    write_viewer(run.path / "view.html", found, path, title, graph=graph)
 
 
 def confident_cloud(pointmap: StoredPointmap, least: float) -> PointCloud:

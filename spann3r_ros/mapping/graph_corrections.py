@@ -65,6 +65,12 @@ class GraphView:
     submaps: list[NDArray[np.float64]] = field(default_factory=list)
     edges: list[EdgeView] = field(default_factory=list)
 
+    def transformed(self, target_from_world: Sim3) -> GraphView:
+        """The same graph seen from another world frame."""
+        move = target_from_world.apply
+        edges = [edge._replace(first=move(edge.first), second=move(edge.second)) for edge in self.edges]
+        return GraphView([move(middle) for middle in self.submaps], edges)
+
 
 class GraphCorrections:
     """Solves the pose graph when it has changed, and moves the submaps; see ``Corrector``.

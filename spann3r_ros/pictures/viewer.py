@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.mapping.graph_corrections import GraphView
+from spann3r_ros.mapping.pose_graph import JOINT, LOOP, ODOMETRY
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
 
@@ -24,6 +26,10 @@ MAX_POINTS = 400_000
 PYRAMIDS = 40
 """About how many cameras are drawn along the path."""
 
+EDGE_COLORS = {JOINT: "#cccccc", LOOP: "#1ae633", ODOMETRY: "#3380ff"}
+REJECTED_COLOR = "#e61919"
+"""Colors of the pose graph's edges, as RViz shows them; of those that do not hold."""
+
 
 def write_viewer(
     path: Path,
@@ -31,6 +37,7 @@ def write_viewer(
     cameras: Sequence[Sim3] = (),
     title: str = "Map",
     max_points: int = MAX_POINTS,
+    graph: GraphView | None = None,
 ) -> int:
     """Write the page.
 
@@ -40,6 +47,7 @@ def write_viewer(
         cameras: world_from_camera of each frame (optical axes) in the order of time.
         title: of the page.
         max_points: of a larger cloud, this many points are chosen at random (the same ones each time).
+        graph: how submaps hold together, in the same world; a single one is not drawn.
 
     Returns:
         Number of points in the page.
@@ -49,7 +57,7 @@ def write_viewer(
     """
     if max_points < 1:
         raise DataError("points of the viewer", got=max_points, expected=">= 1")
-    text, count = _page(cloud, cameras, title, max_points)
+    text, count = _page(cloud, cameras, title, max_points, graph or GraphView())
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -57,7 +65,7 @@ def write_viewer(
     return count
 
 
-def _page(cloud: PointCloud, cameras: Sequence[Sim3], title: str, max_points: int) -> tuple[str, int]:
+def _page(cloud: PointCloud, cameras: Sequence[Sim3], title: str, max_points: int, graph: GraphView) -> tuple[str, int]:
     """The page, and the number of points in it."""
     if len(cloud) == 0:
         raise DataError("cloud to view", got="0 points", expected="at least one")
@@ -68,12 +76,15 @@ def _page(cloud: PointCloud, cameras: Sequence[Sim3], title: str, max_points: in
     caption = f"{len(points):,} points" + (f" of {len(cloud):,}" if len(points) < len(cloud) else "")
     if cameras:
         caption += f", {len(cameras):,} camera poses"
+    if len(graph.submaps) > 1:
+        loops = sum(edge.kind == LOOP and edge.holds for edge in graph.edges)
+        caption += f", {len(graph.submaps):,} submaps, {loops:,} loops"
     page = resources.files("spann3r_ros.pictures") / "viewer_page"
     parts = {
         "title": html.escape(title),
         "caption": html.escape(caption),
         "three": (page / "three_for_viewer.min.js").read_text(encoding="utf-8"),
-        "data": json.dumps(_data(points, colors, cameras)),
+        "data": json.dumps({**_data(points, colors, cameras), "graph": _graph(graph)}),
     }
     template = (page / "viewer.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template), len(points)
@@ -102,6 +113,17 @@ def _data(points: NDArray[np.float32], colors: NDArray[np.uint8], cameras: Seque
         "path": np.round(path, 4).tolist(),
         "pyramids": _pyramids(cameras, 0.013 * extent),
     }
+
+
+def _graph(view: GraphView) -> dict[str, Any]:
+    """Places of the submaps, and for each color the ends of the lines between them."""
+    if len(view.submaps) < 2:
+        return {"submaps": [], "lines": {}}
+    lines: dict[str, list[list[float]]] = {}
+    for edge in view.edges:
+        ends = lines.setdefault(EDGE_COLORS[edge.kind] if edge.holds else REJECTED_COLOR, [])
+        ends += [np.round(end, 4).tolist() for end in (edge.first, edge.second)]
+    return {"submaps": [np.round(middle, 4).tolist() for middle in view.submaps], "lines": lines}
 
 
 def _spacing(points: NDArray[np.float32], extent: float) -> float:

@@ -149,7 +149,8 @@ class OfflineRun:
             self.folder.add(prediction)
             place = self._places[prediction.frame.index]
             self.record.frames.confidence[place] = round(float(prediction.confidence.mean()), 6)
-            self.record.frames.posed[place] = prediction.world_from_camera is not None
+            pose = prediction.world_from_camera
+            self.record.frames.tell(place, None if pose is None else pose.translation)
 
     def _calibrated(self, frame: Frame) -> Frame:
         """The frame with the caller's intrinsics, where there are any: they know better than the recording."""
@@ -162,6 +163,7 @@ class OfflineRun:
         """What is only known at the end."""
         self.record.skipped = {**self.sequence.skipped, **self.sequence.missing, **self._refused}
         self.record.missing = self.sequence.missing.total()
+        self.record.keep_graph(self.reconstruction.pose_graph())
         self.record.metric, self.record.scale_source = self.reconstruction.metric, self.reconstruction.scale_source
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak = peak if sys.platform == "darwin" else peak * 1024  # macOS counts in bytes, Linux in KiB

@@ -12,11 +12,18 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spann3r_ros.errors import DataError
 from spann3r_ros.files.atomic import replacing_file
+from spann3r_ros.mapping.graph_corrections import EdgeView, GraphView
 from spann3r_ros.recordings.structured import read_json
 
 FORMAT = 1
+
+LATER = ("scale", "told_x", "told_y", "told_z")
+"""Columns of the frames that records of the first version do not have."""
 
 OFFLINE, REPLAY, UNORDERED, FILE = "offline", "replay", "unordered", "file"
 """Modes of a run: every frame, in order, in this process; through a running node; all images together; no run at all,
@@ -46,6 +53,8 @@ class FrameLog:
         tokens: tokens in the memory afterwards.
         memory_bytes: resident size of the process afterwards; None where it is another process.
         scale: meters of one unit of the network, as known then; None while the world is not metric, or unknown.
+        told_x, told_y, told_z: where the camera was in the world, as it was told with its last answer, before whatever
+            corrected the world later; None without a pose.
     """
 
     stamp: list[int] = field(default_factory=list)
@@ -56,6 +65,9 @@ class FrameLog:
     tokens: list[int] = field(default_factory=list)
     memory_bytes: list[int | None] = field(default_factory=list)
     scale: list[float | None] = field(default_factory=list)
+    told_x: list[float | None] = field(default_factory=list)
+    told_y: list[float | None] = field(default_factory=list)
+    told_z: list[float | None] = field(default_factory=list)
 
     def add(self, stamp: int, seconds: float | None, rejected: int, tokens: int, memory_bytes: int | None) -> None:
         """A frame whose pointmap may come later."""
@@ -66,7 +78,14 @@ class FrameLog:
         self.rejected.append(rejected)
         self.tokens.append(tokens)
         self.memory_bytes.append(memory_bytes)
-        self.scale.append(None)
+        for unknown in (self.scale, self.told_x, self.told_y, self.told_z):
+            unknown.append(None)
+
+    def tell(self, place: int, position: NDArray[np.float64] | None) -> None:
+        """Where the camera of a frame was (3,), as it was told."""
+        self.posed[place] = position is not None
+        told = [None] * 3 if position is None else [round(float(value), 6) for value in position]
+        self.told_x[place], self.told_y[place], self.told_z[place] = told
 
     def __len__(self) -> int:
         return len(self.stamp)
@@ -100,6 +119,7 @@ class RunRecord:
         points: in the map at the end.
         order: of an unordered run: numbers of the frames in the order in which they were taken; else None.
         pair_scores: of an unordered run: how sure the network is of each ordered pair of ``frames``, 0 .. 2; else None.
+        graph: the pose graph at the end as it lies in the world, see ``graph_view``; None for a world of one submap.
         finished: False when it was interrupted.
         started: UTC, ISO 8601.
     """
@@ -129,6 +149,25 @@ class RunRecord:
     finished: bool = False
     started: str = ""
     scale_source: str = ""
+    graph: dict[str, Any] | None = None
+
+    def graph_view(self) -> GraphView:
+        """The pose graph at the end, for pictures; raises ValueError, KeyError or TypeError for what no run writes."""
+        if self.graph is None:
+            return GraphView()
+        edges = [
+            EdgeView(str(edge["kind"]), _position(edge["first"]), _position(edge["second"]), bool(edge["holds"]))
+            for edge in self.graph["edges"]
+        ]
+        return GraphView([_position(middle) for middle in self.graph["submaps"]], edges)
+
+    def keep_graph(self, view: GraphView) -> None:
+        """Remember a pose graph, unless there is nothing to see of it."""
+        if len(view.submaps) > 1:
+            edges = [
+                {**edge._asdict(), "first": edge.first.tolist(), "second": edge.second.tolist()} for edge in view.edges
+            ]
+            self.graph = {"submaps": [middle.tolist() for middle in view.submaps], "edges": edges}
 
     def rate(self) -> float | None:
         """Frames a second: offline, of the model alone, without reading and writing; else, of the whole run.
@@ -152,7 +191,8 @@ class RunRecord:
             content = read_json(path)
             if content.pop("format") != FORMAT:
                 raise ValueError("another format")
-            frames = {"scale": [None] * len(content["frames"]["stamp"]), **content["frames"]}  # of older records
+            unknown = dict.fromkeys(LATER, [None] * len(content["frames"]["stamp"]))  # to older records
+            frames = {name: list(column) for name, column in {**unknown, **content["frames"]}.items()}
             record = cls(**{**content, "frames": FrameLog(**frames)})
             _check_types(record)
             return _renewed(record) if record.mode == REPLAY else record
@@ -185,8 +225,17 @@ def _check_types(record: RunRecord) -> None:
         raise TypeError("'frames' holds something else than numbers")
     if any(type(stamp) is not int or abs(stamp) >= 2**63 for stamp in record.frames.stamp):
         raise ValueError("a stamp of 'frames' is none")
+    record.graph_view()
     if record.order is not None and not all(type(number) is int for number in record.order):
         raise TypeError("'order' holds something else than numbers")
+
+
+def _position(numbers: Any) -> NDArray[np.float64]:
+    """(3,) finite numbers; raises ValueError or TypeError for others."""
+    position = np.array(numbers, dtype=np.float64)
+    if position.shape != (3,) or not np.isfinite(position).all():
+        raise ValueError(f"a position of 'graph' is {numbers}")
+    return position
 
 
 def _renewed(record: RunRecord) -> RunRecord:

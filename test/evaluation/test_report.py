@@ -11,10 +11,12 @@ import pytest
 from made_up_run import truth, write_run
 from PIL import Image
 
+from spann3r_ros.evaluation.plots import correction_plot
 from spann3r_ros.evaluation.protocol import protocol
 from spann3r_ros.evaluation.report import write_report
 from spann3r_ros.evaluation.scores import Quality, Scores, evaluate_run
 from spann3r_ros.evaluation.table import MISSING, as_text, sections
+from spann3r_ros.mapping.graph_corrections import EdgeView, GraphView
 from spann3r_ros.runs.record import REPLAY
 
 EXACT = protocol("every", max_points=0)
@@ -72,6 +74,26 @@ def test_runs_on_different_recordings_have_plots_of_their_own(tmp_path: Path) ->
     page = Page()
     page.feed(write_report(tmp_path / "out", runs, "t").read_text())
     assert "Trajectory after Sim(3) on kitchen" in page.text and "Trajectory after Sim(3) on office" in page.text
+
+
+def test_a_path_that_was_corrected_is_shown_before_and_after_and_another_is_not(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots are an extra: pip install matplotlib")
+    runs = []
+    for name, drift in (("corrected", 0.05), ("right from the start", 0.0)):
+        run = write_run(tmp_path / name, name=name)
+        record, path = run.record(), run.camera_path()
+        places = {stamp: place for place, stamp in enumerate(record.frames.stamp)}
+        for number, stamp in enumerate(path.stamps):
+            record.frames.tell(places[int(stamp)], path.positions[number] + [0.0, drift * number, 0.0])
+        middles = [path.positions[0], path.positions[-1]]
+        record.keep_graph(GraphView(middles, [EdgeView("loop", *middles, True), EdgeView("loop", *middles, False)]))
+        record.write(run.path / "run.json")
+        runs.append(evaluate_run(run, truth(), EXACT))
+    assert correction_plot(runs[0]) and correction_plot(runs[1]) is None
+    write_report(tmp_path / "report", runs, "Corrections")
+    text = (tmp_path / "report" / "report.html").read_text()
+    assert "Path of corrected before and after corrections" in text
+    assert "Path of right from the start" not in text
 
 
 def test_parameters_that_differ_are_marked(scores: list[Scores], tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from spann3r_ros.errors import DataError
-from spann3r_ros.pictures.viewer import write_viewer
+from spann3r_ros.mapping.graph_corrections import EdgeView, GraphView
+from spann3r_ros.pictures.viewer import EDGE_COLORS, REJECTED_COLOR, write_viewer
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
 
@@ -56,6 +57,31 @@ def test_the_page_holds_the_cloud(tmp_path) -> None:
     np.testing.assert_allclose(tip, [1.0, 1.0, 1.2])
     assert corner[0] > 1.0
     assert 1.2 < data["cut"] <= 2.4
+
+
+def graph() -> GraphView:
+    middles = [np.array([x, 1.0, 1.0]) for x in (0.5, 2.0, 3.5)]
+    edges = [EdgeView("joint", middles[0], middles[1], True), EdgeView("joint", middles[1], middles[2], True)]
+    edges += [EdgeView("loop", middles[2], middles[0], True), EdgeView("odometry", middles[1], middles[0], False)]
+    return GraphView(middles, edges)
+
+
+def test_submaps_and_what_holds_them_together_are_in_the_page_and_lie_where_the_cloud_does(tmp_path) -> None:
+    page = tmp_path / "map.html"
+    moved = Sim3(2.0, np.eye(3), np.array([0.0, 0.0, 5.0]))
+    write_viewer(page, red_wall_on_green_floor(), cameras(), graph=graph().transformed(moved))
+    data = data_of(page)["graph"]
+    assert data["submaps"] == [[1.0, 2.0, 7.0], [4.0, 2.0, 7.0], [7.0, 2.0, 7.0]]
+    assert data["lines"] == {
+        EDGE_COLORS["joint"]: [[1.0, 2.0, 7.0], [4.0, 2.0, 7.0], [4.0, 2.0, 7.0], [7.0, 2.0, 7.0]],
+        EDGE_COLORS["loop"]: [[7.0, 2.0, 7.0], [1.0, 2.0, 7.0]],
+        REJECTED_COLOR: [[4.0, 2.0, 7.0], [1.0, 2.0, 7.0]],
+    }
+    assert "10 camera poses, 3 submaps, 1 loops" in page.read_text()
+    write_viewer(page, red_wall_on_green_floor(), cameras(), graph=GraphView(graph().submaps[:1]))
+    assert (
+        data_of(page)["graph"] == {"submaps": [], "lines": {}} and "submaps" not in page.read_text().split("<label")[0]
+    )
 
 
 def test_the_page_needs_no_network(tmp_path) -> None:
@@ -111,6 +137,16 @@ def test_a_browser_draws_the_cloud(tmp_path) -> None:
     assert background.mean() > 0.3
     # Seen from the south-west and above: the wall in the north is over the floor.
     assert np.argwhere(red)[:, 0].mean() < np.argwhere(green)[:, 0].mean() - 20
+
+
+@needs_browser
+def test_a_browser_draws_the_graph(tmp_path) -> None:
+    page, shot = tmp_path / "map.html", tmp_path / "shot.png"
+    write_viewer(page, red_wall_on_green_floor(), cameras(), graph=graph())
+    browse(*SOFTWARE, "--window-size=800,600", f"--screenshot={shot}", page.as_uri())
+    image = cv2.imread(str(shot))[..., ::-1].astype(int)
+    for color in ([0x1A, 0xE6, 0x33], [0xE6, 0x19, 0x19], [0xFF, 0xAB, 0x00]):
+        assert (np.abs(image - color) < 12).all(-1).sum() > 20
 
 
 @needs_browser
