@@ -9,7 +9,7 @@ DURATION ?= 60
 
 SECONDS ?= 60
 
-.PHONY: help setup demo test ros-check gpu-check lint check fuzz bench soak clean
+.PHONY: help setup demo test coverage ros-check gpu-check lint check fuzz bench soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */make \1\t/' | expand -t 14
@@ -22,10 +22,16 @@ demo: setup ## run the node on a bag of images; leaves a map and pictures in out
 	@$(RUN) python -m spann3r_ros demo $(if $(filter true,$(rviz)),--rviz) $(ARGS)
 
 # Some tests kill nodes, and a killed node leaves 34 MB of shared memory behind: give back what nobody uses any more.
-# All of them also tell how much of the ROS-free core they run, with the floor of pyproject.toml; some of them would not reach it.
+# With a worker a core, more than one thread in each, and in the processes that they start, only wait for each other.
+test: export OMP_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
 test: setup ## run the tests
 	@$(RUN) fastdds shm clean >/dev/null 2>&1 || true
-	@$(RUN) python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(or $(ARGS),--cov --cov-report=)
+	@$(RUN) python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
+
+# Tracing takes half as long again as the tests alone.
+coverage: ARGS = --cov --cov-report=
+coverage: test ## run the tests and tell how much of the ROS-free core they reach, with the floor of pyproject.toml
 
 ros-check: setup ## run the tests of real ROS tools; SOURCES=folder runs those of pure Python from source
 	@$(RUN) python test/support/ros_check.py $(if $(SOURCES),--sources $(SOURCES)) $(ARGS)

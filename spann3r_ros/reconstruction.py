@@ -121,7 +121,9 @@ class Reconstruction:
         weights = config.loops.descriptor
         describe = load_descriptor(Path(weights), config.device).describe if weights else None
         sight, background = Sight(relating(stream).relate, describe), Background(is_live)
-        usual = UsualCorrectors.of(config, stream.model.metric, complaints, sight, background, shared_frames(config))
+        usual = UsualCorrectors.of(
+            config, stream.model.metric, complaints, sight, background, shared_frames(stream.model)
+        )
         correctors = usual.in_order()
         if config.relocalizer != "none":
             correctors.append(_relocalization(config, stream, background, complaints))

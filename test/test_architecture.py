@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,11 @@ LAYERS = {
 }
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
@@ -108,7 +114,7 @@ def part_of(path: Path) -> str:
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """Line and full dotted name of everything that a file imports, lazily or not."""
     folder = [PACKAGE.name, *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -248,7 +254,7 @@ def test_only_models_registry_is_known_to_the_reconstruction() -> None:
 def test_the_ros_layer_does_no_linear_algebra() -> None:
     found = []
     for path in sorted((PACKAGE / "ros").glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
                 left = ast.unparse(node.left)  # to compose two Sim3, named target_from_source, is not arithmetic
                 if not re.fullmatch(r"(\w+\.)*\w+_from_\w+(\.inverse\(\))?", left):
@@ -261,7 +267,7 @@ def test_the_ros_layer_does_no_linear_algebra() -> None:
 def test_only_the_command_line_prints_and_nobody_edits_the_path() -> None:
     found = []
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             is_print = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
             if is_print and part_of(path) != "cli":
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}: print")
@@ -279,7 +285,7 @@ def takes_arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 def test_parsed_arguments_stay_where_they_were_parsed() -> None:
     found = []
     for path in SOURCES:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = parsed(path)
         methods = {child for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for child in node.body}
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not takes_arguments(node):
@@ -377,7 +383,7 @@ def test_a_class_and_a_file_are_called_once() -> None:
     files: dict[str, list[str]] = {}
     for path in SOURCES:
         where = str(path.relative_to(PACKAGE))
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef):
                 classes.setdefault(node.name, []).append(where)
         if path.parent.name not in (*FAMILIES, "cli") and path.stem != "__init__":

@@ -47,10 +47,10 @@ def stream_of(model: AnyModel, config: Config) -> Stream:
     return _segmented(whole, Segments(rules.frames, rules.overlap, rules.lost_confidence))
 
 
-def shared_frames(config: Config) -> int:
-    """How many frames a window of the model has from the one before; 0 for a model of no windows."""
-    settings = _settings(config)
-    return settings.overlap if isinstance(settings, WindowSettings) else 0
+def shared_frames(model: Model) -> int:
+    """How many frames a window of a stream's model has from the one before; 0 for a model of no windows."""
+    inner = model.inner if isinstance(model, Segmented) else model
+    return inner.settings.overlap if isinstance(inner, Windowed) else 0
 
 
 def network_of(model: Model) -> str:
