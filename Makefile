@@ -27,7 +27,7 @@ test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: setup ## run the tests
 	@$(RUN) fastdds shm clean >/dev/null 2>&1 || true
-	@$(RUN) python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(RUN) python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --durations=20 $(ARGS)
 
 # Tracing takes half as long again as the tests alone.
 coverage: ARGS = --cov --cov-report=

@@ -52,21 +52,43 @@ class Submap:
     world_from_submap: Sim3
     voxels: VoxelGrid
     poses: Trajectory
-    _kept: tuple[int, int, Sim3, PointCloud] | None = field(default=None, init=False, repr=False)
+    _kept: _KeptCloud | None = field(default=None, init=False, repr=False)
 
     def cloud(self, min_observations: int = 1) -> PointCloud:
         """Its points in the world, those on which so many frames agree; see ``VoxelGrid.cloud``."""
-        cloud = self.voxels.cloud(min_observations)
-        return cloud if self.world_from_submap.is_identity() else cloud.transformed(self.world_from_submap)
+        return _placed(self.voxels.cloud(min_observations), self.world_from_submap)
 
     def kept_cloud(self, min_observations: int = 1) -> PointCloud:
-        """The same, not to be changed: it is kept until the submap changes or moves."""
-        known, place = self._kept, self.world_from_submap
-        if known is not None and known[:2] == (self.voxels.change, min_observations) and known[2] is place:
-            return known[3]
-        cloud = self.cloud(min_observations)
-        self._kept = (self.voxels.change, min_observations, place, cloud)
-        return cloud
+        """The same, not to be changed: it is kept until the submap changes, and when it moves only its points move."""
+        known, asked, place = self._kept, (self.voxels.change, min_observations), self.world_from_submap
+        if known is None or known.asked != asked:
+            local = self.voxels.cloud(min_observations)
+        elif known.place is place:
+            return known.world
+        else:
+            local = known.local
+        self._kept = _KeptCloud(asked, local, place, _placed(local, place))
+        return self._kept.world
+
+
+@dataclass(frozen=True, eq=False)
+class _KeptCloud:
+    """A submap's points in its own frame and in the world, of which colors and confidences are the same arrays.
+
+    Attributes:
+        asked: state of the voxels, and frames that had to agree.
+        local, world: the points.
+        place: ``world_from_submap`` of ``world``.
+    """
+
+    asked: tuple[int, int]
+    local: PointCloud
+    place: Sim3
+    world: PointCloud
+
+
+def _placed(cloud: PointCloud, place: Sim3) -> PointCloud:
+    return cloud if place.is_identity() else cloud.transformed(place)
 
 
 class Map:

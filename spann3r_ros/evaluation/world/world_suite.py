@@ -22,6 +22,7 @@ import torch
 
 from spann3r_ros.errors import ConfigError, Spann3rError
 from spann3r_ros.evaluation.world.case import AIM, MISSED, MUST, PRINTED, Case, Finding, NotMeasuredError
+from spann3r_ros.evaluation.world.map_cases import DemoMap, MovedMap, Restarts
 from spann3r_ros.evaluation.world.metric_cases import NoScale, OdometryScale
 from spann3r_ros.evaluation.world.shipped_cases import BlackThenElsewhere, DemoCamera, ShippedWalks
 from spann3r_ros.evaluation.world.simulated_cases import LongRun, LookAlikeRooms
@@ -33,7 +34,7 @@ CASES: dict[str, type[Case]] = {
     case.NAME: case
     for case in (
         *(LongRun, LookAlikeRooms, OdometryScale, NoScale, StreetLoops),
-        *(ShippedWalks, BlackThenElsewhere, DemoCamera),
+        *(ShippedWalks, BlackThenElsewhere, Restarts, DemoCamera, DemoMap, MovedMap),
     )
 }
 """By the name in the suite file."""
