@@ -29,7 +29,8 @@ LEAST_OVERLAP = 0.15
 """Share of the points that must fall into an earlier view, or it tells nothing about them."""
 
 FARTHEST_JUMP = 1.0
-"""Camera motion from one answer to the next, as a share of the scene's depth, that is believed without overlap."""
+"""Camera motion from one answer to the next, as a share of the scene's depth, that is believed without overlap; after a
+loss none is."""
 
 WIDEST_TURN = 60.0
 """Its turn in degrees likewise."""
@@ -98,7 +99,7 @@ class Tracking:
     An image without contrast or detail is not shown to the network: a memory that took it in would suffer, and so would
     the answers about its neighbors. An answer is trusted when its camera has a pose and its points lie, where they fall
     into what that camera saw last, as deep as it saw. While the world is ``initialising``, an answer that is not
-    trusted means that it has to begin anew; afterwards tracking is ``lost``, until answers agree with what was known,
+    trusted means that it has to begin anew; afterwards tracking is ``lost``, until answers show what was known again,
     or ``CONFIRMATIONS`` of them with each other: these are somewhere else, and belong into a submap of their own, so
     that what was mapped before stays as it is. A world of fewer trusted answers than that begins anew, too, when more
     answers speak against it than for it.
@@ -185,7 +186,7 @@ class Tracking:
         """
         self.is_elsewhere = False
         view, camera = _DepthView.of(prediction), self._camera(prediction.frame.camera)
-        fault = reason if view is None else self._fault(prediction, view, camera.trusted)
+        fault = reason if view is None else self._fault(prediction, view, camera.trusted, self.state == LOST)
         if not prediction.final:
             return not fault or not self.config.enabled
         if view is not None and not fault:
@@ -212,7 +213,9 @@ class Tracking:
             del self._cameras[next(iter(self._cameras))]
         return camera
 
-    def _fault(self, prediction: Prediction, view: _DepthView, known: Sequence[_DepthView]) -> str:
+    def _fault(
+        self, prediction: Prediction, view: _DepthView, known: Sequence[_DepthView], must_overlap: bool = False
+    ) -> str:
         """Why an answer does not fit what its camera saw last; empty when it does, or when nothing was seen."""
         views = [other for other in known if other.submap == view.submap]
         if not views or not self.config.enabled:
@@ -226,6 +229,8 @@ class Tracking:
             if agreement >= least:
                 return ""
             return f"{agreement:.0%} of the points lie where the last images saw them, {least:.0%} are needed"
+        if must_overlap:
+            return "nothing of what was seen before the loss is in view"
         moved = views[-1].submap_from_camera.inverse() @ view.submap_from_camera
         jump = float(np.linalg.norm(moved.translation)) / views[-1].median
         turn = float(np.degrees(np.arccos(np.clip((np.trace(moved.rotation) - 1) / 2, -1, 1))))

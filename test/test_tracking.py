@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from geometric_models import FakeStreamingModel, FakeWindowModel, frames_of_the_path
+from scipy.spatial.transform import Rotation
 from tiny_models import random_frames
 
 from spann3r_ros.complaints import Complaints, Severity
@@ -64,6 +65,15 @@ def without_pose(answer: Prediction) -> Prediction:
     return dataclasses.replace(answer, submap_from_camera=None)
 
 
+def turn_away(answer: Prediction) -> Prediction:
+    """The same surface half the scene's depth to the side, seen by a camera that turned by 50 degrees."""
+    assert answer.submap_from_camera is not None
+    turn = Sim3.rigid(Rotation.from_euler("y", 50, degrees=True).as_matrix(), np.array([3.5, 0.0, 0.0]))
+    moved = answer.submap_from_camera @ turn @ answer.submap_from_camera.inverse()
+    points = np.asarray(moved.apply(answer.points), np.float32)
+    return dataclasses.replace(answer, points=points, submap_from_camera=moved.carry(answer.submap_from_camera))
+
+
 @pytest.mark.fault("first images")
 def test_the_world_has_begun_when_the_first_answers_agree() -> None:
     bench = Bench()
@@ -108,6 +118,21 @@ def test_an_answer_that_does_not_fit_is_not_trusted_until_one_does(kind: str) ->
     assert bench.hear(given[5:]) == [True] * 3 and bench.tracking.state == TRACKING and not bench.tracking.reason
     assert not bench.complaints.current()
     assert [severity for severity, _ in bench.log] == [Severity.WARNING, Severity.INFO], "once per change"
+
+
+@pytest.mark.fault("lost")
+def test_after_a_loss_a_place_that_was_not_in_view_is_no_place_that_was_known() -> None:
+    """Without a loss a step to the side, past everything that was seen, is believed; after one it may be anywhere."""
+    given = answers(12)
+    turned = [turn_away(answer) for answer in given]
+    bench = Bench()
+    assert bench.hear(given[:5]) == [True] * 5 and bench.hear(turned[5:6]) == [True]
+    lost = Bench()
+    lost.hear(given[:4])
+    lost.hear([without_pose(given[4])])
+    assert lost.tracking.state == LOST and lost.hear(turned[5:7]) == [False, False]
+    assert lost.tracking.reason == "nothing of what was seen before the loss is in view"
+    assert lost.hear(given[7:9]) == [True, True] and lost.tracking.state == TRACKING
 
 
 @pytest.mark.fault("lost")

@@ -141,8 +141,8 @@ def _until_found(reconstruction: Reconstruction, walk: RenderedWalk) -> tuple[in
             reconstruction.process(frame)
         except FrameError:
             continue
-        new = reconstruction.new_poses() if not reconstruction.is_relocalizing else ()
-        if len(new):
+        new = [] if reconstruction.is_relocalizing else list(reconstruction.new_poses())
+        if new:
             return new[-1].index, new[-1].target_from_camera
     return None
 
