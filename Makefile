@@ -46,7 +46,9 @@ check: test lint ## test and lint
 gpu-check: setup ## run the tests of CUDA and the benchmark on a GPU; without one it says so and ends with status 3
 	@$(RUN) python test/support/gpu_check.py
 
+# atheris, which guides mutations by the code that they reach, is taken where it installs.
 fuzz: setup ## mutated files into every reader, for SECONDS=60; none may let a foreign exception out
+	@$(RUN) python -c 'import atheris' 2>/dev/null || $(RUN) python -m pip install -qq atheris 2>/dev/null || true
 	@$(RUN) python test/support/reader_fuzz.py --seconds $(SECONDS) $(ARGS)
 
 bench: setup ## measure time and memory of the networks; FAMILY=name one of them

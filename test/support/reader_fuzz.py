@@ -1,7 +1,8 @@
 """Mutated files into every reader: only errors of ``spann3r_ros.errors`` may come out.
 
-``python test/support/reader_fuzz.py --seconds 60`` mutates at random until the time is over and prints what it found;
-the last line is ``fuzz: inputs=N readers=N foreign_exceptions=N``. The tests take the same readers and mutations.
+``python test/support/reader_fuzz.py --seconds 60`` mutates at random, and where atheris is installed spends half of the
+time on mutations that reach new code, a reader after the other; then it prints what it found. The last line is
+``fuzz: inputs=N readers=N foreign_exceptions=N``. The tests take the same readers and mutations.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ import json
 import logging
 import os
 import random
+import re
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -49,6 +53,9 @@ from spann3r_ros.runs.record import OFFLINE, RunRecord
 from spann3r_ros.sim3 import Sim3
 
 SECOND = 1_000_000_000
+START_SECONDS, GUIDED_SECONDS = 20, 60
+"""Until a process that is instrumented begins, and the most that one reader then gets."""
+
 MOST_SECONDS, MOST_BYTES = 1.0, 200_000_000
 """What a damaged or hostile file may cost. A busy machine may take longer, so no test holds the time."""
 
@@ -414,6 +421,28 @@ def costs() -> dict[str, tuple[bool, int]]:
     return worst
 
 
+def guided(seconds: float, first: int) -> tuple[int, int]:
+    """Files that readers were given by ``guided_fuzz``, and how many of these readers let a foreign exception out."""
+    inputs, foreign, end = 0, 0, time.monotonic() + seconds
+    for number in range(first, first + len(READERS)):
+        left = int(end - time.monotonic()) - START_SECONDS
+        if left <= 0:
+            break
+        name, share = READERS[number % len(READERS)].name, min(left, GUIDED_SECONDS)
+        command = [sys.executable, str(Path(__file__).with_name("guided_fuzz.py")), str(number % len(READERS))]
+        with tempfile.TemporaryDirectory(prefix="spann3r_ros_") as folder:
+            run = subprocess.run(
+                [*command, folder, "--seconds", str(share)], capture_output=True, text=True, errors="replace"
+            )
+        units = re.search(r"number_of_executed_units: (\d+)", run.stderr)
+        inputs += int(units[1]) if units else 0
+        foreign += run.returncode != 0
+        print(f"guided, {name}: {units[1] if units else 'no'} files" + (f"\n{run.stdout}" if run.returncode else ""))
+        if run.returncode and not run.stdout:
+            print(run.stderr[-2000:])
+    return inputs, foreign
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Mutated files into every reader.")
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -421,7 +450,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the files that foreign exceptions came from")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    rng, end = random.Random(arguments.seed), time.monotonic() + arguments.seconds
+    is_guided = find_spec("atheris") is not None
+    at_random = arguments.seconds / 2 if is_guided else arguments.seconds
+    rng, end = random.Random(arguments.seed), time.monotonic() + at_random
     inputs, foreign = 0, 0
     slow: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -451,6 +482,11 @@ def main() -> int:
     late = sum(seconds > MOST_SECONDS for seconds in slow.values())
     print(f"slowest: {worst}, {slow[worst]:.2f} s; {late} readers once took more than {MOST_SECONDS:g} s")
     print(f"memory: {(peak_bytes() - held) / 1e6:.0f} MB more than before, of {MOST_BYTES / 1e6:.0f} MB allowed")
+    if is_guided:
+        more, found = guided(arguments.seconds - at_random, random.Random(arguments.seed).randrange(len(READERS)))
+        inputs, foreign = inputs + more, foreign + found
+    else:
+        print("guided: atheris is not installed (pip install atheris), so all mutations were at random")
     print(f"fuzz: inputs={inputs} readers={len(READERS)} foreign_exceptions={foreign}")
     return 1 if foreign else 0
 
