@@ -118,7 +118,7 @@ class Tracking:
 
     def __init__(self, config: TrackingConfig, complaints: Complaints) -> None:
         self.config, self._complaints = config, complaints
-        self.lost_frames = self._trusted = 0
+        self.lost_frames = self._trusted = self._lost_since = 0
         self.begin()
 
     def begin(self) -> None:
@@ -191,7 +191,9 @@ class Tracking:
             return not fault or not self.config.enabled
         if view is not None and not fault:
             camera.trust([view])
-            self._found(prediction.frame.index)
+            is_of_before = self.state == LOST and prediction.frame.index < self._lost_since
+            if not is_of_before:  # an answer that was owed says nothing about where the camera is after the loss
+                self._found(prediction.frame.index)
             return True
         confirmed = view is not None and self._confirms(prediction, view, camera)
         if confirmed:
@@ -271,4 +273,5 @@ class Tracking:
             return
         if self.state == TRACKING:
             self._complaints.report("tracking", f"tracking is lost at frame {index}: {reason}")
+            self._lost_since = index
         self.state, self.reason = LOST, reason

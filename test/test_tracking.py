@@ -136,6 +136,19 @@ def test_after_a_loss_a_place_that_was_not_in_view_is_no_place_that_was_known() 
 
 
 @pytest.mark.fault("lost")
+def test_an_answer_of_before_the_loss_that_comes_late_does_not_end_it() -> None:
+    """Refined answers come with the next frame: the one about the last good image after any number of black ones."""
+    bench, given = Bench(), answers(12)
+    bench.hear(given[:4])
+    black = dataclasses.replace(given[5].frame, image=np.zeros_like(given[5].frame.image))
+    with pytest.raises(UnusableImageError):
+        bench.tracking.check(black)
+    assert bench.hear(given[4:5]) == [True] and bench.tracking.state == LOST
+    assert bench.hear([turn_away(given[6])]) == [False]
+    assert bench.hear(given[7:8]) == [True] and bench.tracking.state == TRACKING
+
+
+@pytest.mark.fault("lost")
 def test_a_long_loss_is_said_once() -> None:
     bench, given = Bench(), answers(40)
     bench.hear(given[:4])
