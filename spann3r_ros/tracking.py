@@ -30,10 +30,13 @@ LEAST_OVERLAP = 0.15
 
 FARTHEST_JUMP = 1.0
 """Camera motion from one answer to the next, as a share of the scene's depth, that is believed without overlap; after a
-loss none is."""
+long loss none is."""
 
 WIDEST_TURN = 60.0
 """Its turn in degrees likewise."""
+
+SHORT_LOSS = 3
+"""Images and answers in a row that may be lost, as in a quick turn, before the camera may be anywhere."""
 
 VIEWS = 3
 """Views of each camera that are remembered."""
@@ -118,7 +121,7 @@ class Tracking:
 
     def __init__(self, config: TrackingConfig, complaints: Complaints) -> None:
         self.config, self._complaints = config, complaints
-        self.lost_frames = self._trusted = self._lost_since = 0
+        self.lost_frames = self._trusted = self._lost_since = self._lost_in_row = 0
         self.begin()
 
     def begin(self) -> None:
@@ -133,7 +136,7 @@ class Tracking:
         self.lost_frames += self._trusted
         self.state = INITIALISING
         self.must_begin_anew = self.is_elsewhere = False
-        self._trusted = self._doubted = 0
+        self._trusted = self._doubted = self._lost_in_row = 0
         self._cameras: dict[str, _CameraViews] = {}
 
     def go_on(self) -> None:
@@ -186,7 +189,9 @@ class Tracking:
         """
         self.is_elsewhere = False
         view, camera = _DepthView.of(prediction), self._camera(prediction.frame.camera)
-        fault = reason if view is None else self._fault(prediction, view, camera.trusted, self.state == LOST)
+        fault = (
+            reason if view is None else self._fault(prediction, view, camera.trusted, self._lost_in_row > SHORT_LOSS)
+        )
         if not prediction.final:
             return not fault or not self.config.enabled
         if view is not None and not fault:
@@ -255,7 +260,7 @@ class Tracking:
         return True
 
     def _found(self, index: int) -> None:
-        self._trusted, self._doubted = self._trusted + 1, 0
+        self._trusted, self._doubted, self._lost_in_row = self._trusted + 1, 0, 0
         if self.state == INITIALISING and self._trusted < self.config.first_frames:
             return
         if self.state != TRACKING:
@@ -274,4 +279,5 @@ class Tracking:
         if self.state == TRACKING:
             self._complaints.report("tracking", f"tracking is lost at frame {index}: {reason}")
             self._lost_since = index
+        self._lost_in_row += 1
         self.state, self.reason = LOST, reason

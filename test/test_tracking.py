@@ -21,7 +21,16 @@ from spann3r_ros.prediction import Prediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.streaming.windowed import Windowed
-from spann3r_ros.tracking import CONFIRMATIONS, INITIALISING, LOST, MOST_CAMERAS, TRACKING, VIEWS, Tracking
+from spann3r_ros.tracking import (
+    CONFIRMATIONS,
+    INITIALISING,
+    LOST,
+    MOST_CAMERAS,
+    SHORT_LOSS,
+    TRACKING,
+    VIEWS,
+    Tracking,
+)
 
 
 def answers(count: int, start: int = 0) -> list[Prediction]:
@@ -122,17 +131,20 @@ def test_an_answer_that_does_not_fit_is_not_trusted_until_one_does(kind: str) ->
 
 @pytest.mark.fault("lost")
 def test_after_a_loss_a_place_that_was_not_in_view_is_no_place_that_was_known() -> None:
-    """Without a loss a step to the side, past everything that was seen, is believed; after one it may be anywhere."""
-    given = answers(12)
+    """A step to the side, past everything that was seen, is believed, also when an image or two were lost; after a long
+    loss the camera may be anywhere."""
+    given = answers(14)
     turned = [turn_away(answer) for answer in given]
     bench = Bench()
     assert bench.hear(given[:5]) == [True] * 5 and bench.hear(turned[5:6]) == [True]
-    lost = Bench()
-    lost.hear(given[:4])
-    lost.hear([without_pose(given[4])])
-    assert lost.tracking.state == LOST and lost.hear(turned[5:7]) == [False, False]
+    shortly, lost = Bench(), Bench()
+    shortly.hear([*given[:4], *map(without_pose, given[4 : 4 + SHORT_LOSS])])
+    assert shortly.tracking.state == LOST and shortly.hear(turned[8:9]) == [True]
+    lost.hear([*given[:4], *map(without_pose, given[4 : 5 + SHORT_LOSS])])
+    assert lost.hear(turned[8:10]) == [False, False]
     assert lost.tracking.reason == "nothing of what was seen before the loss is in view"
-    assert lost.hear(given[7:9]) == [True, True] and lost.tracking.state == TRACKING
+    assert lost.hear(given[10:12]) == [True, True] and lost.tracking.state == TRACKING
+    assert lost.hear([without_pose(given[12]), turned[13]]) == [False, True], "another loss begins anew"
 
 
 @pytest.mark.fault("lost")
@@ -141,8 +153,9 @@ def test_an_answer_of_before_the_loss_that_comes_late_does_not_end_it() -> None:
     bench, given = Bench(), answers(12)
     bench.hear(given[:4])
     black = dataclasses.replace(given[5].frame, image=np.zeros_like(given[5].frame.image))
-    with pytest.raises(UnusableImageError):
-        bench.tracking.check(black)
+    for _ in range(SHORT_LOSS + 1):
+        with pytest.raises(UnusableImageError):
+            bench.tracking.check(black)
     assert bench.hear(given[4:5]) == [True] and bench.tracking.state == LOST
     assert bench.hear([turn_away(given[6])]) == [False]
     assert bench.hear(given[7:8]) == [True] and bench.tracking.state == TRACKING
