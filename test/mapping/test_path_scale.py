@@ -7,7 +7,7 @@ from odometry_walks import World, answers, odometry, turning_in_place, walk
 from spann3r_ros.mapping.path_scale import DIFFERS, STANDING, STILL, PathSamples, PathScale, path_scale
 from spann3r_ros.sim3 import Sim3
 
-SEEDS = 6
+SEEDS = 20
 
 
 def compared(truth: list[Sim3], told: list[Sim3], unit: float, seed: int, **noise: float) -> PathScale:

@@ -16,7 +16,7 @@ from spann3r_ros.mapping.scale_estimate import ScaleEstimate
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
-SEEDS = 6
+SEEDS = 20
 
 
 class Oracle:
