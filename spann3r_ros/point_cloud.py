@@ -58,4 +58,6 @@ class PointCloud:
 
     def transformed(self, target_from_source: Sim3) -> PointCloud:
         """The same points in another frame."""
+        if target_from_source.is_identity():
+            return self
         return PointCloud(target_from_source.apply(self.points).astype(np.float32), self.colors, self.confidence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,43 +52,10 @@ class Submap:
     world_from_submap: Sim3
     voxels: VoxelGrid
     poses: Trajectory
-    _kept: _KeptCloud | None = field(default=None, init=False, repr=False)
 
     def cloud(self, min_observations: int = 1) -> PointCloud:
         """Its points in the world, those on which so many frames agree; see ``VoxelGrid.cloud``."""
-        return _placed(self.voxels.cloud(min_observations), self.world_from_submap)
-
-    def kept_cloud(self, min_observations: int = 1) -> PointCloud:
-        """The same, not to be changed: it is kept until the submap changes, and when it moves only its points move."""
-        known, asked, place = self._kept, (self.voxels.change, min_observations), self.world_from_submap
-        if known is None or known.asked != asked:
-            local = self.voxels.cloud(min_observations)
-        elif known.place is place:
-            return known.world
-        else:
-            local = known.local
-        self._kept = _KeptCloud(asked, local, place, _placed(local, place))
-        return self._kept.world
-
-
-@dataclass(frozen=True, eq=False)
-class _KeptCloud:
-    """A submap's points in its own frame and in the world, of which colors and confidences are the same arrays.
-
-    Attributes:
-        asked: state of the voxels, and frames that had to agree.
-        local, world: the points.
-        place: ``world_from_submap`` of ``world``.
-    """
-
-    asked: tuple[int, int]
-    local: PointCloud
-    place: Sim3
-    world: PointCloud
-
-
-def _placed(cloud: PointCloud, place: Sim3) -> PointCloud:
-    return cloud if place.is_identity() else cloud.transformed(place)
+        return self.voxels.cloud(min_observations).transformed(self.world_from_submap)
 
 
 class Map:
@@ -289,15 +256,8 @@ class Map:
         )
 
     def cloud(self) -> PointCloud:
-        """The points in the world that people get (``map.min_observations``).
-
-        Of submaps that did not change or move since, nothing is computed again.
-        """
-        newest = self.submaps[-1]  # it changes with every frame: there is no use in keeping its cloud
-        least = self.config.min_observations
-        return PointCloud.joined(
-            [submap.cloud(least) if submap is newest else submap.kept_cloud(least) for submap in self.placed()]
-        )
+        """The points in the world that people get (``map.min_observations``). Reads the whole map."""
+        return PointCloud.joined([submap.cloud(self.config.min_observations) for submap in self.placed()])
 
     def trajectory(self) -> Trajectory:
         """All poses in the world, in the order of the submaps. Not to be changed.

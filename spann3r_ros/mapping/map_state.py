@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from spann3r_ros.config import MapConfig
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
+from spann3r_ros.mapping.grid_copy import GridCopy
 from spann3r_ros.mapping.map import Map, Submap
-from spann3r_ros.mapping.voxel_grid import GridCopy, VoxelGrid, Voxels, moved_voxels
+from spann3r_ros.mapping.voxel_grid import VoxelGrid, moved_voxels
+from spann3r_ros.mapping.voxels import Voxels
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import Trajectory
 
@@ -97,6 +99,10 @@ class MapState:
         ]
         return cls(submaps, world.revision, world.voxel_size, world.asked_size, world.scale_source, world.apart)
 
+    def placed(self) -> list[SubmapState]:
+        """The submaps of which it is known where they lie."""
+        return [submap for submap in self.submaps if self.apart is None or submap.id < self.apart]
+
     @property
     def points(self) -> int:
         """Points in all submaps."""
@@ -111,7 +117,7 @@ class MapState:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it by name, as ``map_from_arrays`` takes it."""
         submaps = self.submaps
-        voxels = [submap.grid.voxels() for submap in submaps]
+        voxels = [submap.grid.voxels().by_key() for submap in submaps]
         places = [submap.world_from_submap for submap in submaps]
         poses = zip(*(submap.poses.columns() for submap in submaps), strict=True)
         return {

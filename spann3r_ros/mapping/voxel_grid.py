@@ -11,25 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import GeometryError
+from spann3r_ros.mapping.grid_copy import GridCopy, Moment
 from spann3r_ros.mapping.voxel_batches import VoxelBatches
 from spann3r_ros.mapping.voxel_table import VoxelTable
 from spann3r_ros.mapping.voxel_view import VoxelView
+from spann3r_ros.mapping.voxels import AXIS_BITS, AXIS_LIMIT, Voxels
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
-
-AXIS_BITS = 21
-AXIS_LIMIT = 2 ** (AXIS_BITS - 1)
-"""Voxels on each side of the origin along an axis: 21 km at voxels of 2 cm."""
-
-MOST_MISSES = 8
-"""Frames that see a voxel's surface elsewhere for each that agrees, beyond which it is noise, however often it was hit:
-a camera that stands still hits everything around a surface in time."""
-
-REGION = 32
-"""Voxels along each side of a region, which is young until twice the frames asked for agree on one of its voxels."""
-
-REGION_BITS = 22
-"""Of the table of regions: 8 MB while a map is published."""
 
 MOST_ASKED = 16384
 """Voxels that one frame is asked about at most."""
@@ -65,72 +53,10 @@ class VoxelUpdate:
     refused: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Voxels:
-    """Content of N distinct voxels.
-
-    Attributes:
-        keys: (N,) int64 packed voxel coordinates.
-        mean: (N, 6) float32 confidence-weighted mean of x, y, z and of red, green, blue (0..255).
-        weight: (N,) float32 sum of the confidences.
-        count: (N,) int32 points that fell into the voxel.
-        seen: (N,) int32 revision of the last of them.
-        frames: (N,) int32 distinct frames whose points fell into the voxel, less those that looked through it.
-        misses: (N,) int32 frames that had the voxel in view, out of those that were asked, and saw a surface elsewhere.
-    """
-
-    keys: NDArray[np.int64]
-    mean: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    count: NDArray[np.int32]
-    seen: NDArray[np.int32]
-    frames: NDArray[np.int32]
-    misses: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def check(self, voxel_size: float) -> None:
-        """Raise ValueError for content that no grid of voxels of this size could have written."""
-        if not len(self):
-            return
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.weight).all()):
-            raise ValueError("voxels that are not finite")
-        if self.keys.min() < 0 or len(np.unique(self.keys)) < len(self):
-            raise ValueError("keys of voxels that are negative or not distinct")
-        axes = np.stack([self.keys >> 2 * AXIS_BITS, self.keys >> AXIS_BITS, self.keys], axis=1)
-        centers = (axes & (2**AXIS_BITS - 1)) - AXIS_LIMIT + 0.5
-        apart = np.abs(self.mean[:, :3].astype(np.float64) / voxel_size - centers)
-        if (apart > 0.75 + 1e-6 * np.abs(centers)).any():  # a mean lies in its voxel, but for rounding
-            raise ValueError("keys of voxels that are elsewhere than their points")
-        if self.weight.min() <= 0 or self.count.min() < 1 or self.seen.min() < 0:
-            raise ValueError("voxels without weight, points or revision")
-        if self.frames.min() < 1 or self.misses.min() < 0:
-            raise ValueError("voxels that no frame saw")
-        if self.mean[:, 3:].min() < -0.5 or self.mean[:, 3:].max() > 255.5:
-            raise ValueError("colors of voxels that are out of range")
-
-    def take(self, index: NDArray[np.intp]) -> Voxels:
-        """Some of them, by number. (``ndarray.take`` gathers rows several times faster than brackets do.)"""
-        return Voxels(
-            self.keys.take(index),
-            self.mean.take(index, axis=0),
-            self.weight.take(index),
-            self.count.take(index),
-            self.seen.take(index),
-            self.frames.take(index),
-            self.misses.take(index),
-        )
-
-    def by_key(self) -> Voxels:
-        """The same, sorted by key."""
-        return self.take(np.argsort(self.keys))
-
-
 class VoxelGrid:
     """One mean point per voxel: position, color and confidence.
 
-    All memory is taken at the beginning, about 110 bytes per point of ``max_points``. When it is full, the voxels of
+    All memory is taken at the beginning, about 120 bytes per point of ``max_points``. When it is full, the voxels of
     the frame seen longest ago make room, a whole frame's worth at a time.
 
     Args:
@@ -153,6 +79,7 @@ class VoxelGrid:
         self._count: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
         self._frames: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
         self._misses: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
+        self._written: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)  # revision of the last change
         self._batches = VoxelBatches(2 * self._table.capacity)
 
     def __len__(self) -> int:
@@ -222,12 +149,13 @@ class VoxelGrid:
             slots = np.concatenate([young, self._in_turn(slots[~is_young], MOST_ASKED - len(young))])
         missed, through = view.judge(self._mean[slots, :3], self._voxel_size, margin)
         self._misses[slots[missed]] += 1
-        crossed = np.unique(slots[through])
+        self._written[slots[missed]] = self.revision
+        crossed = np.unique(slots[through])  # each of which missed, too
         self._frames[crossed] -= 1
         cleared = crossed[self._frames[crossed] <= 0]
         self._table.forget(cleared)
         if missed.any():
-            self._change = self._epoch = next(_changes)  # a copy cannot tell what is new by when it was seen
+            self._change = next(_changes)
         return len(cleared)
 
     def _in_turn(self, slots: NDArray[np.int64], most: int) -> NDArray[np.int64]:
@@ -246,19 +174,8 @@ class VoxelGrid:
         return slots[np.argpartition(ranks, most - 1)[:most]]
 
     def cloud(self, min_observations: int = 1) -> PointCloud:
-        """The mean points, in no particular order. Reads the whole map.
-
-        Args:
-            min_observations: frames that must agree on a voxel. In a region that is too young for it half as many as on
-                its best voxel, of which none may contradict.
-        """
-        slots = self._table.live()
-        if min_observations > 1:
-            keys, frames, misses = self._table.keys(slots), self._frames[slots], self._misses[slots]
-            slots = slots[_agreed(keys, frames, misses, min_observations)]
-        mean = self._mean[slots]
-        confidence = np.clip(self._weight[slots] / self._count[slots], 0.0, 1.0)
-        return PointCloud(mean[:, :3], np.rint(mean[:, 3:]).astype(np.uint8), confidence.astype(np.float32))
+        """The mean points, in no particular order; ``min_observations`` as of ``Voxels.cloud``. Reads the whole map."""
+        return self._at(self._table.live()).cloud(min_observations)
 
     def check_size(self, voxel_size: float) -> None:
         """Raise GeometryError for what ``resize`` would refuse; reads the whole map."""
@@ -295,12 +212,18 @@ class VoxelGrid:
         return self._at(self._table.live()).by_key()
 
     def copied(self, earlier: GridCopy | None = None) -> GridCopy:
-        """What the grid knows now; only what insertions changed since an earlier copy of it is copied again."""
+        """What the grid knows now; only what changed since an earlier copy of it is copied again."""
         if earlier is not None and earlier.change == self._change:
             return earlier
         base = earlier if earlier is not None and earlier.epoch == self._epoch else None
-        slots = self._table.live() if base is None else self._table.live_since(base.revision)
-        return GridCopy(self._epoch, self._change, self.revision, self._table.horizon, self._at(slots), base)
+        if base is None:
+            slots, gone = self._table.live(), np.empty(0, np.int64)
+        else:
+            written = np.flatnonzero(self._written > base.revision)
+            alive = self._table.alive(written)
+            slots, gone = written[alive], written[~alive]
+        moment = Moment(self._epoch, self._change, self.revision, self._table.horizon)
+        return GridCopy(moment, slots, self._at(slots), gone, base)
 
     def _at(self, slots: NDArray[np.int64]) -> Voxels:
         return Voxels(
@@ -331,7 +254,7 @@ class VoxelGrid:
         if (slots < 0).any():
             voxels, slots = voxels.take(np.flatnonzero(slots >= 0)), slots[slots >= 0]
         self._mean[slots], self._weight[slots], self._count[slots] = voxels.mean, voxels.weight, voxels.count
-        self._frames[slots], self._misses[slots] = voxels.frames, voxels.misses
+        self._frames[slots], self._misses[slots], self._written[slots] = voxels.frames, voxels.misses, self.revision
         self._batches.add(slots, voxels.mean[:, :3])
         return len(slots)
 
@@ -343,41 +266,7 @@ class VoxelGrid:
         self._weight[slots] = weight
         self._count[slots] = self._count.take(slots) + new.count
         self._frames[slots] = self._frames.take(slots) + new.frames
-
-
-class GridCopy:
-    """What a grid knew at one moment. Made in the time that copying what changed takes; put together when it is read.
-
-    Args:
-        epoch: number of the grid's content that only insertions have changed since.
-        change: of the grid then.
-        revision: of the grid then.
-        horizon: voxels of an earlier copy that were last seen at this revision or before are forgotten.
-        changed: all voxels, or those that were seen after the earlier copy.
-        base: that copy.
-    """
-
-    def __init__(
-        self, epoch: int, change: int, revision: int, horizon: int, changed: Voxels, base: GridCopy | None
-    ) -> None:
-        self.epoch, self.change, self.revision = epoch, change, revision
-        self._horizon, self._voxels, self._base = horizon, changed, base
-
-    def voxels(self) -> Voxels:
-        """All, sorted by key; the earlier copy is not needed any more then. For one thread at a time."""
-        base = self._base
-        if base is not None:
-            old = base.voxels()
-            untouched = (old.seen > self._horizon) & ~np.isin(old.keys, self._voxels.keys)
-            self._voxels = _joined(old.take(np.flatnonzero(untouched)), self._voxels)
-            self._base = None
-        self._voxels = self._voxels.by_key()
-        return self._voxels
-
-
-def _joined(one: Voxels, other: Voxels) -> Voxels:
-    names = ("keys", "mean", "weight", "count", "seen", "frames", "misses")
-    return Voxels(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names})
+        self._written[slots] = self.revision
 
 
 def voxel_keys(points: NDArray[Any], voxel_size: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -454,26 +343,6 @@ def _united(keys: NDArray[np.int64], columns: Sequence[NDArray[Any]], old: Voxel
         np.maximum.reduceat(old.frames[order], starts) if number else old.frames,
         np.minimum.reduceat(old.misses[order], starts) if number else old.misses,
     )
-
-
-def _agreed(
-    keys: NDArray[np.int64], frames: NDArray[np.int32], misses: NDArray[np.int32], least: int
-) -> NDArray[np.bool_]:
-    """Which voxels enough frames agree on: in a young region half as many as on its best voxel, and ``least`` at most.
-
-    One of fewer than ``least`` must not have been contradicted either.
-    """
-    # The best of each region is found in a table by hash: two that share an entry only cost a young one its exemption.
-    low = ~(REGION - 1) & (2**AXIS_BITS - 1)
-    region = keys & (low << 2 * AXIS_BITS | low << AXIS_BITS | low)
-    mark = ((region.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - REGION_BITS)).astype(np.intp)
-    capped = np.minimum(frames, 2 * least).astype(np.uint16)  # of 16 bits, which NumPy sorts in linear time
-    ascending = np.argsort(capped, kind="stable")
-    best = np.zeros(2**REGION_BITS, np.uint16)
-    best[mark[ascending]] = capped[ascending]  # of several the last, which is the largest, stays
-    needed = np.minimum((best[mark] + 1) // 2, least)
-    is_contradicted = np.where(frames >= least, misses > MOST_MISSES * frames, misses > 0)
-    return np.asarray((frames >= needed) & ~is_contradicted)
 
 
 def _groups(keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

@@ -145,10 +145,6 @@ class VoxelTable:
         """Voxels that were last seen at this revision or before are forgotten."""
         return self._horizon
 
-    def live_since(self, revision: int) -> Slots:
-        """Slots of the live voxels that were seen after a revision, ascending. Reads the revisions of the table."""
-        return np.flatnonzero(self._seen > max(revision, self._horizon))
-
     def keys(self, slots: Slots) -> Keys:
         """The keys stored in slots."""
         return self._keys.reshape(-1).take(slots)

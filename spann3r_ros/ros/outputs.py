@@ -22,7 +22,7 @@ from visualization_msgs.msg import MarkerArray
 
 from spann3r_ros.geometry.camera import depth_from_pointmap
 from spann3r_ros.mapping.graph_corrections import GraphView
-from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.map_view import MapView
 from spann3r_ros.msg import ReconstructionStatus
 from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.prediction import WorldPrediction
@@ -61,7 +61,7 @@ class Output:
     is_latched: bool = False
     depth: int = 10
     of_frame: Callable[[WorldPrediction, NodeConfig], Any] | None = None
-    of_map: Callable[[Map, int, NodeConfig], Any] | None = None
+    of_map: Callable[[MapView, int, NodeConfig], Any] | None = None
     of_graph: Callable[[GraphView, int, NodeConfig], Any] | None = None
 
     def qos(self) -> QoSProfile:
@@ -104,13 +104,13 @@ def _pose(prediction: WorldPrediction, config: NodeConfig) -> PoseStamped | None
     return pose_stamped(prediction.frame.stamp, config.world_frame, prediction.world_from_camera)
 
 
-def _map(world: Map, stamp: int, config: NodeConfig) -> PointCloud2:
-    cloud = world.cloud()
+def _map(view: MapView, stamp: int, config: NodeConfig) -> PointCloud2:
+    cloud = view.cloud(config.map.min_observations)
     return cloud_message(stamp, config.world_frame, cloud.points, cloud.colors, cloud.confidence)
 
 
-def _path(world: Map, _stamp: int, config: NodeConfig) -> Path:
-    _, stamps, _, _, rotations, positions = world.trajectory().columns()
+def _path(view: MapView, _stamp: int, config: NodeConfig) -> Path:
+    _, stamps, _, _, rotations, positions = view.trajectory().columns()
     newest = slice(-config.path_length, None)
     message = Path(header=header(int(stamps[-1]) if len(stamps) else 0, config.world_frame))
     message.poses = [
@@ -208,10 +208,10 @@ class Publishers:
         """Whether somebody listens to a topic."""
         return listened(self._all[row])
 
-    def publish_map(self, row: Output, world: Map, graph: GraphView, stamp: int) -> None:
+    def publish_map(self, row: Output, view: MapView, graph: GraphView, stamp: int) -> None:
         """One topic about the whole map or its graph; ``stamp`` (ns) is that of the newest image in it."""
         if row.of_map is not None:
-            self._all[row].publish(row.of_map(world, stamp, self._config))
+            self._all[row].publish(row.of_map(view, stamp, self._config))
         if row.of_graph is not None:
             self._all[row].publish(row.of_graph(graph, stamp, self._config))
 

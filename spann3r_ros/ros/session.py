@@ -33,8 +33,9 @@ from spann3r_ros.ros.depth_input import WithDepth
 from spann3r_ros.ros.image_sink import CameraImage, ReceivedImage
 from spann3r_ros.ros.image_topic import describe_all
 from spann3r_ros.ros.kept_maps import KeptMaps, logs_folder, own_name
+from spann3r_ros.ros.latched_topics import LatchedTopics
 from spann3r_ros.ros.odometry_input import OdometryInput
-from spann3r_ros.ros.outputs import GRAPH, MAP, PATH, Output, Publishers
+from spann3r_ros.ros.outputs import Output, Publishers
 from spann3r_ros.ros.priors import WithPriors
 from spann3r_ros.ros.snapshots import Snapshots
 from spann3r_ros.ros.transform_lookup import listen
@@ -101,8 +102,8 @@ class Session:
         self.paused = False
         self._indices = itertools.count()
         self._recent: deque[bool] = deque(maxlen=RECENT)  # whether images went through the network
-        self._published: dict[Output, int] = {}  # revision of the map, by latched topic
-        self._latched: Future[None] | None = None
+        self._latched = LatchedTopics(self.publishers, self._complaints)
+        self._asked: Future[None] | None = None  # what copies the map for them
         self.odometry: OdometryInput | None = None
         if config.odometry_topic:
             self.odometry = OdometryInput(node, config, self.transforms, self._complaints)
@@ -242,15 +243,12 @@ class Session:
                 self._copied = self.worker.submit(lambda: self.snapshots.take(self._reconstruction))
 
     def publish_latched(self) -> None:
-        """Send map and path when they changed and somebody listens; the work happens between two frames."""
-        if self._latched is not None and not self._latched.done():
+        """Send map, path and graph when they changed and somebody listens."""
+        if self._asked is not None and not self._asked.done():
             return
-        revision = self.snapshot.map_revision
-        due = [
-            row for row in (MAP, PATH, GRAPH) if self.publishers.wanted(row) and self._published.get(row) != revision
-        ]
+        due = self._latched.due(self.snapshot.map_revision)
         if due:
-            self._latched = self.worker.submit(lambda: self._publish_latched(due))
+            self._asked = self.worker.submit(lambda: self._send_latched(due))
 
     def close(self) -> None:
         """Stop the worker and release everything, memory and weights included."""
@@ -262,6 +260,7 @@ class Session:
                 self.snapshots.finish(self._reconstruction)
             self._reconstruction.close()
         self.snapshots.close()
+        self._latched.close()
         self.publishers.close()
         self.world.close()
         if self.odometry is not None:
@@ -394,7 +393,7 @@ class Session:
 
     def _begin_anew(self) -> None:
         self._recent.clear()
-        self._published.clear()
+        self._latched.begin_anew()
         self.snapshot = self._snapshot()
 
     def _snapshot(self) -> Snapshot:
@@ -422,9 +421,6 @@ class Session:
             memory=reconstruction.status(),
         )
 
-    def _publish_latched(self, due: list[Output]) -> None:
+    def _send_latched(self, due: list[Output]) -> None:
         snapshot = self.snapshot
-        graph = self._reconstruction.pose_graph()
-        for row in due:
-            self.publishers.publish_map(row, self._reconstruction.map, graph, snapshot.output_stamp)
-            self._published[row] = snapshot.map_revision
+        self._latched.send(due, self._reconstruction, snapshot.map_revision, snapshot.output_stamp)

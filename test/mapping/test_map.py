@@ -12,7 +12,6 @@ from spann3r_ros.geometry.camera import backproject
 from spann3r_ros.mapping.filters import cloud_from_prediction
 from spann3r_ros.mapping.map import RATE_FRAMES, Map
 from spann3r_ros.mapping.voxel_grid import voxel_keys
-from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -269,28 +268,6 @@ def test_the_rate_of_forgetting_is_that_of_the_last_frames():
     for _ in range(RATE_FRAMES):
         world.insert(prediction(29))  # which is in the map already
     assert world.forgetting_rate == 0 < world.forgotten
-
-
-def test_only_what_changed_or_moved_is_computed_again_for_the_cloud() -> None:
-    rng = np.random.default_rng(0)
-    world = Map(MapConfig(voxel_size=0.05, max_points=100_000, min_confidence=0.0, min_observations=1))
-    for number in range(4):
-        if number:
-            world.open_submap(number)
-        points = rng.uniform(-1, 1, (500, 3)).astype(np.float32)
-        world.submaps[-1].voxels.insert(PointCloud(points, np.zeros((500, 3), np.uint8), np.ones(500, np.float32)))
-    before = [submap.kept_cloud() for submap in world.submaps[:3]]
-    whole = world.cloud()
-    world.move(1, Sim3(2.0, np.eye(3), np.ones(3)))
-    world.submaps[2].voxels.insert(
-        PointCloud(np.full((1, 3), 5.0, np.float32), np.zeros((1, 3), np.uint8), np.ones(1, np.float32))
-    )
-    moved = world.cloud()
-    after = [submap.kept_cloud() for submap in world.submaps[:3]]
-    assert after[0] is before[0] and after[1] is not before[1] and after[2] is not before[2]
-    assert len(moved) == len(whole) + 1
-    expected = PointCloud.joined([submap.cloud() for submap in world.submaps])
-    np.testing.assert_array_equal(moved.points, expected.points)
 
 
 CAMERA = Intrinsics(40.0, 40.0, 31.5, 23.5, 64, 48)

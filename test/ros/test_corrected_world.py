@@ -15,6 +15,7 @@ from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.geometry.camera import backproject
 from spann3r_ros.geometry.message_pose import pose_from_message
 from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.map_view import MapView
 from spann3r_ros.mapping.storage import read_map, write_map
 from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.prediction import Prediction
@@ -75,7 +76,9 @@ def test_cloud_map_path_pose_depth_and_transform_agree(correction: Sim3, submap:
             row.of_frame(answer, config)  # type: ignore[misc]
             for row in (outputs.CLOUD, outputs.POSE, outputs.DEPTH, outputs.DEPTH_INFO)
         )
-        whole, path = (row.of_map(here, 1003, config) for row in (outputs.MAP, outputs.PATH))  # type: ignore[misc]
+        view = MapView()
+        view.copy(here)
+        whole, path = (row.of_map(view, 1003, config) for row in (outputs.MAP, outputs.PATH))  # type: ignore[misc]
         expected = correction @ ROS_FROM_OPTICAL
         np.testing.assert_allclose(xyz(cloud), expected.apply(later.points).reshape(-1, 3), rtol=1e-4, atol=1e-4)
         # The map has these points, and those of the frames before where their submap lies.

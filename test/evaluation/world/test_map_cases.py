@@ -11,7 +11,7 @@ from spann3r_ros.evaluation.world import map_cases
 from spann3r_ros.evaluation.world.case import MISSED, MUST
 from spann3r_ros.evaluation.world.map_cases import DemoMap, MovedMap, Restarts
 from spann3r_ros.geometry.alignment import umeyama
-from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.map_view import MapView
 from spann3r_ros.sim3 import Sim3
 
 
@@ -34,7 +34,10 @@ def test_restarts_are_found_where_the_walk_was_and_one_that_is_placed_elsewhere_
 
 def test_a_map_is_moved_as_a_whole_and_a_slow_one_misses(monkeypatch: pytest.MonkeyPatch) -> None:
     found = MovedMap(points=20_000, submaps=4, repetitions=2).measure()
-    assert found.grade == MUST and "of 20,160 points" in found.text
-    cloud = Map.cloud
-    monkeypatch.setattr(Map, "cloud", lambda world: (time.sleep(1.1), cloud(world))[1])
+    assert found.grade == MUST and "of 30,240 points" in found.text
+    copy, cloud = MapView.copy, MapView.cloud
+    monkeypatch.setattr(MapView, "cloud", lambda *args: (time.sleep(1.1), cloud(*args))[1])
+    assert MovedMap(points=2_000, submaps=2, repetitions=1).measure().grade == MISSED
+    monkeypatch.setattr(MapView, "cloud", cloud)
+    monkeypatch.setattr(MapView, "copy", lambda *args: (time.sleep(0.03), copy(*args))[1])
     assert MovedMap(points=2_000, submaps=2, repetitions=1).measure().grade == MISSED
