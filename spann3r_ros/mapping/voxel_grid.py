@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +12,21 @@ from spann3r_ros.errors import GeometryError
 from spann3r_ros.mapping.voxel_batches import VoxelBatches
 from spann3r_ros.mapping.voxel_table import VoxelTable
 from spann3r_ros.mapping.voxel_view import VoxelView
+from spann3r_ros.mapping.voxels import (
+    AXIS_BITS,
+    AXIS_LIMIT,
+    CELL,
+    COUNT,
+    FRAMES,
+    MEAN,
+    MISSES,
+    WEIGHT,
+    Voxels,
+    averaged,
+    united,
+    voxel_keys,
+)
 from spann3r_ros.point_cloud import PointCloud
-from spann3r_ros.sim3 import Sim3
-
-AXIS_BITS = 21
-AXIS_LIMIT = 2 ** (AXIS_BITS - 1)
-"""Voxels on each side of the origin along an axis: 21 km at voxels of 2 cm."""
 
 MOST_MISSES = 8
 """Frames that see a voxel's surface elsewhere for each that agrees, beyond which it is noise, however often it was hit:
@@ -39,9 +46,6 @@ SCATTER = np.uint64(0x9E3779B97F4A7C15)
 
 SETTLED = 8
 """Frames that agree on a voxel after which it is not asked about first."""
-
-LEAST_WEIGHT = 1e-6
-"""Weight of a point of confidence 0, so that a voxel of nothing else still has a mean."""
 
 _changes = itertools.count()
 
@@ -65,72 +69,10 @@ class VoxelUpdate:
     refused: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Voxels:
-    """Content of N distinct voxels.
-
-    Attributes:
-        keys: (N,) int64 packed voxel coordinates.
-        mean: (N, 6) float32 confidence-weighted mean of x, y, z and of red, green, blue (0..255).
-        weight: (N,) float32 sum of the confidences.
-        count: (N,) int32 points that fell into the voxel.
-        seen: (N,) int32 revision of the last of them.
-        frames: (N,) int32 distinct frames whose points fell into the voxel, less those that looked through it.
-        misses: (N,) int32 frames that had the voxel in view, out of those that were asked, and saw a surface elsewhere.
-    """
-
-    keys: NDArray[np.int64]
-    mean: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    count: NDArray[np.int32]
-    seen: NDArray[np.int32]
-    frames: NDArray[np.int32]
-    misses: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def check(self, voxel_size: float) -> None:
-        """Raise ValueError for content that no grid of voxels of this size could have written."""
-        if not len(self):
-            return
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.weight).all()):
-            raise ValueError("voxels that are not finite")
-        if self.keys.min() < 0 or len(np.unique(self.keys)) < len(self):
-            raise ValueError("keys of voxels that are negative or not distinct")
-        axes = np.stack([self.keys >> 2 * AXIS_BITS, self.keys >> AXIS_BITS, self.keys], axis=1)
-        centers = (axes & (2**AXIS_BITS - 1)) - AXIS_LIMIT + 0.5
-        apart = np.abs(self.mean[:, :3].astype(np.float64) / voxel_size - centers)
-        if (apart > 0.75 + 1e-6 * np.abs(centers)).any():  # a mean lies in its voxel, but for rounding
-            raise ValueError("keys of voxels that are elsewhere than their points")
-        if self.weight.min() <= 0 or self.count.min() < 1 or self.seen.min() < 0:
-            raise ValueError("voxels without weight, points or revision")
-        if self.frames.min() < 1 or self.misses.min() < 0:
-            raise ValueError("voxels that no frame saw")
-        if self.mean[:, 3:].min() < -0.5 or self.mean[:, 3:].max() > 255.5:
-            raise ValueError("colors of voxels that are out of range")
-
-    def take(self, index: NDArray[np.intp]) -> Voxels:
-        """Some of them, by number. (``ndarray.take`` gathers rows several times faster than brackets do.)"""
-        return Voxels(
-            self.keys.take(index),
-            self.mean.take(index, axis=0),
-            self.weight.take(index),
-            self.count.take(index),
-            self.seen.take(index),
-            self.frames.take(index),
-            self.misses.take(index),
-        )
-
-    def by_key(self) -> Voxels:
-        """The same, sorted by key."""
-        return self.take(np.argsort(self.keys))
-
-
 class VoxelGrid:
     """One mean point per voxel: position, color and confidence.
 
-    All memory is taken at the beginning, about 110 bytes per point of ``max_points``. When it is full, the voxels of
+    All memory is taken at the beginning, about 105 bytes per point of ``max_points``. When it is full, the voxels of
     the frame seen longest ago make room, a whole frame's worth at a time.
 
     Args:
@@ -148,11 +90,8 @@ class VoxelGrid:
         self.revision = 0
         self._change = self._epoch = next(_changes)
         self._table = VoxelTable(max_points)
-        self._mean: NDArray[np.float32] = np.zeros((self._table.slots, 6), np.float32)
-        self._weight: NDArray[np.float32] = np.zeros(self._table.slots, np.float32)
-        self._count: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
-        self._frames: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
-        self._misses: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
+        self._cells: NDArray[np.float32] = np.zeros((self._table.slots, CELL), np.float32)
+        self._counters: NDArray[np.int32] = self._cells.view(np.int32)
         self._batches = VoxelBatches(2 * self._table.capacity)
 
     def __len__(self) -> int:
@@ -184,7 +123,7 @@ class VoxelGrid:
         """Average the points of one frame into their voxels, in time proportional to their number."""
         self.revision += 1
         self._change = next(_changes)
-        new = _average(cloud, self._voxel_size, self.revision)
+        new = averaged(cloud, self._voxel_size, self.revision)
         slots, alive = self._table.find(new.keys)
         known, unknown = np.flatnonzero(alive), np.flatnonzero(~alive)
         self._table.touch(slots[known], self.revision)  # first, so that what is seen now does not make room
@@ -215,16 +154,17 @@ class VoxelGrid:
             How many voxels were cleared.
         """
         slots = self._batches.near(view, self.revision)
-        slots = slots[self._table.alive(slots) & (self._table.seen(slots) < self.revision)]
+        slots = slots[self._table.alive_before(slots, self.revision)]
         if len(slots) > MOST_ASKED:
-            is_young = (self._misses[slots] == 0) & (self._frames[slots] < SETTLED)
+            cells = self._counters.take(slots, axis=0)
+            is_young = (cells[:, MISSES] == 0) & (cells[:, FRAMES] < SETTLED)
             young = self._in_turn(slots[is_young], MOST_ASKED)
             slots = np.concatenate([young, self._in_turn(slots[~is_young], MOST_ASKED - len(young))])
-        missed, through = view.judge(self._mean[slots, :3], self._voxel_size, margin)
-        self._misses[slots[missed]] += 1
+        missed, through = view.judge(self._cells.take(slots, axis=0)[:, :3], self._voxel_size, margin)
+        self._counters[slots[missed], MISSES] += 1
         crossed = np.unique(slots[through])
-        self._frames[crossed] -= 1
-        cleared = crossed[self._frames[crossed] <= 0]
+        self._counters[crossed, FRAMES] -= 1
+        cleared = crossed[self._counters[crossed, FRAMES] <= 0]
         self._table.forget(cleared)
         if missed.any():
             self._change = self._epoch = next(_changes)  # a copy cannot tell what is new by when it was seen
@@ -252,17 +192,16 @@ class VoxelGrid:
             min_observations: frames that must agree on a voxel. In a region that is too young for it half as many as on
                 its best voxel, of which none may contradict.
         """
-        slots = self._table.live()
+        held = self._at(self._table.live())
         if min_observations > 1:
-            keys, frames, misses = self._table.keys(slots), self._frames[slots], self._misses[slots]
-            slots = slots[_agreed(keys, frames, misses, min_observations)]
-        mean = self._mean[slots]
-        confidence = np.clip(self._weight[slots] / self._count[slots], 0.0, 1.0)
-        return PointCloud(mean[:, :3], np.rint(mean[:, 3:]).astype(np.uint8), confidence.astype(np.float32))
+            held = held.take(np.flatnonzero(_agreed(held.keys, held.frames, held.misses, min_observations)))
+        confidence = np.clip(held.weight / held.count, 0.0, 1.0)
+        colors = np.rint(held.mean[:, 3:]).astype(np.uint8)
+        return PointCloud(np.ascontiguousarray(held.mean[:, :3]), colors, confidence.astype(np.float32))
 
     def check_size(self, voxel_size: float) -> None:
         """Raise GeometryError for what ``resize`` would refuse; reads the whole map."""
-        points = self._mean[self._table.live(), :3]
+        points = self._cells.take(self._table.live(), axis=0)[:, :3]
         if not voxel_keys(points, _checked_size(voxel_size))[1].all():
             reach = float(np.abs(points).max())
             raise GeometryError(
@@ -280,7 +219,7 @@ class VoxelGrid:
         self.check_size(voxel_size)
         old = self.voxels()
         keys, _ = voxel_keys(old.mean[:, :3], voxel_size)
-        merged = _united(keys, tuple(old.mean.T), old)
+        merged = united(keys, tuple(old.mean.T), old)
         revision = self.revision
         self.clear()
         self._voxel_size, self.revision = voxel_size, revision
@@ -303,15 +242,7 @@ class VoxelGrid:
         return GridCopy(self._epoch, self._change, self.revision, self._table.horizon, self._at(slots), base)
 
     def _at(self, slots: NDArray[np.int64]) -> Voxels:
-        return Voxels(
-            self._table.keys(slots),
-            self._mean.take(slots, axis=0),
-            self._weight.take(slots),
-            self._count.take(slots),
-            self._table.seen(slots),
-            self._frames.take(slots),
-            self._misses.take(slots),
-        )
+        return Voxels(self._table.keys(slots), self._cells.take(slots, axis=0), self._table.seen(slots))
 
     @classmethod
     def restore(cls, voxels: Voxels, voxel_size: float, max_points: int, revision: int) -> VoxelGrid:
@@ -330,19 +261,19 @@ class VoxelGrid:
         slots = self._table.place(voxels.keys, slots, voxels.seen)
         if (slots < 0).any():
             voxels, slots = voxels.take(np.flatnonzero(slots >= 0)), slots[slots >= 0]
-        self._mean[slots], self._weight[slots], self._count[slots] = voxels.mean, voxels.weight, voxels.count
-        self._frames[slots], self._misses[slots] = voxels.frames, voxels.misses
+        self._cells[slots] = voxels.cells
         self._batches.add(slots, voxels.mean[:, :3])
         return len(slots)
 
     def _blend(self, slots: NDArray[np.int64], new: Voxels) -> None:
         """Continue the running means of live voxels."""
-        weight = self._weight.take(slots) + new.weight
-        mean = self._mean.take(slots, axis=0)
-        self._mean[slots] = mean + (new.mean - mean) * (new.weight / weight)[:, None]
-        self._weight[slots] = weight
-        self._count[slots] = self._count.take(slots) + new.count
-        self._frames[slots] = self._frames.take(slots) + new.frames
+        cells = self._cells.take(slots, axis=0)
+        counters, added = cells.view(np.int32), new.cells.view(np.int32)
+        weight = cells[:, WEIGHT] + new.weight
+        cells[:, MEAN] += (new.mean - cells[:, MEAN]) * (new.weight / weight)[:, None]
+        cells[:, WEIGHT] = weight
+        counters[:, COUNT : FRAMES + 1] += added[:, COUNT : FRAMES + 1]
+        self._cells[slots] = cells
 
 
 class GridCopy:
@@ -369,42 +300,10 @@ class GridCopy:
         if base is not None:
             old = base.voxels()
             untouched = (old.seen > self._horizon) & ~np.isin(old.keys, self._voxels.keys)
-            self._voxels = _joined(old.take(np.flatnonzero(untouched)), self._voxels)
+            self._voxels = old.take(np.flatnonzero(untouched)).joined(self._voxels)
             self._base = None
         self._voxels = self._voxels.by_key()
         return self._voxels
-
-
-def _joined(one: Voxels, other: Voxels) -> Voxels:
-    names = ("keys", "mean", "weight", "count", "seen", "frames", "misses")
-    return Voxels(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names})
-
-
-def voxel_keys(points: NDArray[Any], voxel_size: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Packed voxel coordinates (N,) of points (N, 3), and which of them are addressable.
-
-    Voxel i of an axis covers ``[i, i + 1) * voxel_size``. Points that are not finite or too far away are not
-    addressable; their keys mean nothing.
-    """
-    cells = np.floor(np.asarray(points, dtype=np.float64) / voxel_size)
-    inside = (np.abs(cells + 0.5) < AXIS_LIMIT).all(axis=1)  # false for NaN
-    cells[~inside] = 0.0
-    whole = cells.astype(np.int64) + AXIS_LIMIT
-    return (whole[:, 0] << 2 * AXIS_BITS) | (whole[:, 1] << AXIS_BITS) | whole[:, 2], inside
-
-
-def moved_voxels(voxels: Voxels, target_from_source: Sim3, voxel_size: float) -> Voxels:
-    """The voxels of a grid in another frame, those that fall together united; side ``voxel_size`` in that frame.
-
-    Raises:
-        GeometryError: points that leave the addressable space.
-    """
-    points = target_from_source.apply(voxels.mean[:, :3])
-    keys, inside = voxel_keys(points, voxel_size)
-    if not inside.all():
-        raise GeometryError("points of a moved grid", got=f"{int((~inside).sum())} out of reach", expected="none")
-    columns = (*points.T, *voxels.mean[:, 3:].T)
-    return _united(keys, columns, voxels)
 
 
 def heaviest(weight: NDArray[np.float32], number: int) -> NDArray[np.intp]:
@@ -412,48 +311,6 @@ def heaviest(weight: NDArray[np.float32], number: int) -> NDArray[np.intp]:
     if len(weight) <= number:
         return np.arange(len(weight))
     return np.sort(np.argsort(-weight, kind="stable")[:number])
-
-
-def _average(cloud: PointCloud, voxel_size: float, revision: int) -> Voxels:
-    """The addressable points of a cloud, averaged by voxel."""
-    keys, inside = voxel_keys(cloud.points, voxel_size)
-    points, colors, confidence = cloud.points, cloud.colors, cloud.confidence
-    if not inside.all():
-        keys, points, colors, confidence = keys[inside], points[inside], colors[inside], confidence[inside]
-    number = len(keys)
-    points_as_voxels = Voxels(
-        keys,
-        np.empty((number, 6), np.float32),
-        np.maximum(confidence, LEAST_WEIGHT),
-        np.ones(number, np.int32),
-        np.full(number, revision, np.int32),
-        np.ones(number, np.int32),
-        np.zeros(number, np.int32),
-    )
-    return _united(keys, (*points.T, *colors.T), points_as_voxels)
-
-
-def _united(keys: NDArray[np.int64], columns: Sequence[NDArray[Any]], old: Voxels) -> Voxels:
-    """Points or voxels with the same new key become one: weighted mean of the six columns, sums, latest revision.
-
-    How many distinct frames saw any of them nobody knows: as many as saw the one of most, at least.
-    """
-    order, starts, group = _groups(keys)
-    number = len(starts)
-    weight = old.weight.astype(np.float64)
-    total = np.bincount(group, weight, number)
-    mean = np.empty((number, 6), np.float32)
-    for column, values in enumerate(columns):
-        mean[:, column] = np.bincount(group, weight * values, number) / total
-    return Voxels(
-        keys[order[starts]],
-        mean,
-        total.astype(np.float32),
-        np.bincount(group, old.count, number).astype(np.int32),
-        np.maximum.reduceat(old.seen[order], starts) if number else old.seen,
-        np.maximum.reduceat(old.frames[order], starts) if number else old.frames,
-        np.minimum.reduceat(old.misses[order], starts) if number else old.misses,
-    )
 
 
 def _agreed(
@@ -474,17 +331,6 @@ def _agreed(
     needed = np.minimum((best[mark] + 1) // 2, least)
     is_contradicted = np.where(frames >= least, misses > MOST_MISSES * frames, misses > 0)
     return np.asarray((frames >= needed) & ~is_contradicted)
-
-
-def _groups(keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """An order that sorts keys, where each distinct key begins in it, and the rank of each key among the distinct."""
-    order = np.argsort(keys)
-    ordered = keys[order]
-    first = np.ones(len(keys), bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    group = np.empty(len(keys), np.intp)
-    group[order] = np.cumsum(first) - 1
-    return order, np.flatnonzero(first), group
 
 
 def _checked_size(voxel_size: float) -> float:
