@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.sim3 import Sim3
+
+
+def finite_points(points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """(...) which of the points (..., 3) are finite; several times faster than a reduction over so short an axis."""
+    finite = np.isfinite(points)
+    return np.asarray(finite[..., 0] & finite[..., 1] & finite[..., 2])
 
 
 @dataclass(frozen=True, eq=False)

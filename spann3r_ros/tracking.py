@@ -12,6 +12,7 @@ from spann3r_ros.complaints import Complaints
 from spann3r_ros.config import TrackingConfig
 from spann3r_ros.errors import UnusableImageError
 from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.geometry.camera import depth_along
 from spann3r_ros.geometry.sharpness import Sharpness
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
@@ -64,9 +65,9 @@ class _DepthView:
         pose, intrinsics = prediction.submap_from_camera, prediction.intrinsics
         if pose is None or intrinsics is None:
             return None
-        to_camera = pose.inverse()
-        depth = (prediction.points @ to_camera.rotation[2] + to_camera.translation[2]).astype(np.float32)
-        ahead = depth[depth > 0]
+        depth = depth_along(prediction.points, pose)
+        some = depth[::STRIDE, ::STRIDE]
+        ahead = some[some > 0]
         return cls(prediction.submap, pose, depth, intrinsics, float(np.median(ahead)) if len(ahead) else 1.0)
 
     def compare(self, points: NDArray[np.float64]) -> tuple[float, float]:

@@ -119,6 +119,16 @@ def project(points: NDArray[Any], intrinsics: Intrinsics) -> NDArray[np.float64]
     return np.asarray(pixels * (intrinsics.fx, intrinsics.fy) + (intrinsics.cx, intrinsics.cy))
 
 
+def depth_along(points: NDArray[np.float32], world_from_camera: Sim3) -> NDArray[np.float32]:
+    """(h, w) float32 distance of a pointmap (h, w, 3) along a camera's optical axis, as it is: behind it negative."""
+    axis = world_from_camera.rotation[:, 2].astype(np.float32)
+    offset = np.float32(world_from_camera.rotation[:, 2] @ world_from_camera.translation)
+    with np.errstate(invalid="ignore", over="ignore"):
+        depth = points.reshape(-1, 3) @ axis
+        depth -= offset
+    return np.asarray(depth.reshape(points.shape[:2]), dtype=np.float32)
+
+
 def depth_from_pointmap(points: NDArray[Any], world_from_camera: Sim3) -> NDArray[np.float32]:
     """Depth image of a pointmap.
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import centered, pixel_grid
+from spann3r_ros.point_cloud import finite_points
 
 MIN_POINTS = 16
 MAX_ITERATIONS = 100
@@ -45,7 +46,7 @@ def estimate_focal(
     if points.ndim != 3 or points.shape[2] != 3:
         raise GeometryError("pointmap", got=points.shape, expected="shape (h, w, 3)")
     height, width = points.shape[:2]
-    usable = np.isfinite(points).all(axis=2) & (points[..., 2] > 0)
+    usable = finite_points(points) & (points[..., 2] > 0)
     for name, mask in (("valid", valid), ("confidence", confidence)):
         if mask is not None:
             if mask.shape != (height, width):

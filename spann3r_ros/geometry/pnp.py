@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
-from spann3r_ros.geometry.camera import pixel_grid
+from spann3r_ros.point_cloud import finite_points
 from spann3r_ros.sim3 import Sim3
 
 Array = NDArray[np.float64]
@@ -22,8 +22,12 @@ Array = NDArray[np.float64]
 MIN_POINTS = 16
 RANSAC_ITERATIONS = 300
 REFINE_ITERATIONS = 20
-SMALL = 1e-6
-"""Step in radians, and as a share of the distance, after which the refinement ends: far below its error."""
+SMALL = 0.03
+"""Step after which the refinement ends, in standard deviations of the pose if all samples erred independently: they do
+not, so it is far below the pose's error."""
+
+MOST_AHEAD = 4.0
+"""How far the refinement goes beyond a step at most, in steps of the round before."""
 
 FOLLOWED = 0.5
 """Share of the samples that must agree with a pose that was followed from the one before."""
@@ -90,7 +94,7 @@ def estimate_pose(
     if len(chosen) < MIN_POINTS:
         return PoseEstimate(None, f"{len(chosen)} confident points, {MIN_POINTS} are needed", 0.0)
     world = points.reshape(-1, 3)[chosen].astype(np.float64)
-    pixels = pixel_grid(intrinsics.width, intrinsics.height).reshape(-1, 2)[chosen]
+    pixels = np.stack([chosen % intrinsics.width, chosen // intrinsics.width], axis=1).astype(np.float64)
     weights = confidence.ravel()[chosen].astype(np.float64)
     center = world.mean(axis=0)
     world -= center  # a map's far corner must not cost digits
@@ -132,7 +136,7 @@ def _sample(points: NDArray[Any], confidence: NDArray[Any], samples: int) -> NDA
     Equal steps through the cumulative confidence in raster order: dense where the network is sure, still spread over
     the whole image, and free of chance.
     """
-    usable = np.isfinite(points).all(axis=2) & np.isfinite(confidence) & (confidence > 0)
+    usable = finite_points(points) & np.isfinite(confidence) & (confidence > 0)
     pixels = np.flatnonzero(usable)
     if len(pixels) <= samples:
         return pixels
@@ -165,15 +169,21 @@ def _ransac(
 
 
 class _Refinement:
-    """Gauss-Newton on the reprojection error, reweighted by confidence and a Geman-McClure weight."""
+    """Gauss-Newton on the reprojection error, reweighted by confidence and a Geman-McClure weight.
+
+    Points, pixels and residuals are planes, (3, N) and (2, N): every round is then a few long vector operations.
+    """
 
     def __init__(
         self, world: Array, pixels: Array, confidence: Array, intrinsics: Intrinsics, reprojection_error: float
     ) -> None:
-        self.world, self.pixels, self.confidence = world, pixels, confidence
-        self.focal = np.array([intrinsics.fx, intrinsics.fy])
-        self.center = np.array([intrinsics.cx, intrinsics.cy])
+        self.world = np.ascontiguousarray(world.T)
+        # In units of the focal length, so that a point's ray is its pixel: x / z - u.
+        self.focal = np.array([[intrinsics.fx], [intrinsics.fy]])
+        self.rays = (pixels.T - np.array([[intrinsics.cx], [intrinsics.cy]])) / self.focal
+        self.confidence, self.total = confidence, float(confidence.sum())
         self.largest_scale = reprojection_error
+        self._rows = np.zeros((6, 2, len(confidence)))
 
     def follow(self, start: Sim3, center: Array) -> tuple[Array, Array] | None:
         """As of ``run`` from a pose shortly before, in a world that was shifted by -center; None when few agree."""
@@ -184,43 +194,40 @@ class _Refinement:
 
     def agreement(self, rotation: Array, translation: Array) -> tuple[NDArray[np.bool_], Array]:
         """Which points (N,) agree with a pose, and how deep (N,) they lie."""
-        residuals, depth = self.residuals(rotation, translation)
-        near = np.einsum("ij,ij->i", residuals, residuals) < self.largest_scale**2
-        return near & (depth > 0), depth
-
-    def residuals(self, rotation: Array, translation: Array) -> tuple[Array, Array]:
-        """((N, 2) pixels, (N,) depth)."""
-        camera = self.world @ rotation.T + translation
-        depth = camera[:, 2]
-        safe = np.where(depth > 1e-9, depth, 1e-9)[:, None]  # points behind get huge residuals, hence no weight
-        return camera[:, :2] / safe * self.focal + self.center - self.pixels, depth
+        view = self._view(rotation, translation)
+        return (view.squared < self.largest_scale**2) & (view.depth > 0), view.depth
 
     def run(self, rotation: Array, translation: Array) -> tuple[Array, Array]:
         """The refined ``camera_from_world``; the initial one when refining did not lower the robust cost."""
         start = (rotation, translation)
+        first = view = self._view(rotation, translation)
+        before: tuple[Array, Array] | None = None
         for _ in range(REFINE_ITERATIONS):
-            residuals, _ = self.residuals(rotation, translation)
-            weights = self._weights(residuals, self._scale(residuals))
-            normal, gradient = self._normal_equations(rotation, translation, residuals, weights)
+            scale = self._scale(view)
+            normal, gradient = self._normal_equations(view, self._weights(view, scale))
             # Levenberg's tiny damping only keeps the solve defined when a direction is unobservable.
             damped = normal + np.diag(1e-9 * np.diag(normal) + 1e-12)
-            step = -np.linalg.solve(damped, gradient)
-            turn = np.asarray(cv2.Rodrigues(step[:3])[0])
-            rotation, translation = turn @ rotation, turn @ translation + step[3:]
-            if np.abs(step[:3]).max() < SMALL and np.abs(step[3:]).max() < SMALL * np.abs(translation).max():
+            step: Array = np.asarray(-np.linalg.solve(damped, gradient), dtype=np.float64)
+            moved = step if before is None else _extrapolated(step, *before, normal)
+            before = step, moved
+            turn = np.asarray(cv2.Rodrigues(moved[:3])[0])
+            rotation, translation = turn @ rotation, turn @ translation + moved[3:]
+            view = self._view(rotation, translation)
+            # The inverse of the normal equations is the error's covariance, over its size: the step in deviations.
+            if step @ normal @ step < (SMALL * scale) ** 2 * self.total / len(self.confidence):
                 break
-        scale = self._scale(self.residuals(rotation, translation)[0])
-        if not self._cost(rotation, translation, scale) <= self._cost(*start, scale):
+        scale = self._scale(view)
+        if not self._cost(view, scale) <= self._cost(first, scale):
             return start
         left, _, right = np.linalg.svd(rotation)  # twenty products of rotations: remove the rounding
         return left @ right, translation
 
     def covariance(self, rotation: Array, translation: Array) -> Array | None:
         """As of ``PoseEstimate``; None when the points do not fix the pose."""
-        residuals, _ = self.residuals(rotation, translation)
-        scale = self._scale(residuals)
-        weights = self._weights(residuals, scale) / self.confidence.mean()
-        normal, _ = self._normal_equations(rotation, translation, residuals, weights)
+        view = self._view(rotation, translation)
+        scale = self._scale(view)
+        weights = self._weights(view, scale) / self.confidence.mean()
+        normal, _ = self._normal_equations(view, weights)
         values, vectors = np.linalg.eigh(normal)
         if values[0] <= 1e-14 * values[-1]:
             return None
@@ -232,37 +239,75 @@ class _Refinement:
         turn[:3, :3] = turn[3:, 3:] = rotation.T
         return np.asarray(turn @ covariance[np.ix_(order, order)] @ turn.T)
 
-    def _scale(self, residuals: Array) -> float:
+    def _view(self, rotation: Array, translation: Array) -> _SampledView:
+        camera = rotation @ self.world
+        camera += translation[:, None]
+        inverse = 1.0 / np.maximum(camera[2], 1e-9)  # points behind get huge residuals, hence no weight
+        rays = camera[:2] * inverse
+        residuals = (rays - self.rays) * self.focal
+        return _SampledView(rays, inverse, camera[2], residuals, np.einsum("ij,ij->j", residuals, residuals))
+
+    def _scale(self, view: _SampledView) -> float:
         """Standard deviation of the residuals (pixels) from their confidence-weighted median."""
-        norms = np.linalg.norm(residuals, axis=1)
-        order = np.argsort(norms)
+        order = np.argsort(view.squared)
         cumulative = np.cumsum(self.confidence[order])
-        median = norms[order][np.searchsorted(cumulative, 0.5 * cumulative[-1])]
-        return float(np.clip(median / 1.177, 1e-3, self.largest_scale))  # median of a Rayleigh distribution
+        median = view.squared[order[np.searchsorted(cumulative, 0.5 * cumulative[-1])]] ** 0.5
+        return float(min(max(median / 1.177, 1e-3), self.largest_scale))  # median of a Rayleigh distribution
 
-    def _weights(self, residuals: Array, scale: float) -> Array:
-        squared = (residuals**2).sum(axis=1) / (2.0 * scale) ** 2
-        return np.asarray(self.confidence / (1.0 + squared) ** 2)
+    def _weights(self, view: _SampledView, scale: float) -> Array:
+        spread = view.squared * (1.0 / (2.0 * scale) ** 2) + 1.0
+        return np.asarray(self.confidence / (spread * spread))
 
-    def _cost(self, rotation: Array, translation: Array, scale: float) -> float:
-        squared = (self.residuals(rotation, translation)[0] ** 2).sum(axis=1) / (2.0 * scale) ** 2
+    def _cost(self, view: _SampledView, scale: float) -> float:
+        squared = view.squared * (1.0 / (2.0 * scale) ** 2)
         return float(self.confidence @ (squared / (1.0 + squared)))
 
-    def _normal_equations(
-        self, rotation: Array, translation: Array, residuals: Array, weights: Array
-    ) -> tuple[Array, Array]:
+    def _normal_equations(self, view: _SampledView, weights: Array) -> tuple[Array, Array]:
         """(6, 6) and (6,) for a step (turn, shift) applied in camera axes."""
-        camera = self.world @ rotation.T + translation
-        inverse = 1.0 / np.where(camera[:, 2] > 1e-9, camera[:, 2], 1e-9)
-        x, y = camera[:, 0] * inverse, camera[:, 1] * inverse
-        zero = np.zeros_like(x)
-        normal, gradient = np.zeros((6, 6)), np.zeros(6)
-        rows = (
-            np.stack([-x * y, 1 + x * x, -y, inverse, zero, -x * inverse], axis=1) * self.focal[0],
-            np.stack([-1 - y * y, x * y, x, zero, inverse, -y * inverse], axis=1) * self.focal[1],
-        )
-        for axis, row in enumerate(rows):
-            weighted = row * weights[:, None]
-            normal += weighted.T @ row
-            gradient += weighted.T @ residuals[:, axis]
-        return normal, gradient
+        (x, y), inverse, rows = view.rays, view.inverse, self._rows
+        np.multiply(x, -y, out=rows[0, 0])
+        np.multiply(x, x, out=rows[1, 0])
+        rows[1, 0] += 1
+        np.negative(y, out=rows[2, 0])
+        rows[3, 0] = rows[4, 1] = inverse  # the other shift moves no pixel along this axis, and stays zero
+        np.multiply(y, -y, out=rows[0, 1])
+        rows[0, 1] -= 1
+        np.negative(rows[0, 0], out=rows[1, 1])
+        rows[2, 1] = x
+        np.multiply(view.rays, -inverse, out=rows[5])
+        # The focal lengths stand in the weights and residuals rather than in every row.
+        weighted = (rows * (weights * self.focal**2)).reshape(6, -1)
+        return weighted @ rows.reshape(6, -1).T, weighted @ (view.residuals / self.focal).ravel()
+
+
+def _extrapolated(step: Array, before: Array, moved: Array, metric: Array) -> Array:
+    """Where steps lead that shrink at a steady rate, as those of reweighted least squares do (Anderson 1965).
+
+    Args:
+        step: (6,) of this round.
+        before, moved: of the round before, as it was found and as it was made.
+        metric: (6, 6) in which lengths are measured.
+    """
+    change = step - before
+    weighed = metric @ change
+    share = float(weighed @ step) / max(float(weighed @ change), np.finfo(float).tiny)
+    return np.asarray(step - min(max(share, -MOST_AHEAD), 0.0) * (moved + change))
+
+
+@dataclass(frozen=True, eq=False)
+class _SampledView:
+    """The N points as a camera of some pose sees them.
+
+    Attributes:
+        rays: (2, N) x and y at depth 1.
+        inverse: (N,) 1 over the depth; large behind the camera.
+        depth: (N,) along the optical axis.
+        residuals: (2, N) pixels.
+        squared: (N,) their squared lengths.
+    """
+
+    rays: Array
+    inverse: Array
+    depth: Array
+    residuals: Array
+    squared: Array

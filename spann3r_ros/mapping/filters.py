@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.point_cloud import PointCloud, finite_points
 from spann3r_ros.prediction import Prediction
 
 
 def confident(points: NDArray[np.float32], confidence: NDArray[np.float32], least: float) -> NDArray[np.bool_]:
     """(...) mask of the points (..., 3) that are finite and of at least this confidence (...) in [0, 1]."""
-    return np.asarray(np.isfinite(points).all(axis=-1) & (confidence >= least))
+    return np.asarray(finite_points(points) & (confidence >= least))
 
 
 def usable(

@@ -76,7 +76,7 @@ class GridCopy:
             replaced = np.zeros(1 + max(map(_largest, (base._slots, self._slots, self._gone))), bool)
             replaced[self._slots] = replaced[self._gone] = True
             stays = np.flatnonzero((old.seen > self._moment.horizon) & ~replaced[base._slots])
-            self._voxels = Voxels.joined(old.take(stays), self._voxels)
+            self._voxels = old.take(stays).joined(self._voxels)
             self._slots = np.concatenate([base._slots[stays], self._slots])
             self._base, self._gone = None, self._gone[:0]
         return self._voxels

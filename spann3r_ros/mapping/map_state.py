@@ -17,8 +17,8 @@ from spann3r_ros.config import MapConfig
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
 from spann3r_ros.mapping.grid_copy import GridCopy
 from spann3r_ros.mapping.map import Map, Submap
-from spann3r_ros.mapping.voxel_grid import VoxelGrid, moved_voxels
-from spann3r_ros.mapping.voxels import Voxels
+from spann3r_ros.mapping.voxel_grid import VoxelGrid
+from spann3r_ros.mapping.voxels import Voxels, moved_voxels
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import Trajectory
 
@@ -254,4 +254,4 @@ def _voxels(entries: Arrays, version: int) -> Voxels:
     for name, (shape, kind) in shapes.items():
         if entries[name].shape != shape or entries[name].dtype != np.dtype(kind):
             raise ValueError(f"array '{name}' is {entries[name].dtype} {entries[name].shape}")
-    return Voxels(**{name: entries[name] for name in shapes})
+    return Voxels.of(**{name: entries[name] for name in shapes})

@@ -41,26 +41,29 @@ class VoxelBatches:
 
     def add(self, slots: Slots, points: NDArray[np.float32]) -> None:
         """New voxels (N,) and where they are (N, 3); many at a time are sorted by place first."""
+        if not len(slots):
+            return
+        planes = np.ascontiguousarray(points.T)
         if len(slots) > 2 * BATCH:
-            extent = np.ptp(points, axis=0).max() or 1.0
-            cells = ((points - points.min(axis=0)) * (15.99 / extent)).astype(np.int64)
-            order = np.argsort(cells @ np.array([256, 16, 1]))
-            slots, points = slots[order], points[order]
+            low = planes.min(axis=1, keepdims=True)
+            extent = (planes - low).max() or np.float32(1)
+            x, y, z = ((planes - low) * (np.float32(15.99) / extent)).astype(np.uint16)
+            order = np.argsort(x << 8 | y << 4 | z, kind="stable")  # of 16 bits, which NumPy sorts in linear time
+            slots, planes = slots[order], planes[:, order]
         self.total += len(slots)
-        new, spheres = [], []
-        for start in range(0, len(slots), BATCH):
-            batch, around = slots[start : start + BATCH], points[start : start + BATCH]
-            center = (around.min(axis=0) + around.max(axis=0)) / 2
-            new.append(batch)
-            spheres.append([*center, np.sqrt(((around - center) ** 2).sum(axis=1).max())])
-        if self._slots and new and len(self._slots[-1]) + len(new[0]) <= BATCH:
+        starts = np.arange(0, len(slots), BATCH)
+        new = [slots[start : start + BATCH] for start in starts]
+        center = (np.minimum.reduceat(planes, starts, axis=1) + np.maximum.reduceat(planes, starts, axis=1)) / 2
+        from_center = planes - np.repeat(center, [len(batch) for batch in new], axis=1)
+        squared = np.maximum.reduceat(np.einsum("ij,ij->j", from_center, from_center), starts)
+        spheres = np.concatenate([center, np.sqrt(squared)[None]]).T
+        if self._slots and len(self._slots[-1]) + len(new[0]) <= BATCH:
             new[0] = np.concatenate([self._slots.pop(), new[0]])
-            spheres[0] = _joined(self._spheres[-1], np.array(spheres[0]))
+            spheres[0] = _joined(self._spheres[-1], spheres[0])
             self._spheres, self._listed = self._spheres[:-1], self._listed[:-1]
-        if new:
-            self._slots += new
-            self._spheres = np.concatenate([self._spheres, np.array(spheres, np.float32)])
-            self._listed = np.concatenate([self._listed, np.zeros(len(new), np.int64)])
+        self._slots += new
+        self._spheres = np.concatenate([self._spheres, spheres])
+        self._listed = np.concatenate([self._listed, np.zeros(len(new), np.int64)])
         while self.total > self._most + BATCH:
             self.total -= len(self._slots.popleft())
             self._spheres, self._listed = self._spheres[1:], self._listed[1:]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +13,20 @@ from spann3r_ros.mapping.grid_copy import GridCopy, Moment
 from spann3r_ros.mapping.voxel_batches import VoxelBatches
 from spann3r_ros.mapping.voxel_table import VoxelTable
 from spann3r_ros.mapping.voxel_view import VoxelView
-from spann3r_ros.mapping.voxels import AXIS_BITS, AXIS_LIMIT, Voxels
+from spann3r_ros.mapping.voxels import (
+    AXIS_LIMIT,
+    CELL,
+    COUNT,
+    FRAMES,
+    MEAN,
+    MISSES,
+    WEIGHT,
+    Voxels,
+    averaged,
+    united,
+    voxel_keys,
+)
 from spann3r_ros.point_cloud import PointCloud
-from spann3r_ros.sim3 import Sim3
 
 MOST_ASKED = 16384
 """Voxels that one frame is asked about at most."""
@@ -27,9 +36,6 @@ SCATTER = np.uint64(0x9E3779B97F4A7C15)
 
 SETTLED = 8
 """Frames that agree on a voxel after which it is not asked about first."""
-
-LEAST_WEIGHT = 1e-6
-"""Weight of a point of confidence 0, so that a voxel of nothing else still has a mean."""
 
 _changes = itertools.count()
 
@@ -56,7 +62,7 @@ class VoxelUpdate:
 class VoxelGrid:
     """One mean point per voxel: position, color and confidence.
 
-    All memory is taken at the beginning, about 120 bytes per point of ``max_points``. When it is full, the voxels of
+    All memory is taken at the beginning, about 115 bytes per point of ``max_points``. When it is full, the voxels of
     the frame seen longest ago make room, a whole frame's worth at a time.
 
     Args:
@@ -74,11 +80,8 @@ class VoxelGrid:
         self.revision = 0
         self._change = self._epoch = next(_changes)
         self._table = VoxelTable(max_points)
-        self._mean: NDArray[np.float32] = np.zeros((self._table.slots, 6), np.float32)
-        self._weight: NDArray[np.float32] = np.zeros(self._table.slots, np.float32)
-        self._count: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
-        self._frames: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
-        self._misses: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)
+        self._cells: NDArray[np.float32] = np.zeros((self._table.slots, CELL), np.float32)
+        self._counters: NDArray[np.int32] = self._cells.view(np.int32)
         self._written: NDArray[np.int32] = np.zeros(self._table.slots, np.int32)  # revision of the last change
         self._batches = VoxelBatches(2 * self._table.capacity)
 
@@ -111,7 +114,7 @@ class VoxelGrid:
         """Average the points of one frame into their voxels, in time proportional to their number."""
         self.revision += 1
         self._change = next(_changes)
-        new = _average(cloud, self._voxel_size, self.revision)
+        new = averaged(cloud, self._voxel_size, self.revision)
         slots, alive = self._table.find(new.keys)
         known, unknown = np.flatnonzero(alive), np.flatnonzero(~alive)
         self._table.touch(slots[known], self.revision)  # first, so that what is seen now does not make room
@@ -142,17 +145,18 @@ class VoxelGrid:
             How many voxels were cleared.
         """
         slots = self._batches.near(view, self.revision)
-        slots = slots[self._table.alive(slots) & (self._table.seen(slots) < self.revision)]
+        slots = slots[self._table.alive_before(slots, self.revision)]
         if len(slots) > MOST_ASKED:
-            is_young = (self._misses[slots] == 0) & (self._frames[slots] < SETTLED)
+            cells = self._counters.take(slots, axis=0)
+            is_young = (cells[:, MISSES] == 0) & (cells[:, FRAMES] < SETTLED)
             young = self._in_turn(slots[is_young], MOST_ASKED)
             slots = np.concatenate([young, self._in_turn(slots[~is_young], MOST_ASKED - len(young))])
-        missed, through = view.judge(self._mean[slots, :3], self._voxel_size, margin)
-        self._misses[slots[missed]] += 1
+        missed, through = view.judge(self._cells.take(slots, axis=0)[:, :3], self._voxel_size, margin)
+        self._counters[slots[missed], MISSES] += 1
         self._written[slots[missed]] = self.revision
         crossed = np.unique(slots[through])  # each of which missed, too
-        self._frames[crossed] -= 1
-        cleared = crossed[self._frames[crossed] <= 0]
+        self._counters[crossed, FRAMES] -= 1
+        cleared = crossed[self._counters[crossed, FRAMES] <= 0]
         self._table.forget(cleared)
         if missed.any():
             self._change = next(_changes)
@@ -179,7 +183,7 @@ class VoxelGrid:
 
     def check_size(self, voxel_size: float) -> None:
         """Raise GeometryError for what ``resize`` would refuse; reads the whole map."""
-        points = self._mean[self._table.live(), :3]
+        points = self._cells.take(self._table.live(), axis=0)[:, :3]
         if not voxel_keys(points, _checked_size(voxel_size))[1].all():
             reach = float(np.abs(points).max())
             raise GeometryError(
@@ -197,7 +201,7 @@ class VoxelGrid:
         self.check_size(voxel_size)
         old = self.voxels()
         keys, _ = voxel_keys(old.mean[:, :3], voxel_size)
-        merged = _united(keys, tuple(old.mean.T), old)
+        merged = united(keys, tuple(old.mean.T), old)
         revision = self.revision
         self.clear()
         self._voxel_size, self.revision = voxel_size, revision
@@ -226,15 +230,7 @@ class VoxelGrid:
         return GridCopy(moment, slots, self._at(slots), gone, base)
 
     def _at(self, slots: NDArray[np.int64]) -> Voxels:
-        return Voxels(
-            self._table.keys(slots),
-            self._mean.take(slots, axis=0),
-            self._weight.take(slots),
-            self._count.take(slots),
-            self._table.seen(slots),
-            self._frames.take(slots),
-            self._misses.take(slots),
-        )
+        return Voxels(self._table.keys(slots), self._cells.take(slots, axis=0), self._table.seen(slots))
 
     @classmethod
     def restore(cls, voxels: Voxels, voxel_size: float, max_points: int, revision: int) -> VoxelGrid:
@@ -253,47 +249,19 @@ class VoxelGrid:
         slots = self._table.place(voxels.keys, slots, voxels.seen)
         if (slots < 0).any():
             voxels, slots = voxels.take(np.flatnonzero(slots >= 0)), slots[slots >= 0]
-        self._mean[slots], self._weight[slots], self._count[slots] = voxels.mean, voxels.weight, voxels.count
-        self._frames[slots], self._misses[slots], self._written[slots] = voxels.frames, voxels.misses, self.revision
+        self._cells[slots], self._written[slots] = voxels.cells, self.revision
         self._batches.add(slots, voxels.mean[:, :3])
         return len(slots)
 
     def _blend(self, slots: NDArray[np.int64], new: Voxels) -> None:
         """Continue the running means of live voxels."""
-        weight = self._weight.take(slots) + new.weight
-        mean = self._mean.take(slots, axis=0)
-        self._mean[slots] = mean + (new.mean - mean) * (new.weight / weight)[:, None]
-        self._weight[slots] = weight
-        self._count[slots] = self._count.take(slots) + new.count
-        self._frames[slots] = self._frames.take(slots) + new.frames
-        self._written[slots] = self.revision
-
-
-def voxel_keys(points: NDArray[Any], voxel_size: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Packed voxel coordinates (N,) of points (N, 3), and which of them are addressable.
-
-    Voxel i of an axis covers ``[i, i + 1) * voxel_size``. Points that are not finite or too far away are not
-    addressable; their keys mean nothing.
-    """
-    cells = np.floor(np.asarray(points, dtype=np.float64) / voxel_size)
-    inside = (np.abs(cells + 0.5) < AXIS_LIMIT).all(axis=1)  # false for NaN
-    cells[~inside] = 0.0
-    whole = cells.astype(np.int64) + AXIS_LIMIT
-    return (whole[:, 0] << 2 * AXIS_BITS) | (whole[:, 1] << AXIS_BITS) | whole[:, 2], inside
-
-
-def moved_voxels(voxels: Voxels, target_from_source: Sim3, voxel_size: float) -> Voxels:
-    """The voxels of a grid in another frame, those that fall together united; side ``voxel_size`` in that frame.
-
-    Raises:
-        GeometryError: points that leave the addressable space.
-    """
-    points = target_from_source.apply(voxels.mean[:, :3])
-    keys, inside = voxel_keys(points, voxel_size)
-    if not inside.all():
-        raise GeometryError("points of a moved grid", got=f"{int((~inside).sum())} out of reach", expected="none")
-    columns = (*points.T, *voxels.mean[:, 3:].T)
-    return _united(keys, columns, voxels)
+        cells = self._cells.take(slots, axis=0)
+        counters, added = cells.view(np.int32), new.cells.view(np.int32)
+        weight = cells[:, WEIGHT] + new.weight
+        cells[:, MEAN] += (new.mean - cells[:, MEAN]) * (new.weight / weight)[:, None]
+        cells[:, WEIGHT] = weight
+        counters[:, COUNT : FRAMES + 1] += added[:, COUNT : FRAMES + 1]
+        self._cells[slots], self._written[slots] = cells, self.revision
 
 
 def heaviest(weight: NDArray[np.float32], number: int) -> NDArray[np.intp]:
@@ -301,59 +269,6 @@ def heaviest(weight: NDArray[np.float32], number: int) -> NDArray[np.intp]:
     if len(weight) <= number:
         return np.arange(len(weight))
     return np.sort(np.argsort(-weight, kind="stable")[:number])
-
-
-def _average(cloud: PointCloud, voxel_size: float, revision: int) -> Voxels:
-    """The addressable points of a cloud, averaged by voxel."""
-    keys, inside = voxel_keys(cloud.points, voxel_size)
-    points, colors, confidence = cloud.points, cloud.colors, cloud.confidence
-    if not inside.all():
-        keys, points, colors, confidence = keys[inside], points[inside], colors[inside], confidence[inside]
-    number = len(keys)
-    points_as_voxels = Voxels(
-        keys,
-        np.empty((number, 6), np.float32),
-        np.maximum(confidence, LEAST_WEIGHT),
-        np.ones(number, np.int32),
-        np.full(number, revision, np.int32),
-        np.ones(number, np.int32),
-        np.zeros(number, np.int32),
-    )
-    return _united(keys, (*points.T, *colors.T), points_as_voxels)
-
-
-def _united(keys: NDArray[np.int64], columns: Sequence[NDArray[Any]], old: Voxels) -> Voxels:
-    """Points or voxels with the same new key become one: weighted mean of the six columns, sums, latest revision.
-
-    How many distinct frames saw any of them nobody knows: as many as saw the one of most, at least.
-    """
-    order, starts, group = _groups(keys)
-    number = len(starts)
-    weight = old.weight.astype(np.float64)
-    total = np.bincount(group, weight, number)
-    mean = np.empty((number, 6), np.float32)
-    for column, values in enumerate(columns):
-        mean[:, column] = np.bincount(group, weight * values, number) / total
-    return Voxels(
-        keys[order[starts]],
-        mean,
-        total.astype(np.float32),
-        np.bincount(group, old.count, number).astype(np.int32),
-        np.maximum.reduceat(old.seen[order], starts) if number else old.seen,
-        np.maximum.reduceat(old.frames[order], starts) if number else old.frames,
-        np.minimum.reduceat(old.misses[order], starts) if number else old.misses,
-    )
-
-
-def _groups(keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """An order that sorts keys, where each distinct key begins in it, and the rank of each key among the distinct."""
-    order = np.argsort(keys)
-    ordered = keys[order]
-    first = np.ones(len(keys), bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    group = np.empty(len(keys), np.intp)
-    group[order] = np.cumsum(first) - 1
-    return order, np.flatnonzero(first), group
 
 
 def _checked_size(voxel_size: float) -> float:

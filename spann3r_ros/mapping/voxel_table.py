@@ -136,6 +136,11 @@ class VoxelTable:
         """Which slots hold a live voxel."""
         return np.asarray(self._seen.take(slots) > self._horizon)
 
+    def alive_before(self, slots: Slots, revision: int) -> NDArray[np.bool_]:
+        """Which slots hold a live voxel that was last seen before a revision."""
+        seen = self._seen.take(slots)
+        return np.asarray((seen > self._horizon) & (seen < revision))
+
     def live(self) -> Slots:
         """Slots of all live voxels, ascending. Reads the whole table."""
         return np.flatnonzero(self._seen > self._horizon)

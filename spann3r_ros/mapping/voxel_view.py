@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.frame import Intrinsics
+from spann3r_ros.geometry.camera import depth_along
 from spann3r_ros.geometry.pointmap_edges import depth_edges
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
@@ -39,10 +40,7 @@ class VoxelView:
         pose, intrinsics = prediction.submap_from_camera, prediction.intrinsics
         if pose is None or intrinsics is None:
             return None
-        back = pose.inverse()
-        with np.errstate(invalid="ignore", over="ignore"):
-            depth = prediction.points @ back.rotation[2].astype(np.float32) + np.float32(back.translation[2])
-        return cls(back, intrinsics, depth.astype(np.float32, copy=False))
+        return cls(pose.inverse(), intrinsics, depth_along(prediction.points, pose))
 
     def slanted(self, most: float) -> Mask:
         """(h, w) pixels whose surface is seen at more than ``most`` degrees from its normal.

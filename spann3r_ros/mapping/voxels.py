@@ -1,13 +1,17 @@
-"""What voxels hold: a mean point, a mean color, and how many frames agree."""
+"""What voxels hold, as rows of one cache line, and how points and voxels of one key become one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spann3r_ros.errors import GeometryError
 from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.sim3 import Sim3
 
 AXIS_BITS = 21
 AXIS_LIMIT = 2 ** (AXIS_BITS - 1)
@@ -23,6 +27,15 @@ REGION = 32
 REGION_BITS = 22
 """Of the table of regions: 8 MB while a map is published."""
 
+LEAST_WEIGHT = 1e-6
+"""Weight of a point of confidence 0, so that a voxel of nothing else still has a mean."""
+
+MEAN, WEIGHT, COUNT, FRAMES, MISSES = slice(0, 6), 6, 7, 8, 9
+"""Columns of a cell: float32 mean and weight, int32 counters in the same words."""
+
+CELL = 10
+"""Words of a cell. One row for all of it: a voxel costs one access to memory, not one for each of its numbers."""
+
 
 @dataclass(frozen=True, eq=False)
 class Voxels:
@@ -30,30 +43,59 @@ class Voxels:
 
     Attributes:
         keys: (N,) int64 packed voxel coordinates.
-        mean: (N, 6) float32 confidence-weighted mean of x, y, z and of red, green, blue (0..255).
-        weight: (N,) float32 sum of the confidences.
-        count: (N,) int32 points that fell into the voxel.
-        seen: (N,) int32 revision of the last of them.
-        frames: (N,) int32 distinct frames whose points fell into the voxel, less those that looked through it.
-        misses: (N,) int32 frames that had the voxel in view, out of those that were asked, and saw a surface elsewhere.
+        cells: (N, CELL) float32 what lies in them, one row each; the other properties are views of it.
+        seen: (N,) int32 revision of the last point that fell into the voxel.
     """
 
     keys: NDArray[np.int64]
-    mean: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    count: NDArray[np.int32]
+    cells: NDArray[np.float32]
     seen: NDArray[np.int32]
-    frames: NDArray[np.int32]
-    misses: NDArray[np.int32]
+
+    @classmethod
+    def of(
+        cls,
+        keys: NDArray[np.int64],
+        mean: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        count: NDArray[np.int32],
+        seen: NDArray[np.int32],
+        frames: NDArray[np.int32],
+        misses: NDArray[np.int32],
+    ) -> Voxels:
+        """Voxels of these columns, which are copied."""
+        cells = np.empty((len(keys), CELL), np.float32)
+        counters = cells.view(np.int32)
+        cells[:, MEAN], cells[:, WEIGHT], counters[:, COUNT] = mean, weight, count
+        counters[:, FRAMES], counters[:, MISSES] = frames, misses
+        return cls(keys, cells, seen)
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    @classmethod
-    def joined(cls, one: Voxels, other: Voxels) -> Voxels:
-        """The voxels of both, which have no key in common."""
-        names = [entry.name for entry in fields(cls)]
-        return cls(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names})
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """(N, 6) confidence-weighted mean of x, y, z and of red, green, blue (0..255)."""
+        return self.cells[:, MEAN]
+
+    @property
+    def weight(self) -> NDArray[np.float32]:
+        """(N,) sum of the confidences."""
+        return self.cells[:, WEIGHT]
+
+    @property
+    def count(self) -> NDArray[np.int32]:
+        """(N,) points that fell into the voxel."""
+        return self.cells.view(np.int32)[:, COUNT]
+
+    @property
+    def frames(self) -> NDArray[np.int32]:
+        """(N,) distinct frames whose points fell into the voxel, less those that looked through it."""
+        return self.cells.view(np.int32)[:, FRAMES]
+
+    @property
+    def misses(self) -> NDArray[np.int32]:
+        """(N,) frames that had the voxel in view, out of those that were asked, and saw a surface elsewhere."""
+        return self.cells.view(np.int32)[:, MISSES]
 
     def check(self, voxel_size: float) -> None:
         """Raise ValueError for content that no grid of voxels of this size could have written."""
@@ -75,18 +117,6 @@ class Voxels:
         if self.mean[:, 3:].min() < -0.5 or self.mean[:, 3:].max() > 255.5:
             raise ValueError("colors of voxels that are out of range")
 
-    def take(self, index: NDArray[np.intp]) -> Voxels:
-        """Some of them, by number. (``ndarray.take`` gathers rows several times faster than brackets do.)"""
-        return Voxels(
-            self.keys.take(index),
-            self.mean.take(index, axis=0),
-            self.weight.take(index),
-            self.count.take(index),
-            self.seen.take(index),
-            self.frames.take(index),
-            self.misses.take(index),
-        )
-
     def cloud(self, min_observations: int = 1) -> PointCloud:
         """The mean points.
 
@@ -94,16 +124,112 @@ class Voxels:
             min_observations: frames that must agree on a voxel. In a region that is too young for it half as many as on
                 its best voxel, of which none may contradict.
         """
-        mean, weight, count = self.mean, self.weight, self.count
+        held = self
         if min_observations > 1:
-            agreed = np.flatnonzero(_agreed(self.keys, self.frames, self.misses, min_observations))
-            mean, weight, count = mean.take(agreed, axis=0), weight.take(agreed), count.take(agreed)
-        confidence = np.clip(weight / count, 0.0, 1.0)
-        return PointCloud(mean[:, :3], np.rint(mean[:, 3:]).astype(np.uint8), confidence.astype(np.float32))
+            held = self.take(np.flatnonzero(_agreed(self.keys, self.frames, self.misses, min_observations)))
+        confidence = np.clip(held.weight / held.count, 0.0, 1.0)
+        colors = np.rint(held.mean[:, 3:]).astype(np.uint8)
+        return PointCloud(np.ascontiguousarray(held.mean[:, :3]), colors, confidence.astype(np.float32))
+
+    def take(self, index: NDArray[np.intp]) -> Voxels:
+        """Some of them, by number. (``ndarray.take`` gathers rows several times faster than brackets do.)"""
+        return Voxels(self.keys.take(index), self.cells.take(index, axis=0), self.seen.take(index))
 
     def by_key(self) -> Voxels:
         """The same, sorted by key."""
         return self.take(np.argsort(self.keys))
+
+    def joined(self, other: Voxels) -> Voxels:
+        """These and those of other keys."""
+        names = ("keys", "cells", "seen")
+        return Voxels(**{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
+
+
+def voxel_keys(points: NDArray[Any], voxel_size: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Packed voxel coordinates (N,) of points (N, 3), and which of them are addressable.
+
+    Voxel i of an axis covers ``[i, i + 1) * voxel_size``. Points that are not finite or too far away are not
+    addressable; their keys mean nothing.
+    """
+    cells = np.array(points.T, dtype=np.float64, order="C")
+    cells /= voxel_size
+    np.floor(cells, out=cells)
+    if len(points) and cells.min() >= -AXIS_LIMIT and cells.max() < AXIS_LIMIT:  # false for NaN
+        inside = np.ones(len(points), bool)
+    else:
+        inside = (np.abs(cells + 0.5) < AXIS_LIMIT).all(axis=0)
+        cells[:, ~inside] = 0.0
+    x, y, z = cells.astype(np.int64) + AXIS_LIMIT
+    return (x << 2 * AXIS_BITS) | (y << AXIS_BITS) | z, inside
+
+
+def moved_voxels(voxels: Voxels, target_from_source: Sim3, voxel_size: float) -> Voxels:
+    """The voxels of a grid in another frame, those that fall together united; side ``voxel_size`` in that frame.
+
+    Raises:
+        GeometryError: points that leave the addressable space.
+    """
+    points = target_from_source.apply(voxels.mean[:, :3])
+    keys, inside = voxel_keys(points, voxel_size)
+    if not inside.all():
+        raise GeometryError("points of a moved grid", got=f"{int((~inside).sum())} out of reach", expected="none")
+    columns = (*points.T, *voxels.mean[:, 3:].T)
+    return united(keys, columns, voxels)
+
+
+def averaged(cloud: PointCloud, voxel_size: float, revision: int) -> Voxels:
+    """The addressable points of a cloud, averaged by voxel, in the order of the keys."""
+    keys, inside = voxel_keys(cloud.points, voxel_size)
+    points, colors, confidence = cloud.points, cloud.colors, cloud.confidence
+    if not inside.all():
+        keys, points, colors, confidence = keys[inside], points[inside], colors[inside], confidence[inside]
+    order, starts, group = _groups(keys)
+    number = len(starts)
+    weight = np.maximum(confidence, LEAST_WEIGHT).astype(np.float64)
+    cells = np.empty((number, CELL), np.float32)
+    counters = cells.view(np.int32)
+    _average(group, weight, (*points.T, *colors.T), cells)
+    counters[:, COUNT] = np.diff(starts, append=len(keys))
+    counters[:, FRAMES], counters[:, MISSES] = 1, 0
+    return Voxels(keys[order[starts]], cells, np.full(number, revision, np.int32))
+
+
+def united(keys: NDArray[np.int64], columns: Sequence[NDArray[Any]], old: Voxels) -> Voxels:
+    """Voxels with the same new key become one: weighted mean of the six columns, sums, latest revision.
+
+    How many distinct frames saw any of them nobody knows: as many as saw the one of most, at least.
+    """
+    order, starts, group = _groups(keys)
+    number = len(starts)
+    cells = np.empty((number, CELL), np.float32)
+    counters = cells.view(np.int32)
+    _average(group, old.weight.astype(np.float64), columns, cells)
+    counters[:, COUNT] = np.bincount(group, old.count, number)
+    counters[:, FRAMES] = np.maximum.reduceat(old.frames[order], starts) if number else 0
+    counters[:, MISSES] = np.minimum.reduceat(old.misses[order], starts) if number else 0
+    seen = np.maximum.reduceat(old.seen[order], starts) if number else old.seen
+    return Voxels(keys[order[starts]], cells, seen)
+
+
+def _average(
+    group: NDArray[np.intp], weight: NDArray[np.float64], columns: Sequence[NDArray[Any]], cells: NDArray[np.float32]
+) -> None:
+    """Write weighted means and weights of the groups into their cells."""
+    total = np.bincount(group, weight, len(cells))
+    for column, values in enumerate(columns):
+        cells[:, column] = np.bincount(group, weight * values, len(cells)) / total
+    cells[:, WEIGHT] = total
+
+
+def _groups(keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """An order that sorts keys, where each distinct key begins in it, and the rank of each key among the distinct."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    first = np.ones(len(keys), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    group = np.empty(len(keys), np.intp)
+    group[order] = np.cumsum(first) - 1
+    return order, np.flatnonzero(first), group
 
 
 def _agreed(

@@ -24,6 +24,7 @@ from spann3r_ros.sim3 import Sim3
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("confidence", "<f4")])
 """A point on the wire. ``rgb`` is declared FLOAT32, as RViz and PCL read it; its bits are 0x00RRGGBB."""
 
+_RGB = POINT.fields["rgb"][1]  # type: ignore[index]
 _FIELDS = [
     PointField(name=name, offset=POINT.fields[name][1], datatype=PointField.FLOAT32, count=1)  # type: ignore[index]
     for name in POINT.names or ()
@@ -64,8 +65,8 @@ def cloud_message(
     packed = np.empty(shape, POINT)
     for axis, name in enumerate("xyz"):
         packed[name] = points[..., axis]
-    rgb = colors.astype(np.uint32)
-    packed["rgb"] = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+    rgb = packed.view(np.uint8).reshape(*shape, POINT.itemsize)[..., _RGB : _RGB + 4]
+    rgb[..., :3], rgb[..., 3] = colors[..., ::-1], 0  # little-endian: blue first
     packed["confidence"] = confidence
     height, width = shape if len(shape) == 2 else (1, shape[0])
     message = PointCloud2(

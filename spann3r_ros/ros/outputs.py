@@ -25,6 +25,7 @@ from spann3r_ros.mapping.graph_corrections import GraphView
 from spann3r_ros.mapping.map_view import MapView
 from spann3r_ros.msg import ReconstructionStatus
 from spann3r_ros.node_config import NodeConfig
+from spann3r_ros.point_cloud import finite_points
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.ros import qos
 from spann3r_ros.ros.conversions import (
@@ -73,11 +74,16 @@ def _cloud(prediction: WorldPrediction, config: NodeConfig) -> PointCloud2:
     stamp, frame, points = prediction.frame.stamp, config.world_frame, prediction.points
     if config.cloud == "pointmap":
         return cloud_message(stamp, frame, points, prediction.colors, prediction.confidence)
-    usable = (prediction.confidence >= config.map.min_confidence) & np.isfinite(points).all(axis=-1)
+    usable = (prediction.confidence >= config.map.min_confidence) & finite_points(points)
     if config.cloud == "organized":
         points = np.where(usable[..., None], points, np.float32(np.nan))
         return cloud_message(stamp, frame, points, prediction.colors, prediction.confidence)
-    return cloud_message(stamp, frame, points[usable], prediction.colors[usable], prediction.confidence[usable])
+    pixels = np.flatnonzero(usable)
+    return cloud_message(
+        *(stamp, frame, points.reshape(-1, 3).take(pixels, axis=0)),
+        prediction.colors.reshape(-1, 3).take(pixels, axis=0),
+        prediction.confidence.ravel().take(pixels),
+    )
 
 
 def _confidence(prediction: WorldPrediction, _config: NodeConfig) -> Image:

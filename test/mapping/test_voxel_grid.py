@@ -6,8 +6,9 @@ import pytest
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import backproject
-from spann3r_ros.mapping.voxel_grid import AXIS_LIMIT, MOST_ASKED, VoxelGrid, voxel_keys
+from spann3r_ros.mapping.voxel_grid import MOST_ASKED, VoxelGrid
 from spann3r_ros.mapping.voxel_view import VoxelView
+from spann3r_ros.mapping.voxels import AXIS_LIMIT, voxel_keys
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
 
@@ -118,7 +119,7 @@ def test_points_of_no_confidence_still_have_a_place():
 def test_the_map_stays_bounded_and_keeps_the_newest():
     rng = np.random.default_rng(0)
     grid = VoxelGrid(0.05, 5000)
-    held = [grid._mean, grid._weight, grid._count, grid._table._keys, grid._table._seen]
+    held = [grid._cells, grid._table._keys, grid._table._seen]
     for step in range(300):
         cloud = random_cloud(rng, 1000, (step, 0, 0), (step + 2, 1, 1))
         grid.insert(cloud)
@@ -127,7 +128,7 @@ def test_the_map_stays_bounded_and_keeps_the_newest():
         assert np.isin(now, grid.voxels().keys).all(), "what was just seen is in the map"
     assert len(grid) > 4000
     assert grid.cloud().points[:, 0].min() > 290
-    again = [grid._mean, grid._weight, grid._count, grid._table._keys, grid._table._seen]
+    again = [grid._cells, grid._table._keys, grid._table._seen]
     assert all(a is b for a, b in zip(held, again, strict=True)), "no array was ever replaced by a larger one"
     assert len(grid._table._census) <= 5000
 
@@ -186,7 +187,7 @@ def test_the_counting_array_counts():
 def test_insertion_touches_as_much_of_a_full_old_map_as_of_a_young_one():
     rng = np.random.default_rng(0)
     grid = VoxelGrid(0.05, 50_000)
-    grid._mean, grid._weight, grid._count = (array.view(Counted) for array in (grid._mean, grid._weight, grid._count))
+    grid._cells = grid._cells.view(Counted)
     grid._table._keys, grid._table._seen = grid._table._keys.view(Counted), grid._table._seen.view(Counted)
     touched = []
     for step in range(1200):
