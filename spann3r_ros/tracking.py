@@ -29,6 +29,10 @@ SAME_DEPTH = 0.15
 LEAST_OVERLAP = 0.15
 """Share of the points that must fall into an earlier view, or it tells nothing about them."""
 
+SURE_AGREEMENT = 0.8
+"""Share of the points that must lie where they were seen in the first answers of a world, in the one that ends a loss,
+and after a jump: more than half of them may by chance, wherever the camera is."""
+
 FARTHEST_JUMP = 1.0
 """Camera motion from one answer to the next, as a share of the scene's depth, that is believed without overlap; after a
 long loss none is."""
@@ -91,6 +95,7 @@ class _CameraViews:
 
     trusted: list[_DepthView] = field(default_factory=list)
     candidates: list[_DepthView] = field(default_factory=list)
+    is_lost: bool = False
 
     def trust(self, views: Sequence[_DepthView]) -> None:
         self.trusted = [*self.trusted, *views][-VIEWS:]
@@ -102,11 +107,11 @@ class Tracking:
 
     An image without contrast or detail is not shown to the network: a memory that took it in would suffer, and so would
     the answers about its neighbors. An answer is trusted when its camera has a pose and its points lie, where they fall
-    into what that camera saw last, as deep as it saw. While the world is ``initialising``, an answer that is not
-    trusted means that it has to begin anew; afterwards tracking is ``lost``, until answers show what was known again,
-    or ``CONFIRMATIONS`` of them with each other: these are somewhere else, and belong into a submap of their own, so
-    that what was mapped before stays as it is. A world of fewer trusted answers than that begins anew, too, when more
-    answers speak against it than for it.
+    into what that camera saw last, as deep as it saw; more of them must at first, after a loss, and after a jump. While
+    the world is ``initialising``, an answer that is not trusted means that it has to begin anew; afterwards tracking is
+    ``lost``, until answers show what was known again, or ``CONFIRMATIONS`` of them with each other: these are somewhere
+    else, and belong into a submap of their own, so that what was mapped before stays as it is. A world of fewer trusted
+    answers than that begins anew, too, when more answers speak against it than for it.
 
     Args:
         config: thresholds; live ones may change between frames.
@@ -178,7 +183,7 @@ class Tracking:
             )
         else:
             return
-        self._lose(frame.index, str(error))
+        self._lose(frame.index, frame.camera, str(error))
         raise error
 
     def trusts(self, prediction: Prediction, reason: str = "") -> bool:
@@ -190,28 +195,29 @@ class Tracking:
         """
         self.is_elsewhere = False
         view, camera = _DepthView.of(prediction), self._camera(prediction.frame.camera)
-        fault = (
-            reason if view is None else self._fault(prediction, view, camera.trusted, self._lost_in_row > SHORT_LOSS)
-        )
+        fault = reason
+        if view is not None:
+            must_be_sure, must_overlap = self.state == INITIALISING or camera.is_lost, self._lost_in_row > SHORT_LOSS
+            fault = self._fault(prediction, view, camera.trusted, must_be_sure, must_overlap)
         if not prediction.final:
             return not fault or not self.config.enabled
         if view is not None and not fault:
             camera.trust([view])
             is_of_before = self.state == LOST and prediction.frame.index < self._lost_since
             if not is_of_before:  # an answer that was owed says nothing about where the camera is after the loss
-                self._found(prediction.frame.index)
+                self._found(prediction.frame.index, camera)
             return True
         confirmed = view is not None and self._confirms(prediction, view, camera)
         if confirmed:
             self.is_elsewhere = True
-            self._found(prediction.frame.index)
+            self._found(prediction.frame.index, camera)
         else:
             self._doubted += 1
             is_doubtful = self.state == INITIALISING or self._doubted > self._trusted
             self.must_begin_anew |= (
                 is_doubtful and self._trusted < CONFIRMATIONS and self.config.enabled and self.config.first_frames > 0
             )
-            self._lose(prediction.frame.index, fault)
+            self._lose(prediction.frame.index, prediction.frame.camera, fault)
         return confirmed or not self.config.enabled
 
     def _camera(self, name: str) -> _CameraViews:
@@ -222,7 +228,12 @@ class Tracking:
         return camera
 
     def _fault(
-        self, prediction: Prediction, view: _DepthView, known: Sequence[_DepthView], must_overlap: bool = False
+        self,
+        prediction: Prediction,
+        view: _DepthView,
+        known: Sequence[_DepthView],
+        must_be_sure: bool = False,
+        must_overlap: bool = False,
     ) -> str:
         """Why an answer does not fit what its camera saw last; empty when it does, or when nothing was seen."""
         views = [other for other in known if other.submap == view.submap]
@@ -232,17 +243,20 @@ class Tracking:
         points = points[prediction.confidence[::STRIDE, ::STRIDE].ravel() > 0]
         seen = [other.compare(points) for other in views] if len(points) else []
         agreements = [agreement for overlap, agreement in seen if overlap >= LEAST_OVERLAP]
+        moved = views[-1].submap_from_camera.inverse() @ view.submap_from_camera
+        jump = float(np.linalg.norm(moved.translation)) / views[-1].median
+        turn = float(np.degrees(moved.rotation_angle()))
+        is_near = jump <= FARTHEST_JUMP and turn <= WIDEST_TURN
         if agreements:  # the best of them counts: one of the earlier answers may have been wrong
             agreement, least = max(agreements), self.config.min_agreement
+            if must_be_sure or not is_near:
+                least = max(least, SURE_AGREEMENT)
             if agreement >= least:
                 return ""
             return f"{agreement:.0%} of the points lie where the last images saw them, {least:.0%} are needed"
         if must_overlap:
             return "nothing of what was seen before the loss is in view"
-        moved = views[-1].submap_from_camera.inverse() @ view.submap_from_camera
-        jump = float(np.linalg.norm(moved.translation)) / views[-1].median
-        turn = float(np.degrees(np.arccos(np.clip((np.trace(moved.rotation) - 1) / 2, -1, 1))))
-        if jump <= FARTHEST_JUMP and turn <= WIDEST_TURN:
+        if is_near:
             return ""
         return (
             f"the camera would have jumped by {jump:.1f} times the depth of the scene and turned by {turn:.0f} degrees"
@@ -260,7 +274,8 @@ class Tracking:
         camera.trust(camera.candidates)
         return True
 
-    def _found(self, index: int) -> None:
+    def _found(self, index: int, camera: _CameraViews) -> None:
+        camera.is_lost = False
         self._trusted, self._doubted, self._lost_in_row = self._trusted + 1, 0, 0
         if self.state == INITIALISING and self._trusted < self.config.first_frames:
             return
@@ -271,8 +286,9 @@ class Tracking:
             )
         self.state, self.reason = TRACKING, ""
 
-    def _lose(self, index: int, reason: str) -> None:
+    def _lose(self, index: int, camera: str, reason: str) -> None:
         self.lost_frames += 1
+        self._camera(camera).is_lost = True
         if self.state == INITIALISING:
             self.reason = reason
             self._complaints.report("tracking", f"the world has not begun yet, at frame {index}: {reason}")

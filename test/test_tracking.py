@@ -83,6 +83,16 @@ def turn_away(answer: Prediction) -> Prediction:
     return dataclasses.replace(answer, points=points, submap_from_camera=moved.carry(answer.submap_from_camera))
 
 
+def partly_right(answer: Prediction, share: float, shift: float = 0.0) -> Prediction:
+    """The answer with this share of the points where they are, the others half as far from the camera again."""
+    assert answer.submap_from_camera is not None
+    center = answer.submap_from_camera.translation
+    wrong = np.random.default_rng(0).random(answer.confidence.shape) >= share
+    farther = np.where(wrong, 1.5, 1.0)[..., None]
+    points = np.asarray(center + farther * (answer.points - center), np.float32)
+    return elsewhere(dataclasses.replace(answer, points=points), shift)
+
+
 @pytest.mark.fault("first images")
 def test_the_world_has_begun_when_the_first_answers_agree() -> None:
     bench = Bench()
@@ -127,6 +137,32 @@ def test_an_answer_that_does_not_fit_is_not_trusted_until_one_does(kind: str) ->
     assert bench.hear(given[5:]) == [True] * 3 and bench.tracking.state == TRACKING and not bench.tracking.reason
     assert not bench.complaints.current()
     assert [severity for severity, _ in bench.log] == [Severity.WARNING, Severity.INFO], "once per change"
+
+
+@pytest.mark.fault("lost")
+def test_answers_must_agree_better_at_first_and_after_a_loss() -> None:
+    """More than half of the points agree by chance, too; while the camera is tracked its motion speaks for the rest."""
+    given = answers(8)
+    first = Bench()
+    assert first.hear([given[0], partly_right(given[1], 0.7)]) == [True, False] and first.tracking.must_begin_anew
+    bench = Bench()
+    assert bench.hear([*given[:3], partly_right(given[3], 0.7)]) == [True] * 4
+    assert not bench.tracking.trusts(without_pose(given[4]))
+    assert bench.hear([partly_right(given[5], 0.7)]) == [False] and bench.tracking.state == LOST
+    assert bench.hear([partly_right(given[6], 0.9), partly_right(given[7], 0.7)]) == [True, True]
+    asked = Bench(min_agreement=0.95)
+    assert asked.hear([*given[:3], partly_right(given[3], 0.9)]) == [True] * 3 + [False]
+
+
+@pytest.mark.fault("lost")
+def test_one_camera_that_is_lost_does_not_make_another_doubtful() -> None:
+    given = answers(8)
+    bench = Bench()
+    right = [dataclasses.replace(each, frame=dataclasses.replace(each.frame, camera="right")) for each in given]
+    assert bench.hear([*given[:3], *right[:3]]) == [True] * 6
+    with pytest.raises(UnusableImageError):
+        bench.tracking.check(Frame(9, 9, given[0].frame.camera, np.zeros((48, 64, 3), np.uint8)))
+    assert bench.hear([partly_right(right[3], 0.7), partly_right(given[3], 0.7)]) == [True, False]
 
 
 @pytest.mark.fault("lost")
