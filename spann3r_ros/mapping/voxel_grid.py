@@ -38,7 +38,7 @@ REGION = 32
 REGION_BITS = 22
 """Of the table of regions: 8 MB while a map is published."""
 
-MOST_ASKED = 16384
+MOST_ASKED = 8192
 """Voxels that one frame is asked about at most."""
 
 SCATTER = np.uint64(0x9E3779B97F4A7C15)
