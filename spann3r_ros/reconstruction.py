@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ class Reconstruction:
 
     Attributes:
         usual: the correctors of ``from_config``; None where others were given.
+        network_seconds: that the model took for the last frame, its image made ready included.
     """
 
     usual: UsualCorrectors | None = None
@@ -85,6 +87,7 @@ class Reconstruction:
     ) -> None:
         self._use(stream)
         self.config = config
+        self.network_seconds = float("nan")
         self.correctors = list(correctors)
         self.complaints = complaints or Complaints(through(logger))
         self.map = Map(config.map)
@@ -169,19 +172,26 @@ class Reconstruction:
         """How the scale of the world is known."""
         return ScaleStatus(self.scale_source) if self.usual is None else self.usual.scale.status
 
+    def _step(self, frame: Frame) -> list[Prediction]:
+        began = time.perf_counter()
+        answers = self._stream.step(frame)
+        self.network_seconds += time.perf_counter() - began
+        return answers
+
     def process(self, frame: Frame) -> list[WorldPrediction]:
         """Take one frame; return what is now known, in the world, with poses where they could be recovered.
 
         Raises:
             FrameError: a frame that shows nothing, or that the model cannot take; memory and map are as they were.
         """
+        self.network_seconds = 0.0
         self.tracking.check(frame)
-        taken = self._take(self._stream.step(frame))
+        taken = self._take(self._step(frame))
         if self.tracking.must_begin_anew:
             self._begin_anew()
-            taken = [*map(_untrusted, taken), *self._take(self._stream.step(frame))]
+            taken = [*map(_untrusted, taken), *self._take(self._step(frame))]
         elif self._goes_back(taken):
-            taken += self._take(self._stream.step(frame))
+            taken += self._take(self._step(frame))
         if self.config.tracking.enabled:
             self._retreat.keep(frame.index)
         return taken

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.evaluation.bench_file import BENCH_FILE
 from spann3r_ros.evaluation.benchmark import (
     difference_on_recording,
     measure_apart,
@@ -53,6 +54,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only the pose graph of 10 km of streets, 1000 submaps and 200 loops, and the published graph beside it",
     )
+    for name, meaning in (
+        ("--frame", "only what a frame of the shipped model costs outside the network, part by part"),
+        ("--node", "only the real node over DDS: overhead, largest rate without drops, latency in a flood"),
+    ):
+        parser.add_argument(name, action="store_true", help=f"{meaning}; into bench.json")
+    parser.add_argument(
+        "--long",
+        type=int,
+        nargs="?",
+        const=10_000,
+        metavar="FRAMES",
+        help="only time and memory of so many frames through step, pose and map (10000); into bench.json",
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/bench"), help="folder of bench.json (out/bench)")
     parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)  # a measuring process prints JSON
     parser.add_argument("--pointmaps", type=Path, help=argparse.SUPPRESS)  # a measuring process writes them here
 
@@ -64,6 +79,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.pose_graph:
         for line in chain(measure_pose_graph(1000, 200, 3), [""], compare_with_published(200, 3)):
             print(line)
+        return 0
+    if arguments.frame or arguments.long is not None or arguments.node:
+        from spann3r_ros.cli import frame_benchmarks  # they need the renderer
+
+        path = arguments.output / BENCH_FILE
+        if arguments.frame:
+            frame_benchmarks.bench_frame(path)
+        if arguments.long is not None:
+            frame_benchmarks.bench_long(path, arguments.long)
+        if arguments.node:
+            frame_benchmarks.bench_node(path)
         return 0
     size = tuple(arguments.size) if arguments.size else None
     if arguments.apart:

@@ -45,6 +45,7 @@ def train_spann3r(content: Mapping[str, Any], options: Mapping[str, Any]) -> int
     from spann3r_ros.training.export import export
     from spann3r_ros.training.losses import LossTerms
     from spann3r_ros.training.preparation import open_session
+    from spann3r_ros.training.processes import Processes, joined, own_device
     from spann3r_ros.training.recipe import recipe_from
     from spann3r_ros.training.schedule import Plan
     from spann3r_ros.training.trainer import CHECKPOINT
@@ -52,29 +53,45 @@ def train_spann3r(content: Mapping[str, Any], options: Mapping[str, Any]) -> int
     recipe = recipe_from(content)
     folder = _folder(options, recipe.name)
     _prepare(recipe.compute.threads)
-    trainer = open_session(recipe, folder, options["init"], options["data"], options["device"])
-    if options["resume"]:
-        trainer.resume()
-    with tqdm(total=recipe.curriculum.steps, initial=trainer.step, unit="step", mininterval=5) as bar:
+    device = own_device(options["device"])
 
-        def show(plan: Plan, terms: LossTerms, _seconds: float) -> None:
-            bar.set_postfix_str(f"{plan.stage.name} loss {float(terms.total.detach()):.3f}")
-            bar.update()
+    def train(processes: Processes) -> int:
+        trainer = open_session(recipe, folder, options["init"], options["data"], device, processes)
+        if options["resume"]:
+            trainer.resume()
+        steps, is_silent = recipe.curriculum.steps, processes.rank > 0
+        with tqdm(total=steps, initial=trainer.step, unit="step", mininterval=5, disable=is_silent) as bar:
 
-        _until_stopped(lambda: trainer.run(options["until"], show), trainer.save)
-    print(f"step {trainer.step} of {recipe.curriculum.steps}, {trainer.frames} frames, checkpoint in {folder}")
-    if options["export"] is not None:
-        export(folder / CHECKPOINT, options["export"])
-        print(f"weights in {options['export']}")
-    return 0
+            def show(plan: Plan, terms: LossTerms, _seconds: float) -> None:
+                bar.set_postfix_str(f"{plan.stage.name} loss {float(terms.total.detach()):.3f}")
+                bar.update()
+
+            if processes.count == 1:
+                _until_stopped(lambda: trainer.run(options["until"], show), trainer.save)
+            else:  # none may save, or leave, without the others
+                _when_stopped(lambda: setattr(trainer, "must_stop", True))
+                trainer.run(options["until"], show)
+        if is_silent:
+            return 0
+        print(f"step {trainer.step} of {steps}, {trainer.frames} frames, checkpoint in {folder}")
+        if options["export"] is not None:
+            export(folder / CHECKPOINT, options["export"])
+            print(f"weights in {options['export']}")
+        return 0
+
+    with joined(device) as processes:
+        return train(processes)
 
 
 def train_relocalizer(content: Mapping[str, Any], options: Mapping[str, Any]) -> int:
     """Likewise, PoseNet."""
     from tqdm import tqdm
 
+    from spann3r_ros.training.processes import started_by_torchrun
     from spann3r_ros.training.relocalizer import open_relocalizer_training, relocalizer_recipe_from
 
+    if started_by_torchrun():
+        raise ConfigError("a relocalizer under torchrun", expected="one process", next_step="Leave torchrun out")
     recipe = relocalizer_recipe_from(content)
     folder = _folder(options, recipe.name)
     _prepare(recipe.threads)
@@ -124,3 +141,9 @@ def _until_stopped(train: Callable[[], None], save: Callable[[], Path]) -> None:
     except KeyboardInterrupt:
         save()
         raise
+
+
+def _when_stopped(act: Callable[[], None]) -> None:
+    """Ctrl-C and SIGTERM, which torchrun sends to all of its processes, only call a function."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: act())

@@ -178,7 +178,7 @@ class _Refinement:
         self, world: Array, pixels: Array, confidence: Array, intrinsics: Intrinsics, reprojection_error: float
     ) -> None:
         self.world = np.ascontiguousarray(world.T)
-        # In units of the focal length, so that a point's ray is its pixel: x / z - u.
+        # Of each pixel the x and y of its ray at depth 1: the principal point costs nothing in the rounds.
         self.focal = np.array([[intrinsics.fx], [intrinsics.fy]])
         self.rays = (pixels.T - np.array([[intrinsics.cx], [intrinsics.cy]])) / self.focal
         self.confidence, self.total = confidence, float(confidence.sum())
@@ -194,17 +194,17 @@ class _Refinement:
 
     def agreement(self, rotation: Array, translation: Array) -> tuple[NDArray[np.bool_], Array]:
         """Which points (N,) agree with a pose, and how deep (N,) they lie."""
-        view = self._view(rotation, translation)
-        return (view.squared < self.largest_scale**2) & (view.depth > 0), view.depth
+        seen = self._seen(rotation, translation)
+        return (seen.squared < self.largest_scale**2) & (seen.depth > 0), seen.depth
 
     def run(self, rotation: Array, translation: Array) -> tuple[Array, Array]:
         """The refined ``camera_from_world``; the initial one when refining did not lower the robust cost."""
         start = (rotation, translation)
-        first = view = self._view(rotation, translation)
+        first = seen = self._seen(rotation, translation)
         before: tuple[Array, Array] | None = None
         for _ in range(REFINE_ITERATIONS):
-            scale = self._scale(view)
-            normal, gradient = self._normal_equations(view, self._weights(view, scale))
+            scale = self._scale(seen)
+            normal, gradient = self._normal_equations(seen, self._weights(seen, scale))
             # Levenberg's tiny damping only keeps the solve defined when a direction is unobservable.
             damped = normal + np.diag(1e-9 * np.diag(normal) + 1e-12)
             step: Array = np.asarray(-np.linalg.solve(damped, gradient), dtype=np.float64)
@@ -212,22 +212,22 @@ class _Refinement:
             before = step, moved
             turn = np.asarray(cv2.Rodrigues(moved[:3])[0])
             rotation, translation = turn @ rotation, turn @ translation + moved[3:]
-            view = self._view(rotation, translation)
+            seen = self._seen(rotation, translation)
             # The inverse of the normal equations is the error's covariance, over its size: the step in deviations.
             if step @ normal @ step < (SMALL * scale) ** 2 * self.total / len(self.confidence):
                 break
-        scale = self._scale(view)
-        if not self._cost(view, scale) <= self._cost(first, scale):
+        scale = self._scale(seen)
+        if not self._cost(seen, scale) <= self._cost(first, scale):
             return start
         left, _, right = np.linalg.svd(rotation)  # twenty products of rotations: remove the rounding
         return left @ right, translation
 
     def covariance(self, rotation: Array, translation: Array) -> Array | None:
         """As of ``PoseEstimate``; None when the points do not fix the pose."""
-        view = self._view(rotation, translation)
-        scale = self._scale(view)
-        weights = self._weights(view, scale) / self.confidence.mean()
-        normal, _ = self._normal_equations(view, weights)
+        seen = self._seen(rotation, translation)
+        scale = self._scale(seen)
+        weights = self._weights(seen, scale) / self.confidence.mean()
+        normal, _ = self._normal_equations(seen, weights)
         values, vectors = np.linalg.eigh(normal)
         if values[0] <= 1e-14 * values[-1]:
             return None
@@ -239,32 +239,32 @@ class _Refinement:
         turn[:3, :3] = turn[3:, 3:] = rotation.T
         return np.asarray(turn @ covariance[np.ix_(order, order)] @ turn.T)
 
-    def _view(self, rotation: Array, translation: Array) -> _SampledView:
+    def _seen(self, rotation: Array, translation: Array) -> _SeenPoints:
         camera = rotation @ self.world
         camera += translation[:, None]
         inverse = 1.0 / np.maximum(camera[2], 1e-9)  # points behind get huge residuals, hence no weight
         rays = camera[:2] * inverse
         residuals = (rays - self.rays) * self.focal
-        return _SampledView(rays, inverse, camera[2], residuals, np.einsum("ij,ij->j", residuals, residuals))
+        return _SeenPoints(rays, inverse, camera[2], residuals, np.einsum("ij,ij->j", residuals, residuals))
 
-    def _scale(self, view: _SampledView) -> float:
+    def _scale(self, seen: _SeenPoints) -> float:
         """Standard deviation of the residuals (pixels) from their confidence-weighted median."""
-        order = np.argsort(view.squared)
+        order = np.argsort(seen.squared)
         cumulative = np.cumsum(self.confidence[order])
-        median = view.squared[order[np.searchsorted(cumulative, 0.5 * cumulative[-1])]] ** 0.5
+        median = seen.squared[order[np.searchsorted(cumulative, 0.5 * cumulative[-1])]] ** 0.5
         return float(min(max(median / 1.177, 1e-3), self.largest_scale))  # median of a Rayleigh distribution
 
-    def _weights(self, view: _SampledView, scale: float) -> Array:
-        spread = view.squared * (1.0 / (2.0 * scale) ** 2) + 1.0
+    def _weights(self, seen: _SeenPoints, scale: float) -> Array:
+        spread = seen.squared * (1.0 / (2.0 * scale) ** 2) + 1.0
         return np.asarray(self.confidence / (spread * spread))
 
-    def _cost(self, view: _SampledView, scale: float) -> float:
-        squared = view.squared * (1.0 / (2.0 * scale) ** 2)
+    def _cost(self, seen: _SeenPoints, scale: float) -> float:
+        squared = seen.squared * (1.0 / (2.0 * scale) ** 2)
         return float(self.confidence @ (squared / (1.0 + squared)))
 
-    def _normal_equations(self, view: _SampledView, weights: Array) -> tuple[Array, Array]:
+    def _normal_equations(self, seen: _SeenPoints, weights: Array) -> tuple[Array, Array]:
         """(6, 6) and (6,) for a step (turn, shift) applied in camera axes."""
-        (x, y), inverse, rows = view.rays, view.inverse, self._rows
+        (x, y), inverse, rows = seen.rays, seen.inverse, self._rows
         np.multiply(x, -y, out=rows[0, 0])
         np.multiply(x, x, out=rows[1, 0])
         rows[1, 0] += 1
@@ -274,10 +274,10 @@ class _Refinement:
         rows[0, 1] -= 1
         np.negative(rows[0, 0], out=rows[1, 1])
         rows[2, 1] = x
-        np.multiply(view.rays, -inverse, out=rows[5])
+        np.multiply(seen.rays, -inverse, out=rows[5])
         # The focal lengths stand in the weights and residuals rather than in every row.
         weighted = (rows * (weights * self.focal**2)).reshape(6, -1)
-        return weighted @ rows.reshape(6, -1).T, weighted @ (view.residuals / self.focal).ravel()
+        return weighted @ rows.reshape(6, -1).T, weighted @ (seen.residuals / self.focal).ravel()
 
 
 def _extrapolated(step: Array, before: Array, moved: Array, metric: Array) -> Array:
@@ -295,7 +295,7 @@ def _extrapolated(step: Array, before: Array, moved: Array, metric: Array) -> Ar
 
 
 @dataclass(frozen=True, eq=False)
-class _SampledView:
+class _SeenPoints:
     """The N points as a camera of some pose sees them.
 
     Attributes:

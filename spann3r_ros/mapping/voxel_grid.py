@@ -28,7 +28,7 @@ from spann3r_ros.mapping.voxels import (
 )
 from spann3r_ros.point_cloud import PointCloud
 
-MOST_ASKED = 16384
+MOST_ASKED = 8192
 """Voxels that one frame is asked about at most."""
 
 SCATTER = np.uint64(0x9E3779B97F4A7C15)

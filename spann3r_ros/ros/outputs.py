@@ -70,7 +70,8 @@ class Output:
         return qos.latched(1) if self.is_latched else qos.live(self.depth)
 
 
-def _cloud(prediction: WorldPrediction, config: NodeConfig) -> PointCloud2:
+def frame_cloud(prediction: WorldPrediction, config: NodeConfig) -> PointCloud2:
+    """The points of one answer as ~/cloud has them."""
     stamp, frame, points = prediction.frame.stamp, config.world_frame, prediction.points
     if config.cloud == "pointmap":
         return cloud_message(stamp, frame, points, prediction.colors, prediction.confidence)
@@ -136,7 +137,7 @@ CLOUD = Output(
     "~/cloud",
     PointCloud2,
     "points of one image: `x y z rgb confidence`, all FLOAT32; filtered, organized with NaN, or every pixel (`cloud`)",
-    of_frame=_cloud,
+    of_frame=frame_cloud,
 )
 CONFIDENCE = Output("~/confidence", Image, "32FC1 in 0 .. 1", "camera", of_frame=_confidence)
 DEPTH = Output("~/depth", Image, "32FC1 along the optical axis, NaN where not confident", "camera", of_frame=_depth)

@@ -70,6 +70,7 @@ class Snapshot:
     lost_frames: int = 0
     is_relocalizing: bool = False
     memory: MemoryStatus = field(default_factory=MemoryStatus)
+    network_seconds: float = float("nan")
 
 
 class Session:
@@ -419,6 +420,7 @@ class Session:
             lost_frames=reconstruction.tracking.lost_frames,
             is_relocalizing=reconstruction.is_relocalizing,
             memory=reconstruction.status(),
+            network_seconds=reconstruction.network_seconds,
         )
 
     def _send_latched(self, due: list[Output]) -> None:

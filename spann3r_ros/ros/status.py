@@ -48,7 +48,8 @@ def status_message(
     message.frame_index = snapshot.frame_index
     message.last_image_stamp = time_message(max((camera.last_stamp for camera in cameras), default=0))
     message.last_output_stamp = time_message(snapshot.output_stamp)
-    message.latency, message.response_time, message.inference_time = work.latency, work.response_time, work.duration
+    message.latency, message.response_time = work.latency, work.response_time
+    message.inference_time = snapshot.network_seconds
     message.input_rate = float(sum(camera.rate for camera in cameras))
     message.output_rate = work.rate
     message.frames_received = sum(camera.counts.received for camera in cameras)

@@ -161,15 +161,18 @@ def _normalized(images: Tensor) -> Tensor:
     return images.float().div_(127.5).sub_(1.0)
 
 
-def batch_of(source: Source, plan: Plan, seed: int, patch: int) -> Sequences:
-    """The batch of one step."""
+def batch_of(source: Source, plan: Plan, seed: int, patch: int, rank: int = 0) -> Sequences:
+    """The batch of one step, or of several processes the share of the one of this rank.
+
+    Sequences are counted through all processes, so that N of them see together what one with N times the batch sees.
+    """
     stage, window = plan.stage, plan.window
     if stage.frames == 1:
-        singles = _singles(source, [seed, 0, plan.step], stage.batch, patch)
+        singles = _singles(source, [seed, 0, plan.step], stage.batch, patch, rank)
         nothing = torch.empty(0, 1, *singles.images.shape[2:], 3)
         return Sequences(nothing.permute(0, 1, 4, 2, 3), nothing, nothing[..., 0].bool(), singles=singles)
     clips = []
-    for index in range(stage.batch):
+    for index in range(rank * stage.batch, (rank + 1) * stage.batch):
         if window is None:
             rng = np.random.default_rng([seed, 0, plan.step, index])
             clips.append(source.clip(rng, stage.frames, plan.gap))
@@ -179,12 +182,13 @@ def batch_of(source: Source, plan: Plan, seed: int, patch: int) -> Sequences:
     batch = sequences_from(clips, patch)
     if not stage.singles:
         return batch
-    return dataclasses.replace(batch, singles=_singles(source, [seed, 2, plan.step], stage.singles, patch))
+    return dataclasses.replace(batch, singles=_singles(source, [seed, 2, plan.step], stage.singles, patch, rank))
 
 
-def _singles(source: Source, seed: list[int], count: int, patch: int) -> Singles:
+def _singles(source: Source, seed: list[int], count: int, patch: int, rank: int) -> Singles:
     """Single images drawn by a seed."""
-    singles = [source.single(np.random.default_rng([*seed, index]), patch) for index in range(count)]
+    numbers = range(rank * count, (rank + 1) * count)
+    singles = [source.single(np.random.default_rng([*seed, number]), patch) for number in numbers]
     images = torch.from_numpy(np.stack([single.image for single in singles])).permute(0, 3, 1, 2)
     places, cameras = (np.stack([getattr(single, name) for single in singles]) for name in ("places", "camera"))
     return Singles(_normalized(images), torch.from_numpy(places), torch.from_numpy(cameras))
@@ -197,9 +201,17 @@ class Prefetch:
     """
 
     def __init__(
-        self, source: Source, curriculum: Curriculum, *, seed: int, patch: int, start: int = 0, depth: int = 3
+        self,
+        source: Source,
+        curriculum: Curriculum,
+        *,
+        seed: int,
+        patch: int,
+        start: int = 0,
+        depth: int = 3,
+        rank: int = 0,
     ) -> None:
-        self._arguments = (source, curriculum, seed, patch, start)
+        self._arguments = (source, curriculum, seed, patch, start, rank)
         self._queue: queue.Queue[Any] = queue.Queue(maxsize=depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="training-data", daemon=True)
@@ -224,11 +236,11 @@ class Prefetch:
             yield item
 
     def _work(self) -> None:
-        source, curriculum, seed, patch, start = self._arguments
+        source, curriculum, seed, patch, start, rank = self._arguments
         try:
             for step in range(start, curriculum.steps):
                 plan = curriculum.plan(step)
-                if not self._put((plan, batch_of(source, plan, seed, patch))):
+                if not self._put((plan, batch_of(source, plan, seed, patch, rank))):
                     return
             self._put(None)
         except Exception as error:  # handed over to the thread that waits

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.training.processes import Processes
+
+ALONE = Processes()
 
 NORMALIZERS = ("sequence", "upstream", "metric")
 
@@ -47,7 +50,7 @@ class Truth:
     valid: Tensor
 
 
-def mean_distance(points: Tensor, valid: Tensor, share_count: bool = False) -> Tensor:
+def mean_distance(points: Tensor, valid: Tensor, share_count: bool = False, processes: Processes = ALONE) -> Tensor:
     """(B,) mean distance from the origin of the valid points of (B, T, H, W, 3).
 
     With ``share_count`` the sum of each sequence is divided by the number of valid pixels of the whole batch: the
@@ -56,11 +59,11 @@ def mean_distance(points: Tensor, valid: Tensor, share_count: bool = False) -> T
     total = (points.norm(dim=-1) * valid).flatten(1).sum(1)
     count = valid.flatten(1).sum(1)
     if share_count:
-        count = count.sum()
+        count = processes.mean(count.sum()) * processes.count
     return torch.clamp_min(total / (count + 1e-8), 1e-8)
 
 
-def scales(answers: Answers, truth: Truth, normalizer: str) -> tuple[Tensor, Tensor]:
+def scales(answers: Answers, truth: Truth, normalizer: str, processes: Processes = ALONE) -> tuple[Tensor, Tensor]:
     """(B,) scale of the prediction and (B,) of the truth, by which each is divided before they are compared.
 
     ``sequence``: mean distance of each sequence. ``upstream``: the same with the published code's shared pixel count.
@@ -69,14 +72,14 @@ def scales(answers: Answers, truth: Truth, normalizer: str) -> tuple[Tensor, Ten
     if normalizer not in NORMALIZERS:
         raise ConfigError("normalizer", got=normalizer, expected=" | ".join(NORMALIZERS))
     share = normalizer == "upstream"
-    true = mean_distance(truth.points, truth.valid, share)
+    true = mean_distance(truth.points, truth.valid, share, processes)
     if normalizer == "metric":
         return true, true
     final = torch.cat([answers.left, answers.right[:, -1:]], 1)
-    return mean_distance(final, truth.valid, share), true
+    return mean_distance(final, truth.valid, share, processes), true
 
 
-def scale_penalty(predicted: Tensor, true: Tensor, normalizer: str) -> Tensor:
+def scale_penalty(predicted: Tensor, true: Tensor, normalizer: str, processes: Processes = ALONE) -> Tensor:
     """Scalar: how much too large the predictions are, which regression after division cannot see.
 
     Over the sequences whose predicted scale exceeds the true one, the mean difference; the published code averages
@@ -85,17 +88,20 @@ def scale_penalty(predicted: Tensor, true: Tensor, normalizer: str) -> Tensor:
     if normalizer == "metric":
         return predicted.new_zeros(())
     large = predicted > true
+    count = processes.mean(large.sum())
+    others = processes.gathered(true) if normalizer == "upstream" else true
     if not bool(large.any()):
         return predicted.new_zeros(())
     if normalizer == "upstream":
-        return (predicted[large][:, None] - true[None, :]).abs().mean()
-    return (predicted[large] - true[large]).mean()
+        return (predicted[large][:, None] - others[None, :]).abs().sum() / (count * len(others))
+    return (predicted[large] - true[large]).sum() / count
 
 
-def _mean_over_maps(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid pixels of each of the T-1 maps of the batch, then over the maps."""
+def _of_maps(values: Tensor, valid: Tensor, processes: Processes) -> Tensor:
+    """(T-1,) mean over the valid pixels of each map of the batch (of all processes, see ``processes``)."""
     dims = (0, 2, 3)
-    return ((values * valid).sum(dims) / valid.sum(dims).clamp_min(1)).mean()
+    # Where no process has a valid pixel, the sum is zero whatever divides it.
+    return (values * valid).sum(dims) / processes.mean(valid.sum(dims)).clamp_min(1 / processes.count)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,13 @@ def no_loss(device: torch.device) -> LossTerms:
 
 
 def pointmap_loss(
-    answers: Answers, truth: Truth, *, alpha: float = 0.4, normalizer: str = "sequence", blend: float = 1.0
+    answers: Answers,
+    truth: Truth,
+    *,
+    alpha: float = 0.4,
+    normalizer: str = "sequence",
+    blend: float = 1.0,
+    processes: Processes = ALONE,
 ) -> LossTerms:
     """The training loss of one batch of sequences.
 
@@ -138,8 +150,9 @@ def pointmap_loss(
         normalizer: see ``scales``.
         blend: 1 is the paper's loss. 0 is plain regression, with confidence learned beside it from detached errors;
             small networks hardly start to learn from the paper's loss. Between, a weighted sum.
+        processes: which have the other sequences of the batch; the mean of their losses is that of the batch.
     """
-    predicted_scale, true_scale = scales(answers, truth, normalizer)
+    predicted_scale, true_scale = scales(answers, truth, normalizer, processes)
     target = truth.points / true_scale[:, None, None, None, None]
     weighted, plain, heads = [], [], []
     for points, confidence, frames in (
@@ -149,14 +162,13 @@ def pointmap_loss(
         valid = truth.valid[:, frames]
         error = (points / predicted_scale[:, None, None, None, None] - target[:, frames]).norm(dim=-1)
         reward = alpha * confidence.log()
-        weighted.append(_mean_over_maps(confidence * error - reward, valid))
+        weighted.append(_of_maps(confidence * error - reward, valid, processes).mean())
         if blend < 1:
-            beside = _mean_over_maps(confidence * error.detach() - reward, valid)
-            plain.append(_mean_over_maps(error, valid) + 0.1 * beside)
-        dims = (0, 2, 3)
-        heads.append((error.detach() * valid).sum(dims) / valid.sum(dims).clamp_min(1))
+            beside = _of_maps(confidence * error.detach() - reward, valid, processes).mean()
+            plain.append(_of_maps(error, valid, processes).mean() + 0.1 * beside)
+        heads.append(_of_maps(error.detach(), valid, processes))
     confidence_loss = weighted[0] + weighted[1]
-    penalty = scale_penalty(predicted_scale, true_scale, normalizer)
+    penalty = scale_penalty(predicted_scale, true_scale, normalizer, processes)
     total = confidence_loss + penalty
     if blend < 1:
         total = blend * confidence_loss + (1 - blend) * (plain[0] + plain[1]) + penalty

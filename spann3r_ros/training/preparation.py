@@ -19,6 +19,8 @@ from spann3r_ros.models.spann3r.network import Spann3rNetwork
 from spann3r_ros.recordings.layouts import open_sequence
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.training.data import Source
+from spann3r_ros.training.losses import ALONE
+from spann3r_ros.training.processes import Processes
 from spann3r_ros.training.recipe import Recipe
 from spann3r_ros.training.recorded import RecordedSource
 from spann3r_ros.training.rendered import RenderedSource
@@ -65,7 +67,12 @@ def source_of(recipe: Recipe, size: tuple[int, int], data: Sequence[Path] = ()) 
 
 
 def open_session(
-    recipe: Recipe, folder: Path, init: Path | None = None, data: Sequence[Path] = (), device: str = "auto"
+    recipe: Recipe,
+    folder: Path,
+    init: Path | None = None,
+    data: Sequence[Path] = (),
+    device: str = "auto",
+    processes: Processes = ALONE,
 ) -> Trainer:
     """A trainer in its first state.
 
@@ -74,7 +81,8 @@ def open_session(
         folder: for checkpoint and log.
         init: weights to begin with, whose architecture then counts; None: random ones of the recipe's architecture.
         data: bags or dataset folders to learn from instead of the recipe's scene.
-        device: ``auto`` takes CUDA when there is one.
+        device: ``auto`` takes CUDA when there is one; else any that PyTorch knows.
+        processes: which train with this one; all begin with the same weights.
 
     Raises:
         ConfigError: single images or the place task with data that has no fixed world.
@@ -91,7 +99,7 @@ def open_session(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     source = source_of(recipe, network.architecture.trunk.image_size, data)
     validate = held_out(source.scene) if isinstance(source, RenderedSource) and source.scene is not None else None
-    return Trainer(network.to(device), recipe, source, folder, validate)
+    return Trainer(network.to(device), recipe, source, folder, validate, processes)
 
 
 def held_out(scene: Scene, clips: int = 20) -> Callable[[Spann3rNetwork], dict[str, float]]:

@@ -17,7 +17,8 @@ from torch.nn import functional
 from spann3r_ros.memory.spatial import SpatialMemory
 from spann3r_ros.models.dust3r.network import Grid
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
-from spann3r_ros.training.losses import Answers
+from spann3r_ros.training.losses import ALONE, Answers
+from spann3r_ros.training.processes import Processes
 
 PairStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 ValueStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -214,7 +215,7 @@ def _add(total: Tensor | None, attention: Tensor) -> Tensor:
     return attention + functional.pad(total, (0, attention.shape[1] - total.shape[1]))
 
 
-def drifted(points: Tensor, ages: Tensor, meters: float) -> Tensor:
+def drifted(points: Tensor, ages: Tensor, meters: float, processes: Processes = ALONE) -> Tensor:
     """Pointmaps as a memory would hold them that has lost its way, for a window of a walk.
 
     One random rigid displacement per sequence, about the middle of what is seen; it grows with the age of a frame and
@@ -224,10 +225,11 @@ def drifted(points: Tensor, ages: Tensor, meters: float) -> Tensor:
         points: (B, T, H, W, 3).
         ages: (T,) frames since the memory began.
         meters: standard deviation of each coordinate of the shift; that of the rotation vector is 0.3 rad per meter.
+        processes: which have the other sequences of the batch.
     """
     share = (ages.float() / 40).clamp(max=1.0).to(points)
-    turn = 0.3 * meters * torch.randn(len(points), 1, 3).to(points) * share[None, :, None]
-    shift = meters * torch.randn(len(points), 1, 3).to(points) * share[None, :, None]
+    turns, shifts = (processes.mine(torch.randn(len(points) * processes.count, 1, 3)).to(points) for _ in range(2))
+    turn, shift = 0.3 * meters * turns * share[None, :, None], meters * shifts * share[None, :, None]
     cross = torch.zeros(*turn.shape[:2], 3, 3).to(points)
     cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -turn[..., 2], turn[..., 1], -turn[..., 0]
     rotation = torch.linalg.matrix_exp(cross - cross.transpose(-1, -2))

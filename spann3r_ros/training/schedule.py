@@ -18,7 +18,7 @@ class Stage:
     Attributes:
         name: for the log.
         steps: optimizer steps.
-        batch: sequences per step.
+        batch: sequences per step, of each process where there are several.
         frames: frames of a clip, or of the window of a walk that one step sees; neighbors overlap by one frame.
             1: single images, on which only the encoder is trained, to tell where in the fixed scene they look.
         gap: largest distance between consecutive frames of a clip, in frames of the trajectory.
@@ -28,7 +28,8 @@ class Stage:
         walk_frames: length of a walk. Its memory is carried from window to window; gradients stay in the window.
         walk_every: of so many steps one continues a walk, the others see clips.
         rate: factor of the learning rates.
-        singles: further single images per step, for the place task only: neighbors in a clip show the same place.
+        singles: further single images per step (of each process likewise), for the place task only: neighbors in a clip
+            show the same place.
         apart: the encoder learns from the single images alone, the rest of the network takes its features as they are.
         drift: meters by which true pointmaps are displaced (standard deviation, from the 40th frame of a walk on)
             before they are written to memory, so that a memory that has drifted is corrected and not followed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from spann3r_ros.files.atomic import replacing_file
 from spann3r_ros.models.checkpoint.architecture_json import architecture_to_json
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
 from spann3r_ros.training.data import PLACES, Prefetch, Sequences, Source
-from spann3r_ros.training.losses import LossTerms, Truth, no_loss, pointmap_loss
+from spann3r_ros.training.losses import ALONE, LossTerms, Truth, no_loss, pointmap_loss
+from spann3r_ros.training.processes import Processes
 from spann3r_ros.training.recipe import Recipe, recipe_mapping
 from spann3r_ros.training.rollout import History, Rollout, drifted
 from spann3r_ros.training.schedule import Plan
@@ -74,7 +76,13 @@ class Trainer:
         source: where sequences come from.
         folder: for checkpoint, log and what is exported; made if missing.
         validate: gives figures of the averaged weights for the log, or None.
+        processes: which train the same network on the other shares of each batch; the first one writes all files.
+
+    Attributes:
+        must_stop: set it to end ``run`` after the current step of all processes; the checkpoint is written then.
     """
+
+    must_stop = False
 
     def __init__(
         self,
@@ -83,7 +91,9 @@ class Trainer:
         source: Source,
         folder: Path,
         validate: Validate | None = None,
+        processes: Processes = ALONE,
     ) -> None:
+        self.processes = processes
         self.network, self.recipe, self.source, self.folder = network, recipe, source, folder
         self.validate = validate
         self.device = network.value_out.weight.device
@@ -102,7 +112,7 @@ class Trainer:
             compiled=recipe.compute.compiled,
         )
         folder.mkdir(parents=True, exist_ok=True)
-        self._board = _tensorboard(folder) if recipe.compute.tensorboard else None
+        self._board = _tensorboard(folder) if recipe.compute.tensorboard and not processes.rank else None
 
     def run(self, until: int | None = None, progress: Callable[[Plan, LossTerms, float], None] | None = None) -> None:
         """Train from the current step to ``until`` (default: the end), writing checkpoints and the log.
@@ -116,7 +126,9 @@ class Trainer:
         self.network.train()
         if self.step >= end:
             return
-        with Prefetch(self.source, recipe.curriculum, seed=recipe.seed, patch=patch, start=self.step) as batches:
+        rank = self.processes.rank
+        prefetch = Prefetch(self.source, recipe.curriculum, seed=recipe.seed, patch=patch, start=self.step, rank=rank)
+        with prefetch as batches:
             for plan, batch in batches:
                 begun = time.monotonic()
                 terms, asked = self.take_step(plan, batch)
@@ -126,14 +138,18 @@ class Trainer:
                 if progress is not None:
                     progress(plan, terms, took)
                 figures: dict[str, float] = {}
-                if self.validate is not None and recipe.validate_every and self.step % recipe.validate_every == 0:
+                is_due = recipe.validate_every and self.step % recipe.validate_every == 0
+                if self.validate is not None and is_due and not rank:
                     figures = self.validate(self.averaged_network())
                     logger.info("step %d: %s", self.step, figures)
-                self._log(plan, terms, asked, took, figures)
-                if time.monotonic() - saved > 60 * recipe.compute.checkpoint_minutes:
+                if not rank:
+                    self._log(plan, terms, asked, took, figures)
+                # All processes save together, when the first one's clock says so, and end together.
+                is_old = time.monotonic() - saved > 60 * recipe.compute.checkpoint_minutes and not rank
+                if self._any(is_old):
                     self.save()
                     saved = time.monotonic()
-                if self.step >= end:
+                if self.step >= end or self._any(self.must_stop):
                     break
         self.save()
 
@@ -141,13 +157,14 @@ class Trainer:
         """One batch: losses, gradients and, when enough batches are accumulated, new weights.
 
         Returns:
-            The losses, and the errors in the tasks beside them, meters.
+            The losses, and the errors in the tasks beside them, meters; of the batch of all processes.
         """
-        recipe = self.recipe
-        torch.manual_seed(recipe.seed * 1_000_003 + plan.step)
+        recipe, processes = self.recipe, self.processes
+        seed = recipe.seed * 1_000_003 + plan.step
+        torch.manual_seed(seed)
         images, points = batch.images.to(self.device), batch.points.to(self.device)
         truth = Truth(points, batch.valid.to(self.device))
-        use_truth = torch.rand(len(images)).to(self.device) < plan.truth
+        use_truth = processes.mine(torch.rand(len(images) * processes.count)).to(self.device) < plan.truth
         window = plan.window
         history = (
             self.histories.pop(window.group, None) if window is not None and window.first > window.origin else None
@@ -155,7 +172,8 @@ class Trainer:
         stored = points
         if window is not None and plan.stage.drift:
             ages = torch.arange(points.shape[1]) + (window.first - window.origin)
-            stored = drifted(points, ages, plan.stage.drift)
+            stored = drifted(points, ages, plan.stage.drift, processes)
+        processes.seed_noise(seed)
         singles = None if batch.singles is None else batch.singles.to(self.device)
         shown = None if singles is None else singles.images
         terms, asked = no_loss(self.device), {name: torch.zeros((), device=self.device) for name in self.heads}
@@ -165,7 +183,12 @@ class Trainer:
                 answers, written = self.rollout.run(features, stored, use_truth, history)
         if len(images):
             terms = pointmap_loss(
-                answers, truth, alpha=recipe.loss.alpha, normalizer=recipe.loss.normalizer, blend=plan.blend
+                answers,
+                truth,
+                alpha=recipe.loss.alpha,
+                normalizer=recipe.loss.normalizer,
+                blend=plan.blend,
+                processes=processes,
             )
             if batch.origins is not None and written.contents:
                 asked["origin"] = self.heads["origin"](torch.stack(written.contents), batch.origins.to(self.device))
@@ -178,8 +201,14 @@ class Trainer:
             self.histories[window.group] = self.rollout.remember(history, written)
         if (plan.step + 1) % recipe.optimizer.accumulate == 0:
             self._update(plan)
-        self.frames += images.shape[0] * images.shape[1] + (0 if singles is None else len(singles.images))
-        return terms, {name: float(error.detach()) for name, error in asked.items()}
+        frames = images.shape[0] * images.shape[1] + (0 if singles is None else len(singles.images))
+        self.frames += frames * processes.count
+        means = {field.name: processes.mean(getattr(terms, field.name)) for field in dataclasses.fields(terms)}
+        return LossTerms(**means), {name: float(processes.mean(error.detach())) for name, error in asked.items()}
+
+    def _any(self, wish: bool) -> bool:
+        """Whether any process wishes something."""
+        return bool(self.processes.mean(torch.tensor(float(wish), device=self.device)) > 0)
 
     def _place_error(self, features: Tensor, single_features: Tensor, batch: Sequences, apart: bool) -> Tensor:
         """Mean distance in meters; of the single images alone where the encoder learns apart."""
@@ -198,6 +227,7 @@ class Trainer:
         recipe = self.recipe
         factor = recipe.curriculum.learning_rate(plan.step)
         parameters = [p for each in self.optimizers for group in each.param_groups for p in group["params"]]
+        self.processes.average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip)
         for optimizer, rates in zip(self.optimizers, self._base_rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -217,11 +247,17 @@ class Trainer:
         return network.eval()
 
     def save(self) -> Path:
-        """Write the checkpoint, replacing the last one only when the new one is complete."""
-        histories = {
-            group: (history.spatial.tensors(), history.spatial.counters(), history.query)
-            for group, history in self.histories.items()
-        }
+        """Write the checkpoint, replacing the last one only when the new one is complete; all processes at once."""
+        path = self.folder / CHECKPOINT
+        self.processes.average_gradients(self.trained.parameters())  # of batches that no update has used yet
+        histories = self.processes.collected(
+            {
+                group: (history.spatial.tensors(), history.spatial.counters(), history.query)
+                for group, history in self.histories.items()
+            }
+        )
+        if self.processes.rank:
+            return path
         state = {
             "recipe": recipe_mapping(self.recipe),
             "architecture": architecture_to_json(self.network.architecture),
@@ -236,7 +272,6 @@ class Trainer:
             "gradients": {n: p.grad for n, p in self.trained.named_parameters() if p.grad is not None},
             "histories": histories,
         }
-        path = self.folder / CHECKPOINT
         with replacing_file(path) as draft:
             torch.save(state, draft)
         return path
@@ -245,9 +280,10 @@ class Trainer:
         """Continue from a checkpoint: weights, optimizer, averages, memories of the walks, and place in the data.
 
         Raises:
-            CheckpointError: no such file, or one of another network.
+            CheckpointError: no such file, or one of another network or another number of processes.
         """
         path = path or self.folder / CHECKPOINT
+        rank, count = self.processes.rank, self.processes.count
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
             self.network.load_state_dict(state["network"])
@@ -258,13 +294,21 @@ class Trainer:
             raise CheckpointError(
                 f"training checkpoint {path}", got=error, expected="one that this recipe wrote"
             ) from error
+        histories = state["histories"] if isinstance(state["histories"], list) else [state["histories"]]
+        if len(histories) != count:
+            raise CheckpointError(
+                f"training checkpoint {path}",
+                got=f"one of {len(histories)} processes",
+                expected=f"one of {count}, as many as train now",
+                next_step=f"torchrun --nproc-per-node {len(histories)}",
+            )
         self.average = {name: tensor.clone() for name, tensor in state["average"].items()}
         for name, parameter in self.trained.named_parameters():
             parameter.grad = state["gradients"].get(name)
         self.step, self.seconds, self.frames = state["step"], state["seconds"], state["frames"]
         self.histories = {
             group: self._history(tensors, counters, query)
-            for group, (tensors, counters, query) in state["histories"].items()
+            for group, (tensors, counters, query) in histories[rank].items()
         }
 
     def _history(self, tensors: dict[str, Tensor], counters: dict[str, float], query: Tensor) -> History:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,29 @@ def test_recordings_have_no_places(tmp_path: Path, bag: Path, capsys: pytest.Cap
     house = str(ROOT / "config" / "train" / "house.yaml")
     assert main(["train", "--config", house, "--data", str(bag), "--output", str(tmp_path / "run")]) == 2
     assert "stages with single images (places, clips, walks)" in capsys.readouterr().err
+
+
+def test_two_processes_of_torchrun_train_as_one_with_the_doubled_batch(
+    tmp_path: Path, official: Path, bag: Path
+) -> None:
+    content = yaml.safe_load(short_recipe(tmp_path).read_text())
+    content["dropout"] = 0.0  # its noise is each process's own
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, batch, launcher in (("one", 2, []), ("two", 1, torchrun)):
+        content["curriculum"]["stages"][0].update(batch=batch, steps=2)
+        recipe = tmp_path / f"{name}.yaml"
+        recipe.write_text(yaml.safe_dump(content))
+        command = [sys.executable, *launcher, "-m", "spann3r_ros", "train", "--config", str(recipe)]
+        command += ["--init", str(official), "--data", str(bag), "--output", str(tmp_path / name), "--device", "cpu"]
+        command += ["--export", str(tmp_path / f"{name}.safetensors")]
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("step 2 of 2, 12 frames") == 1, "the first process speaks, for all"
+    rows = []
+    for name in ("one", "two"):
+        with (tmp_path / name / "log.csv").open(newline="", encoding="utf-8") as file:
+            rows.append([float(row["loss"]) for row in csv.DictReader(file)])
+    assert len(rows[0]) == 2 and rows[1] == pytest.approx(rows[0], rel=1e-5, abs=1e-5)
+    assert (tmp_path / "two.safetensors").is_file()

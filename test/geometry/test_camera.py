@@ -100,3 +100,11 @@ def test_sizes_that_do_not_fit_are_refused():
         camera.backproject(np.ones((10, 10)), CAMERA)
     with pytest.raises(GeometryError, match="size"):
         camera.resize(CAMERA, 0, 10)
+
+
+def test_depth_along_the_axis_is_negative_behind_the_camera_and_keeps_what_is_not_finite():
+    pose = Sim3.rigid(np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]), np.array([1.0, 2.0, 3.0]))
+    seen = np.array([[[0.5, 0, 2.0], [1, 1, -3.0]], [[np.nan, 0, 1.0], [0, 0, 0.25]]], np.float32)
+    depth = camera.depth_along(pose.apply(seen), pose)
+    assert depth.dtype == np.float32 and np.isnan(depth[1, 0])
+    np.testing.assert_allclose(depth[[0, 0, 1], [0, 1, 1]], [2.0, -3.0, 0.25], atol=1e-6)

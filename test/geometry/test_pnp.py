@@ -9,6 +9,7 @@ from tiny_models import GOLDEN
 
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
+from spann3r_ros.geometry import pnp
 from spann3r_ros.geometry.camera import pixel_grid, rays
 from spann3r_ros.geometry.pnp import estimate_pose
 from spann3r_ros.sim3 import Sim3
@@ -218,3 +219,21 @@ def test_a_start_that_is_near_gives_the_pose_that_ransac_gives_and_one_that_is_w
         estimate = estimate_pose(points, confidence, CAMERA, start=start)
         position, angle = errors(estimate.world_from_camera, true)
         assert position < 1e-3 and angle < 0.02 and estimate.inlier_share > 0.95
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_refinement_ends_early_and_where_a_longer_one_would(seed, monkeypatch):
+    points, confidence = blocky(room(random_pose(seed)), random_pose(seed), seed, level=0.05)
+    rounds = []
+    whole = pnp._Refinement._normal_equations
+    monkeypatch.setattr(pnp._Refinement, "_normal_equations", lambda *a: rounds.append(1) or whole(*a))
+    found = estimate_pose(points, confidence, CAMERA, samples=800, min_inliers=0.2)
+    usual = len(rounds)
+    monkeypatch.setattr(pnp, "SMALL", 1e-6)
+    monkeypatch.setattr(pnp, "REFINE_ITERATIONS", 200)
+    exact = estimate_pose(points, confidence, CAMERA, samples=800, min_inliers=0.2)
+    apart = found.world_from_camera.inverse() @ exact.world_from_camera
+    deviations = np.sqrt(np.diag(exact.covariance))
+    assert np.linalg.norm(apart.translation) < 0.2 * np.linalg.norm(deviations[:3])
+    assert apart.rotation_angle() < 0.2 * np.linalg.norm(deviations[3:])
+    assert usual <= 17, "without extrapolation it takes twenty rounds and more"
