@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.resources
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, Config
+from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, WEIGHTS_NOTES, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
 from spann3r_ros.models.base import AnyModel, PlaceDescriptor, Relocalizer
@@ -34,6 +35,8 @@ from spann3r_ros.models.registry import (
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
+
+logger = logging.getLogger(__name__)
 
 _SHIPPED = "apartment.safetensors"
 
@@ -101,6 +104,9 @@ def _exported_model(config: Config, row: Family, device: torch.device) -> AnyMod
         )
     if exported.manifest.image_size is not None and not (config.image_height or config.image_width):
         config.image_height, config.image_width = exported.manifest.image_size
+    for note, meaning in WEIGHTS_NOTES.items():
+        if exported.manifest.weights.startswith(note):  # which the name of the folder does not say
+            logger.warning("%s: %s", note, meaning)
     weights = f"{exported.manifest.weights}, in ONNX Runtime"
     return exported.driving(lambda network: row.model(network, config, weights))
 

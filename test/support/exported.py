@@ -10,7 +10,7 @@ from spann3r_ros.config import Config
 from spann3r_ros.models.base import WindowSettings
 from spann3r_ros.models.onnx.exporter import export_model
 from spann3r_ros.models.onnx.trial import load_for_export
-from spann3r_ros.models.registry import family
+from spann3r_ros.models.registry import FAMILIES, family
 
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
@@ -18,7 +18,7 @@ _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 def config_of(name: str, **values: str) -> Config:
     """Of a family on the CPU; windows of three frames."""
     config = Config(model=name, device="cpu", **values)  # type: ignore[arg-type]
-    kind = family(name).parameters
+    kind = family(name).parameters if name in FAMILIES else None
     settings = None if kind is None else config.of(kind)
     if isinstance(settings, WindowSettings):
         settings.window, settings.overlap = 3, 1

@@ -118,7 +118,7 @@ class Cut3rNetwork(nn.Module):
     def grid(self, images: Tensor) -> Grid:
         """Rows and columns of the tokens of images (B, channels, H, W)."""
         patch = self.architecture.patch_size
-        return images.shape[-2] // patch, images.shape[-1] // patch
+        return int(images.shape[-2]) // patch, int(images.shape[-1]) // patch
 
     def encode(self, images: Tensor, rounded: bool = False) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] to features (B, P, E).

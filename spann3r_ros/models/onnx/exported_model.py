@@ -31,7 +31,8 @@ class Staged(Protocol):
     """A model whose network runs in stages.
 
     Attributes:
-        stages: the functions of tensors that its network consists of, by name.
+        stages: the functions of tensors that its network consists of, by name; the first dimension of all inputs and
+            outputs is that of the batch, whose items do not know of each other.
         outside: beginnings of the names of the few tensors that it reads beside them.
         weights: see ``Model``.
     """
@@ -47,7 +48,8 @@ def staged(model: AnyExported) -> Staged:
     if not isinstance(inner, Staged):
         raise ConfigError(
             f"the family {getattr(inner, 'name', type(inner).__name__)} cannot be exported to ONNX",
-            next_step="Its network attends to a memory that grows: use it with the parameter backend: torch",
+            got="a network that is not cut into stages of fixed shapes",
+            next_step="Use it with the parameter backend: torch; docs/onnx.md lists the families that can be exported",
         )
     return inner
 
@@ -90,8 +92,12 @@ class _ExportedStage:
         self._name, self._sessions = name, sessions
 
     def __call__(self, *inputs: Tensor, **fixed: Hashable) -> tuple[Tensor, ...]:
+        batch = {len(tensor) for tensor in inputs}
+        if batch != {1} and len(batch) == 1:  # an exported stage takes one item, and items do not know of each other
+            parts = [self(*(tensor[item : item + 1] for tensor in inputs), **fixed) for item in range(*batch)]
+            return tuple(torch.cat(outputs) for outputs in zip(*parts, strict=True))
         call = StageCall.of(self._name, fixed, tuple(tuple(tensor.shape) for tensor in inputs))
-        session = self._sessions.get(call)
+        session = next((session for known, session in self._sessions.items() if known.covers(call)), None)
         if session is None:
             known = [str(other) for other in self._sessions if other.stage == self._name]
             raise FrameError(

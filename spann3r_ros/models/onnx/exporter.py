@@ -26,7 +26,7 @@ from spann3r_ros.frame import Frame
 from spann3r_ros.models.base import ModelStream, PairModel, PlaceDescriptor, Relating, Relocalizer, WindowModel
 from spann3r_ros.models.checkpoint.tensor_file import write_tensor_file
 from spann3r_ros.models.onnx.exported_model import Staged, staged
-from spann3r_ros.models.onnx.manifest import MANIFEST, OUTSIDE, Manifest, StageCall
+from spann3r_ros.models.onnx.manifest import ANY, MANIFEST, OUTSIDE, Manifest, StageCall
 from spann3r_ros.models.onnx.runtime import StageSession, input_names
 from spann3r_ros.models.onnx.trial import ExportTrial
 
@@ -68,11 +68,15 @@ class StageReport:
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """One call of a stage."""
+    """One call of a stage, of whose batch the first item."""
 
     fixed: dict[str, Hashable]
     inputs: list[Tensor]
     outputs: list[Tensor]
+
+    def numbers(self) -> int:
+        """How many there are in the inputs."""
+        return sum(tensor.numel() for tensor in self.inputs)
 
 
 def export_model(
@@ -97,9 +101,10 @@ def export_model(
         DataError: something else is where the folder should be.
     """
     inner = staged(trial.model)
-    with _recording(inner) as recorded:
+    with _recording(inner) as noted:
         for seed in (0, 1):
             _walk(trial, seed)
+    recorded = _merged(noted)
     files: dict[StageCall, str] = {}
     for call in recorded:
         number = sum(other.stage == call.stage for other in files) + 1
@@ -148,9 +153,9 @@ def _recording(model: Staged) -> Iterator[dict[StageCall, list[_Call]]]:
     def noted(name: str, function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
         def run(*inputs: Tensor, **fixed: Hashable) -> tuple[Tensor, ...]:
             outputs = function(*inputs, **fixed)
-            call = StageCall.of(name, fixed, tuple(tuple(tensor.shape) for tensor in inputs))
-            calls = recorded.setdefault(call, [])
-            calls[1:] = [_Call(fixed, *([_plain(tensor) for tensor in tensors] for tensors in (inputs, outputs)))]
+            noticed = _Call(fixed, *([_plain(tensor[:1]) for tensor in tensors] for tensors in (inputs, outputs)))
+            call = StageCall.of(name, fixed, tuple(tuple(tensor.shape) for tensor in noticed.inputs))
+            recorded.setdefault(call, [])[1:] = [noticed]
             return outputs
 
         return run
@@ -163,6 +168,20 @@ def _recording(model: Staged) -> Iterator[dict[StageCall, list[_Call]]]:
     finally:
         for name, stage in model.stages.items():
             stage.function = functions[name]
+
+
+def _merged(recorded: dict[StageCall, list[_Call]]) -> dict[StageCall, list[_Call]]:
+    """Calls that differ in lengths alone as one; that of the longest inputs comes first, to be traced."""
+    found: dict[StageCall, list[_Call]] = {}
+    for call, calls in recorded.items():
+        ranks = [len(shape) for shape in call.shapes]
+        for known in found:
+            if known[:2] == call[:2] and [len(shape) for shape in known.shapes] == ranks:
+                calls = found.pop(known) + calls
+                call = known.merged(call)
+                break
+        found[call] = calls
+    return {call: sorted(calls, key=_Call.numbers, reverse=True) for call, calls in found.items()}
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -179,7 +198,8 @@ def _walk(trial: ExportTrial, seed: int) -> None:
         if isinstance(model, Relating):
             model.relate(answers[:1], answers[1:])
     elif isinstance(model, WindowModel):
-        model.infer(frames[: trial.window])
+        for count in {trial.window, max(1, trial.window - 1), 1}:  # the last window of a stream is a shorter one
+            model.infer(frames[:count])
     elif isinstance(model, ModelStream):
         stream = model.fresh()
         for frame in frames:
@@ -198,9 +218,9 @@ def _noise(size: tuple[int, int], count: int, seed: int) -> list[Frame]:
 
 def _exported(stage: Captured, network: nn.Module, call: StageCall, calls: Sequence[_Call], path: Path) -> StageReport:
     """Write one file, and compare what it answers to the last call with PyTorch's answer."""
-    seen, unseen = calls[0], calls[-1]
+    seen, *unseen = calls
     try:
-        _write(_StageModule(stage.function, network, seen.fixed).eval(), seen, path)
+        _write(_StageModule(stage.function, network, seen.fixed).eval(), seen, call, path)
     except ImportError as error:
         raise ConfigError(
             "exporting to ONNX", got=error, next_step="`pip install onnx onnxruntime` (the extra `onnx`)"
@@ -211,12 +231,13 @@ def _exported(stage: Captured, network: nn.Module, call: StageCall, calls: Seque
             got=str(error).strip().partition("\n")[0][:300],
             next_step="Use the parameter backend: torch",
         ) from error
-    found = StageSession(path, ["CPUExecutionProvider"]).run(*unseen.inputs)
-    pairs = zip(found, unseen.outputs, strict=True)
+    session = StageSession(path, ["CPUExecutionProvider"])
+    found = [session.run(*other.inputs) for other in unseen]
+    pairs = [pair for ours, other in zip(found, unseen, strict=True) for pair in zip(ours, other.outputs, strict=True)]
     return StageReport(
         call,
         path.name,
-        tuple(tuple(tensor.shape) for tensor in found),
+        tuple(tuple(tensor.shape) for tensor in found[0]),
         sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*")),
         max(_difference(ours, theirs) for ours, theirs in pairs),
     )
@@ -236,13 +257,14 @@ class _StageModule(nn.Module):
         return self._function(*inputs, **self._fixed)
 
 
-def _write(module: nn.Module, call: _Call, path: Path) -> None:
-    """The tracing exporter: shapes are fixed and no stage branches on values, so that the trace is the stage.
+def _write(module: nn.Module, example: _Call, call: StageCall, path: Path) -> None:
+    """The tracing exporter: no stage branches on values, so that the trace is the stage; the comparison tells.
 
     PyTorch's other exporter (``dynamo=True``) gave the same numbers in eight times the time, and needs PyTorch 2.5.
     """
     import onnx
 
+    names = input_names(len(example.inputs))
     exporting: Any = torch.onnx.export
     options = {"dynamo": False} if "dynamo" in inspect.signature(exporting).parameters else {}
     with (
@@ -255,9 +277,13 @@ def _write(module: nn.Module, call: _Call, path: Path) -> None:
         warnings.simplefilter("ignore")  # of constants that the trace holds: the comparison tells
         traced = Path(folder) / path.name  # beside weights of more than 2 GB there are many files
         exporting(
-            *(module, tuple(call.inputs), str(traced)),
-            input_names=input_names(len(call.inputs)),
-            output_names=[f"output_{number}" for number in range(len(call.outputs))],
+            *(module, tuple(example.inputs), str(traced)),
+            input_names=names,
+            output_names=[f"output_{number}" for number in range(len(example.outputs))],
+            dynamic_axes={
+                name: {axis: f"{name}_{axis}" for axis, side in enumerate(shape) if side == ANY}
+                for name, shape in zip(names, call.shapes, strict=True)
+            },
             opset_version=OPSET,
             **options,
         )

@@ -32,6 +32,9 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 Shapes = tuple[tuple[int, ...], ...]
 
+ANY = 0
+"""In a shape: a length that may differ from call to call, as the number of frames of a window."""
+
 
 class StageCall(NamedTuple):
     """What one file of a stage was made for.
@@ -51,9 +54,25 @@ class StageCall(NamedTuple):
         """With the arguments brought to their one form."""
         return cls(stage, json.dumps(fixed, sort_keys=True), shapes)
 
+    def covers(self, other: StageCall) -> bool:
+        """Whether what was made for this call takes the other one."""
+        if self[:2] != other[:2] or [len(shape) for shape in self.shapes] != [len(shape) for shape in other.shapes]:
+            return False
+        sides = zip(sum(self.shapes, ()), sum(other.shapes, ()), strict=True)
+        return all(side in (ANY, found) for side, found in sides)
+
+    def merged(self, other: StageCall) -> StageCall:
+        """The call that covers both, whose inputs have as many dimensions."""
+        shapes = tuple(
+            tuple(a if a == b else ANY for a, b in zip(one, two, strict=True))
+            for one, two in zip(self.shapes, other.shapes, strict=True)
+        )
+        return StageCall(self.stage, self.fixed, shapes)
+
     def __str__(self) -> str:
         arguments = "" if self.fixed == "{}" else f" {self.fixed}"
-        return f"{self.stage}{arguments} of {', '.join('x'.join(map(str, shape)) for shape in self.shapes)}"
+        shapes = ("x".join("any" if side == ANY else str(side) for side in shape) for shape in self.shapes)
+        return f"{self.stage}{arguments} of {', '.join(shapes)}"
 
 
 @dataclass(frozen=True)
@@ -147,7 +166,7 @@ def _manifest(content: Any) -> Manifest:
     stages: dict[StageCall, str] = {}
     for entry in content["stages"]:
         _require(isinstance(entry["fixed"], dict), f"arguments {entry['fixed']!r}")
-        shapes = tuple(tuple(_side(side) for side in shape) for shape in entry["inputs"])
+        shapes = tuple(tuple(_side(side, ANY) for side in shape) for shape in entry["inputs"])
         name = _file_name(entry["file"])
         _require(name in digests, f"file {name} without a SHA-256")
         stages[StageCall.of(_text(entry["stage"]), entry["fixed"], shapes)] = name
@@ -184,8 +203,8 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _side(value: object) -> int:
-    is_number = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31
+def _side(value: object, least: int = 1) -> int:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and least <= value < 1 << 31
     _require(is_number, f"number {value!r}")
     assert isinstance(value, int)
     return value

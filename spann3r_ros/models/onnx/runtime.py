@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spann3r_ros.errors import CheckpointError, ConfigError
+from spann3r_ros.errors import AnswerError, CheckpointError, ConfigError
 from spann3r_ros.models.onnx.manifest import EXPORT
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class StageSession:
     """
 
     def __init__(self, path: Path, providers: list[str]) -> None:
-        runtime = _onnxruntime()
+        runtime, self._path = _onnxruntime(), path
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors, which are raised besides
@@ -68,14 +68,17 @@ class StageSession:
     def run(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The outputs, on the device of the first input; on the CPU nothing is copied on the way.
 
-        What a stage does not look at is no input of the file.
+        What a stage does not look at is no input of the file. Raises AnswerError where ONNX Runtime fails.
         """
         arrays: Mapping[str, NDArray[Any]] = {
             name: np.ascontiguousarray(tensor.cpu().numpy())
             for name, tensor in zip(input_names(len(inputs)), inputs, strict=True)
             if name in self._inputs
         }
-        outputs = self._session.run(None, arrays)
+        try:
+            outputs = self._session.run(None, arrays)
+        except Exception as error:
+            raise AnswerError(f"ONNX Runtime failed in {self._path}", got=_first_line(error)) from error
         return tuple(torch.from_numpy(output).to(inputs[0].device) for output in outputs)
 
 

@@ -17,7 +17,7 @@ from spann3r_ros.frame import Frame
 from spann3r_ros.models.base import ModelStream
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
 from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
-from spann3r_ros.models.loading import load_model
+from spann3r_ros.models.loading import load_descriptor, load_model, load_relocalizer
 from spann3r_ros.models.onnx.exported_model import read_exported, staged
 from spann3r_ros.models.onnx.exporter import TOLERANCE, export_model
 from spann3r_ros.models.onnx.trial import load_for_export
@@ -27,7 +27,7 @@ from spann3r_ros.streaming.stream import load_stream
 pytest.importorskip("onnxruntime", reason="no ONNX Runtime here: pip install onnxruntime")
 pytest.importorskip("onnx", reason="no ONNX here: pip install onnx")
 
-MAPPING = ("spann3r", "dust3r", "mast3r", "cut3r")
+MAPPING = ("spann3r", "dust3r", "mast3r", "cut3r", "vggt")
 
 
 def answers(config: Config, frames: list[Frame]) -> list[Prediction]:
@@ -56,6 +56,24 @@ def test_a_stream_in_onnx_runtime_equals_that_in_pytorch(name: str) -> None:
     folder = str(exported(name))
     found = answers(config_of(name, backend="onnxruntime", checkpoint=folder), frames)
     require_equal(found, answers(config_of(name, checkpoint="random"), frames))
+
+
+def test_a_relocalizer_and_a_descriptor_are_the_same_in_onnx_runtime() -> None:
+    frames = random_frames(3, size=(320, 240))
+    trial = load_for_export(Config(), "random", "posenet")
+    found = load_relocalizer(exported("posenet")).locate(frames[0])
+    expected = trial.model.locate(frames[0])  # type: ignore[union-attr]
+    np.testing.assert_allclose(found.matrix(), expected.matrix(), rtol=0, atol=1e-4 * np.abs(expected.matrix()).max())
+    trial = load_for_export(Config(), "random", "salad")
+    vectors = load_descriptor(exported("salad")).describe(frames)  # three images at once, of a file that takes one
+    np.testing.assert_allclose(vectors, trial.model.describe(frames), rtol=0, atol=1e-4)  # type: ignore[union-attr]
+    assert vectors.shape[0] == 3
+
+
+@pytest.mark.parametrize("name", ["fast3r", "pi3", "pi3x", "streamvggt"])
+def test_a_network_in_one_piece_is_refused_with_the_way_out(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"the family {name} cannot be exported to ONNX.*backend: torch"):
+        export_model(load_for_export(config_of(name), "random", name), tmp_path / "onnx")
 
 
 @pytest.mark.parametrize("output", ["immediate", "both"])
@@ -119,13 +137,14 @@ def test_weights_of_the_stages_are_not_held_by_pytorch(name: str) -> None:
     network = staged(model).network  # type: ignore[attr-defined]
     held = sum(tensor.numel() for tensor in network.state_dict().values() if not tensor.is_meta)
     whole = sum(tensor.numel() for tensor in network.state_dict().values())
-    assert held < 0.05 * whole
+    assert held < (0.2 if name == "cut3r" else 0.05) * whole  # CUT3R's state before the first frame is made of some
 
 
-def test_the_note_of_weights_that_mean_nothing_outlives_the_export() -> None:
+def test_the_note_of_weights_that_mean_nothing_outlives_the_export(caplog: pytest.LogCaptureFixture) -> None:
     model = load_model(config_of("spann3r", backend="onnxruntime", checkpoint=str(exported("spann3r"))))
     assert isinstance(model, ModelStream)
     assert model.model.weights == "random weights of a tiny network, in ONNX Runtime"
+    assert "random weights: a tiny network that was never trained; its map means nothing" in caplog.text
 
 
 def test_images_of_another_size_are_refused_with_the_way_out() -> None:

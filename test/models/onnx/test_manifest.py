@@ -45,6 +45,15 @@ def test_a_call_is_known_whatever_the_order_of_its_arguments() -> None:
     assert str(one) == 'pair {"a": [1, 2], "b": true} of 1x3'
 
 
+def test_a_length_that_differed_may_be_any() -> None:
+    three, two = (StageCall.of("look", {}, ((1, frames, 4), (1, 5))) for frames in (3, 2))
+    both = three.merged(two)
+    assert str(both) == "look of 1xanyx4, 1x5" and both.covers(two) and both.covers(three) and not two.covers(three)
+    assert not both.covers(StageCall.of("look", {}, ((1, 3, 5), (1, 5))))
+    assert not both.covers(StageCall.of("look", {}, ((1, 3, 4),)))
+    assert not both.covers(StageCall.of("look", {"grid": 1}, three.shapes))
+
+
 CHANGES: dict[str, Callable[[Any], object]] = {
     "format": lambda content: content.update(format=2),
     "precision": lambda content: content.update(precision="int8"),
