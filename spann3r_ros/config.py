@@ -43,7 +43,14 @@ class ModelConfig:
     checkpoint: str = parameter(
         "",
         "File with the weights (.pth or .safetensors). Empty: the small model that ships. random: a tiny network of "
-        "the family with random weights, to try everything but the map, which then means nothing.",
+        "the family with random weights, to try everything but the map, which then means nothing. With backend "
+        "onnxruntime: the folder that `python -m spann3r_ros export` wrote.",
+    )
+    backend: str = parameter(
+        "torch",
+        "What computes the network: PyTorch, or ONNX Runtime with the provider for TensorRT, CUDA or the CPU that it "
+        "has, from a folder that `python -m spann3r_ros export` wrote.",
+        choices=("torch", "onnxruntime"),
     )
     checkpoint_mapping: bool = parameter(
         False,

@@ -35,6 +35,8 @@ INSTALL = {
     "cv2": ("opencv-python-headless", "python3-opencv"),
     "lz4": ("lz4", "python3-lz4"),
     "numpy": ("numpy", "python3-numpy"),
+    "onnx": ("onnx", ""),
+    "onnxruntime": ("onnxruntime", ""),
     "PIL": ("pillow", "python3-pil"),
     "rosbags": ("rosbags", ""),
     "safetensors": ("safetensors", ""),

@@ -46,10 +46,13 @@ class Captured:
         function: of tensors on one device, and of hashable keyword arguments; gives a tuple of tensors. It does the
             same work whatever the values are, never waits for the device, and keeps nothing.
         enabled: whether it may be recorded.
+
+    Attributes:
+        function: what does the work.
     """
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]], enabled: bool = True) -> None:
-        self._function, self.enabled = function, enabled
+        self.function, self.enabled = function, enabled
         self._seen: set[Hashable] = set()
         self._recordings: dict[Hashable, _Recording] = {}
         self._lock = threading.Lock()  # recordings have one set of buffers
@@ -57,20 +60,24 @@ class Captured:
     def __call__(self, *inputs: Tensor, **fixed: Hashable) -> tuple[Tensor, ...]:
         """What the function gives; in inference mode only."""
         if not self.enabled or not inputs[0].is_cuda:
-            return self._function(*inputs, **fixed)
+            return self.function(*inputs, **fixed)
         key = (*((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs), *sorted(fixed.items()))
         with self._lock:
             if key not in self._recordings:
                 if key not in self._seen:  # the first call chooses kernels and makes tables
                     self._seen.add(key)
-                    return self._function(*inputs, **fixed)
+                    return self.function(*inputs, **fixed)
                 recording = self._recorded(inputs, fixed)
                 if recording is None:
-                    return self._function(*inputs, **fixed)
+                    return self.function(*inputs, **fixed)
                 if len(self._recordings) == MOST_SHAPES:
                     del self._recordings[next(iter(self._recordings))]
                 self._recordings[key] = recording
             return self._recordings[key].replayed(inputs)
+
+    def let(self, function: Callable[..., tuple[Tensor, ...]]) -> None:
+        """Let another function do the work from now on, one that gives the same; it is never recorded."""
+        self.function, self.enabled = function, False
 
     def _recorded(self, inputs: tuple[Tensor, ...], fixed: dict[str, Any]) -> _Recording | None:
         """A recording, not yet run; None where this cannot be recorded, which is tried once."""
@@ -79,7 +86,7 @@ class Captured:
         try:
             # What other threads do on the device meanwhile is their own affair.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                outputs = self._function(*places, **fixed)
+                outputs = self.function(*places, **fixed)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

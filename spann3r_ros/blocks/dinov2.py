@@ -37,6 +37,7 @@ class Dinov2(nn.Module):
             EncoderBlock(s.width, s.heads, s.mlp_ratio, layer_scale=True) for _ in range(s.depth)
         )
         self.norm = nn.LayerNorm(s.width, eps=NORM_EPS)
+        self._kept: tuple[tuple, Tensor] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, channels, H, W), normalized, H and W multiples of the patch, to tokens (B, specials + P, width).
@@ -54,17 +55,31 @@ class Dinov2(nn.Module):
         patch = self.sizes.patch_size
         patches = self.patch_embed(images)
         positions = self.positions((images.shape[-2] // patch, images.shape[-1] // patch)).to(patches.dtype)
-        count = len(images)
+        count = images.shape[0]  # not len(): a trace would take it for a constant
         parts = [(self.cls_token + positions[:, :1]).expand(count, -1, -1), patches + positions[:, 1:]]
         if self.sizes.registers:
             parts.insert(1, self.register_tokens.expand(count, -1, -1))
         return torch.cat(parts, dim=1)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """Learned positions (1, 1 + P, width) of the class token and of a (rows, columns) grid, resized in float32."""
-        side = self.sizes.native_grid
+        """Learned positions (1, 1 + P, width) of the class token and of a (rows, columns) grid, resized in float32.
+
+        Where they are not trained, those of the last grid are kept.
+        """
+        side, learned = self.sizes.native_grid, self.pos_embed
         if grid == (side, side):
-            return self.pos_embed
+            return learned
+        if learned.requires_grad or learned.is_inference():
+            return self._resized(grid)
+        key = (grid, learned.data_ptr(), learned._version, learned.device)
+        kept = self._kept
+        if kept is None or kept[0] != key:
+            with torch.inference_mode(False), torch.no_grad():
+                kept = self._kept = key, self._resized(grid)
+        return kept[1]
+
+    def _resized(self, grid: tuple[int, int]) -> Tensor:
+        side = self.sizes.native_grid
         stored = self.pos_embed.float()
         square = stored[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
         if self.sizes.resize == "exact":

@@ -26,6 +26,7 @@ from spann3r_ros.evaluation.benchmark import (
     seconds_of_parts,
 )
 from spann3r_ros.evaluation.family_benchmark import measure_family, measure_family_apart
+from spann3r_ros.evaluation.onnx_benchmark import full_size_trial, measure_onnxruntime, shipped_trial
 from spann3r_ros.evaluation.pose_graph_benchmark import compare_with_published, measure_pose_graph
 from spann3r_ros.models.processor import PRECISIONS, processor_name
 from spann3r_ros.models.registry import FAMILIES
@@ -68,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only time and memory of so many frames through step, pose and map (10000); into bench.json",
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("out/bench"), help="folder of bench.json (out/bench)")
+    parser.add_argument(
+        "--onnx", action="store_true", help="only Spann3R in ONNX Runtime beside PyTorch: what ships, and the full size"
+    )
     parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)  # a measuring process prints JSON
     parser.add_argument("--pointmaps", type=Path, help=argparse.SUPPRESS)  # a measuring process writes them here
 
@@ -91,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.node:
             frame_benchmarks.bench_node(path)
         return 0
+    if arguments.onnx:
+        return compare_backends(arguments.frames)
     size = tuple(arguments.size) if arguments.size else None
     if arguments.apart:
         measured = measure_family(
@@ -142,6 +148,20 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     for name, seconds in seconds_of_parts(arguments.device).items():
         print(f"{name:36}{1000 * seconds:9.2f} ms")
+    return 0
+
+
+def compare_backends(frames: int) -> int:
+    """Print a line for the model that ships and one for the full size."""
+    print(f"{processor_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {datetime.date.today()}")
+    print(f"{'Spann3R, s/frame':16}{'torch':>9}{'(median)':>10}{'onnxruntime':>13}{'(median)':>10}{'difference':>12}")
+    for name, trial in (("shipped", shipped_trial), ("full size", full_size_trial)):
+        speeds = measure_onnxruntime(trial(), frames)
+        print(
+            f"{name:16}{speeds.torch:9.4f}{speeds.torch_median:10.4f}{speeds.onnxruntime:13.4f}"
+            f"{speeds.onnxruntime_median:10.4f}{speeds.difference:12.1e}",
+            flush=True,
+        )
     return 0
 
 

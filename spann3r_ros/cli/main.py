@@ -27,6 +27,7 @@ SUBCOMMANDS = {
     "view": "make a page that shows a map in a browser",
     "models": "list, fetch and check the weights of networks",
     "make_bag": "record a walk through a synthetic scene as a rosbag2 with ground truth",
+    "export": "write the stages of a network as ONNX, for ONNX Runtime (backend: onnxruntime)",
     "train": "train a network from nothing or from existing weights, in a synthetic scene or on recordings",
     "parameters": "list the parameters of the node, or write them as YAML and Markdown",
     "parity": "replay recorded network activations through the model and compare every tensor",

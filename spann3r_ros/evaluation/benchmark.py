@@ -74,7 +74,7 @@ def measure_network(precision: str, frames: int, device: str, pointmaps: Path, g
         pointmaps: .npy file to which all pointmaps are written, (frames, h, w, 3) float32.
         graphs: whether CUDA replays recorded work, see the parameter ``cuda_graphs``.
     """
-    network = _random_network(PRECISIONS[precision], device)
+    network = random_spann3r(PRECISIONS[precision], device)
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     model = Spann3r(network, Config(cuda_graphs=graphs), "random")
     memory, generator = model.new_memory(), np.random.default_rng(0)
@@ -147,7 +147,7 @@ def seconds_of_parts(device: str) -> dict[str, float]:
     }
 
 
-def _random_network(precision: torch.dtype, device: str) -> Spann3rNetwork:
+def random_spann3r(precision: torch.dtype = torch.float32, device: str = "cpu") -> Spann3rNetwork:
     """The full-size network, made in its precision at once, so that the peak is that of running it."""
     with torch.device("meta"):
         network = Spann3rNetwork(Spann3rArchitecture())

@@ -124,6 +124,7 @@ class PairModel(Model, Protocol):
         ...
 
 
+@runtime_checkable
 class Relocalizer(Model, Protocol):
     """A network that tells where in the one scene of its weights an image was taken; it keeps and maps nothing."""
 
@@ -137,6 +138,7 @@ class Relocalizer(Model, Protocol):
         ...
 
 
+@runtime_checkable
 class PlaceDescriptor(Model, Protocol):
     """A network that gives one vector an image, alike where images show the same place.
 

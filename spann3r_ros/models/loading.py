@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.resources
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, Config
+from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, WEIGHTS_NOTES, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
 from spann3r_ros.models.base import AnyModel, PlaceDescriptor, Relocalizer
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
-from spann3r_ros.models.family import Architecture
+from spann3r_ros.models.family import Architecture, Family
+from spann3r_ros.models.onnx.exported_model import read_exported
+from spann3r_ros.models.onnx.manifest import is_exported
 from spann3r_ros.models.processor import PRECISIONS, chosen_precision
 from spann3r_ros.models.random_weights import random_network
 from spann3r_ros.models.registry import (
@@ -33,7 +36,14 @@ from spann3r_ros.models.registry import (
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
+logger = logging.getLogger(__name__)
+
 _SHIPPED = "apartment.safetensors"
+
+DEMO_NAME = f"{DEMO_WEIGHTS} ({_SHIPPED})"
+
+SHIPPED = "shipped"
+"""What the model that ships is called where an empty name would be overlooked."""
 
 
 def load_model(config: Config) -> AnyModel:
@@ -50,17 +60,55 @@ def load_model(config: Config) -> AnyModel:
     """
     row = family(config.model)
     device = pick_device(config.device)
+    if config.backend == "onnxruntime":
+        return _exported_model(config, row, device)
     precision = config.precision = chosen_precision(config.precision, device)
     if config.checkpoint == RANDOM_WEIGHTS:
         # Drawn on the CPU, so that it is the same network on every device.
         network = random_network(row, row.tiny, PRECISIONS[precision]).to(device)
         return row.model(network, config, f"{RANDOM_WEIGHTS} weights of a tiny network")
-    with _checkpoint_path(config.checkpoint) as path:
+    with checkpoint_path(config.checkpoint) as path:
+        if is_exported(path):
+            way_out = "Set backend to onnxruntime, or checkpoint to a file of weights"
+            raise CheckpointError(f"{path} holds stages for ONNX Runtime, not weights", next_step=way_out)
         checkpoint = read_checkpoint(path, wanted=row.name)
         if checkpoint.family != row.name:
             raise _of_another_family(checkpoint, row.name, path)
         network = load_network(checkpoint, device, precision, config.checkpoint_mapping)
-    return row.model(network, config, config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})")
+    return row.model(network, config, config.checkpoint or DEMO_NAME)
+
+
+def _exported_model(config: Config, row: Family, device: torch.device) -> AnyModel:
+    """The model of a folder of exported stages, which ONNX Runtime runs; it is of the size that it was exported for."""
+    if config.precision not in ("fp32", "auto"):
+        raise ConfigError(
+            "parameter 'precision' with backend onnxruntime", got=config.precision, expected="fp32 | auto"
+        )
+    if config.checkpoint in ("", RANDOM_WEIGHTS):
+        raise CheckpointError(
+            "parameter 'checkpoint' with backend onnxruntime",
+            got=repr(config.checkpoint),
+            expected="a folder of exported stages",
+            next_step=f"Write one: `python -m spann3r_ros export --checkpoint {config.checkpoint or SHIPPED} --onnx "
+            "FOLDER`, and set checkpoint to FOLDER",
+        )
+    config.precision = "fp32"
+    with checkpoint_path(config.checkpoint) as folder:
+        exported = read_exported(folder, config.device, device)
+    if exported.manifest.family != row.name:
+        raise CheckpointError(
+            f"{config.checkpoint} holds stages of another family than the parameter 'model' says",
+            got=exported.manifest.family,
+            expected=row.name,
+            next_step=f"Set model to {exported.manifest.family}",
+        )
+    if exported.manifest.image_size is not None and not (config.image_height or config.image_width):
+        config.image_height, config.image_width = exported.manifest.image_size
+    for note, meaning in WEIGHTS_NOTES.items():
+        if exported.manifest.weights.startswith(note):  # which the name of the folder does not say
+            logger.warning("%s: %s", note, meaning)
+    weights = f"{exported.manifest.weights}, in ONNX Runtime"
+    return exported.driving(lambda network: row.model(network, config, weights))
 
 
 def load_relocalizer(checkpoint: Path, device: str = "auto") -> Relocalizer:
@@ -70,6 +118,10 @@ def load_relocalizer(checkpoint: Path, device: str = "auto") -> Relocalizer:
         ConfigError: a device that this machine does not have.
         CheckpointError: weights that are missing, damaged, unsafe, or of a family that maps.
     """
+    if is_exported(checkpoint):
+        exported = read_exported(checkpoint, device, pick_device(device))
+        row = relocalizer_family(exported.manifest.family, str(checkpoint))
+        return exported.driving(lambda network: row.relocalizer(network, str(checkpoint)))
     found = read_checkpoint(checkpoint)
     row = relocalizer_family(found.family, str(checkpoint))
     return row.relocalizer(load_network(found, pick_device(device)), str(checkpoint))
@@ -82,6 +134,10 @@ def load_descriptor(checkpoint: Path, device: str = "auto") -> PlaceDescriptor:
         ConfigError: a device that this machine does not have.
         CheckpointError: weights that are missing, damaged, unsafe, or of another family.
     """
+    if is_exported(checkpoint):
+        exported = read_exported(checkpoint, device, pick_device(device))
+        row = descriptor_family(exported.manifest.family, str(checkpoint))
+        return exported.driving(lambda network: row.descriptor(network, str(checkpoint)))
     found = read_checkpoint(checkpoint)
     row = descriptor_family(found.family, str(checkpoint))
     place = pick_device(device)
@@ -171,7 +227,7 @@ def shipped_model() -> Traversable:
 
 
 @contextlib.contextmanager
-def _checkpoint_path(checkpoint: str) -> Iterator[Path]:
+def checkpoint_path(checkpoint: str) -> Iterator[Path]:
     """The file of the parameter ``checkpoint``; for an empty one that which ships in the package."""
     if checkpoint:
         try:

@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from spann3r_ros.models.family import Architecture, Family
+from spann3r_ros.models.family import Architecture, NetworkFamily
 
 
 def random_network(
-    row: Family, architecture: Architecture, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+    row: NetworkFamily,
+    architecture: Architecture,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
 ) -> nn.Module:
     """A network of a family in evaluation mode, the same in every process.
 

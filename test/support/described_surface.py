@@ -42,8 +42,8 @@ class SurfaceNetwork(Mast3rNetwork):
         return number.expand(1, rows * columns, self.architecture.encoder_width).clone()
 
     def decode(self, features1: Tensor, features2: Tensor, _grid1: Grid, _grid2: Grid) -> tuple[Layers, Layers]:
-        last = self.architecture.decoder_depth
-        return {0: features1, last: features1}, {0: features2, last: features1}
+        numbers = self.layers_of(features1, [features1] * (len({*self.architecture.hooks}) - 1))
+        return dict.fromkeys(numbers, features1), {number: features1 if number else features2 for number in numbers}
 
     def _points(self, layers: Layers, grid: Grid) -> Tensor:
         """(H, W, 3) of the surface; kept by ``true_points``."""

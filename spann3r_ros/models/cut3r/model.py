@@ -22,7 +22,7 @@ from spann3r_ros.geometry.focal import camera_of
 from spann3r_ros.memory.recurrent import RecurrentState
 from spann3r_ros.models.cut3r.heads import placed_points
 from spann3r_ros.models.cut3r.memory import Cut3rMemory
-from spann3r_ros.models.cut3r.network import Cut3rNetwork, Interaction
+from spann3r_ros.models.cut3r.network import STATE_TENSORS, Cut3rNetwork, Interaction
 from spann3r_ros.models.cut3r.parameters import Cut3rParameters
 from spann3r_ros.models.cut3r.ray_map import ray_map, viewer_camera
 from spann3r_ros.models.dust3r.crop import published_size
@@ -81,6 +81,7 @@ class Cut3r:
     """
 
     name = "cut3r"
+    outside = ("enc_norm.", "dec_norm.", "dec_norm_state.", "pose_token", *STATE_TENSORS)
 
     def __init__(self, network: Cut3rNetwork, config: Config, weights: str) -> None:
         self.network, self.weights = network, weights
@@ -90,8 +91,14 @@ class Cut3r:
         self.device = network.enc_norm.weight.device
         samples = [network.enc_norm, network.dec_norm, network.dec_norm_state]
         self.fingerprint = fingerprint(self.name, network.architecture, samples, network.dtype)
-        self._encode = Captured(self._encoded, config.cuda_graphs)
-        self._look = Captured(self._interacted, config.cuda_graphs)
+        self._encode, self._recall, self._look, self._encode_rays, self._color = (
+            Captured(stage, config.cuda_graphs)
+            for stage in (self._encoded, self._recalled, self._interacted, self._encoded_rays, self._colored)
+        )
+        self.stages = {
+            **{"encode": self._encode, "recall": self._recall, "look": self._look},
+            **{"encode_rays": self._encode_rays, "color": self._color},
+        }
         with torch.inference_mode():
             self._initial: dict[str, Tensor] = {"state": network.initial_state(), "poses": network.pose_retriever.mem}
 
@@ -209,8 +216,12 @@ class Cut3r:
         """As ``advance``, of a frame's (or a ray map's) features (B, P, E) and the grid of its patches."""
         initial = self.initial(len(features))
         before = RecurrentState(initial) if state is None else state
-        pose, points, confidence, gist, pose_in, new_state, poses, pose_out, *decoded = self._look(
-            features, before.tensors["state"], before.tensors["poses"], grid=grid, is_first=before.frames == 0
+        known = before.tensors["poses"]
+        pose_in = self.network.pose_token.expand(len(features), -1, -1)
+        if before.frames:
+            [pose_in] = self._recall(features, known)
+        pose, points, confidence, gist, new_state, poses, pose_out, *decoded = self._look(
+            features, pose_in, before.tensors["state"], known, grid=grid
         )
         layers = dict(zip(self.network.layer_numbers, (features.float(), *decoded), strict=True))
         found = Interaction(gist, pose_in, new_state, poses, layers, pose_out, grid)
@@ -221,15 +232,25 @@ class Cut3r:
     def _encoded(self, images: Tensor, *, rounded: bool) -> tuple[Tensor]:
         return (self.network.encode(images, rounded),)
 
+    def _recalled(self, features: Tensor, poses: Tensor) -> tuple[Tensor]:
+        return (self.network.recall(features, poses),)
+
+    def _encoded_rays(self, rays: Tensor) -> tuple[Tensor]:
+        return (self.network.encode_rays(rays),)
+
+    def _colored(self, *layers: Tensor, grid: Grid) -> tuple[Tensor]:
+        numbered = dict(zip(self.network.layer_numbers, layers, strict=True))
+        return (self.network.downstream_head.colors(numbered, grid),)
+
     def _interacted(
-        self, features: Tensor, state: Tensor, poses: Tensor, *, grid: Grid, is_first: bool
+        self, features: Tensor, pose_in: Tensor, state: Tensor, poses: Tensor, *, grid: Grid
     ) -> tuple[Tensor, ...]:
-        """Pose, points and confidence, then the tensors of ``Interaction`` in its order, layer 0 aside."""
-        found, heads = self.network.interact(features, grid, state, poses, is_first), self.network.downstream_head
+        """Pose, points and confidence, then what ``Interaction`` has of its own, in its order, layer 0 aside."""
+        found, heads = self.network.interact(features, grid, pose_in, state, poses), self.network.downstream_head
         with torch.autocast(features.device.type, enabled=False):
             seen = heads.pose(found.pose_out), *heads.self_map(found.layers, grid)
         decoded = [found.layers[number] for number in self.network.layer_numbers[1:]]
-        return *seen, found.gist, found.pose_in, found.state, found.poses, found.pose_out, *decoded
+        return *seen, found.gist, found.state, found.poses, found.pose_out, *decoded
 
     @torch.inference_mode()
     def imagine(
@@ -255,10 +276,10 @@ class Cut3r:
             )
         check_pixels(torch.zeros(1, 3, *size), self.network.architecture)
         rays = torch.from_numpy(ray_map(submap_from_camera, camera or viewer_camera(*size)))
-        features = self.network.encode_rays(rays.permute(2, 0, 1)[None].to(self.device))
+        [features] = self._encode_rays(rays.permute(2, 0, 1)[None].to(self.device))
         grid = self.network.grid(rays.permute(2, 0, 1))
         seen = self.seen(features, grid, memory.state, [False])
-        colors = self.network.downstream_head.colors(seen.interaction.layers, grid)
+        [colors] = self._color(*seen.interaction.layers.values(), grid=grid)
         own, confidence = to_host(seen.own.points[0], 1.0 - 1.0 / seen.own.confidence[0])
         require_finite(own, confidence)
         shades = ((colors[0] + 1) * 127.5).round().to(torch.uint8).cpu().numpy()

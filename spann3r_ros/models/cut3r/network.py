@@ -19,6 +19,10 @@ POSE_POSITION = -1
 """Row and column of the pose token, which stands before the patches."""
 
 
+STATE_TENSORS = ("register_tokens.", "decoder_embed_state.", "pose_retriever.mem")
+"""Beginnings of the names of the tensors that make the state and the pose memory before the first frame."""
+
+
 class PoseRetriever(nn.Module):
     """A memory of the poses that went with what images looked like as a whole; its tokens have no positions.
 
@@ -114,7 +118,7 @@ class Cut3rNetwork(nn.Module):
     def grid(self, images: Tensor) -> Grid:
         """Rows and columns of the tokens of images (B, channels, H, W)."""
         patch = self.architecture.patch_size
-        return images.shape[-2] // patch, images.shape[-1] // patch
+        return int(images.shape[-2]) // patch, int(images.shape[-1]) // patch
 
     def encode(self, images: Tensor, rounded: bool = False) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] to features (B, P, E).
@@ -151,21 +155,21 @@ class Cut3rNetwork(nn.Module):
         a = self.architecture
         return tuple(sorted({0, *(a.hooks if a.head == "dpt" else ()), a.decoder_depth}))
 
-    def interact(self, features: Tensor, grid: Grid, state: Tensor, poses: Tensor, is_first: bool) -> Interaction:
+    def recall(self, features: Tensor, poses: Tensor) -> Tensor:
+        """The pose token (B, 1, D) that the pose memory (B, rows, 2 D) expects for a frame's features (B, P, E)."""
+        return self.pose_retriever.read(_gist(features), poses).to(self.dtype)
+
+    def interact(self, features: Tensor, grid: Grid, pose_in: Tensor, state: Tensor, poses: Tensor) -> Interaction:
         """Let a frame and the state look at each other.
 
         Args:
             features: (B, P, E) of the frame.
             grid: rows and columns of its patches.
+            pose_in: (B, 1, D), of ``recall``; ``pose_token`` where no frame came before.
             state: (B, N, D).
             poses: (B, rows, 2 D), the pose memory.
-            is_first: whether no frame came before: then the pose memory is not asked.
         """
-        retriever = self.pose_retriever
-        gist = features.float().mean(dim=1, keepdim=True)
-        pose_in = self.pose_token.expand(len(features), -1, -1)
-        if not is_first:
-            pose_in = retriever.read(gist, poses).to(self.dtype)
+        retriever, gist = self.pose_retriever, _gist(features)
         state, layers = self._decode(features, pose_in, state, grid)
         tokens = {number: layer.float() for number, layer in layers.items()}
         pose_out = tokens[max(tokens)][:, :1]
@@ -221,6 +225,10 @@ class Cut3rNetwork(nn.Module):
             places = grid_positions(grid, specials=specials, special_position=POSE_POSITION, device=device)
             self._tables[key] = table_at(places, head_dim, self.architecture.rope_base)
         return self._tables[key]
+
+
+def _gist(features: Tensor) -> Tensor:
+    return features.float().mean(dim=1, keepdim=True)
 
 
 def _half_rotated(block: nn.Module, tokens: Tensor, table: RotaryTable) -> Tensor:

@@ -62,7 +62,7 @@ class Dust3rNetwork(nn.Module):
     def grid(self, images: Tensor) -> Grid:
         """Rows and columns of the tokens of images (B, 3, H, W)."""
         patch = self.architecture.patch_size
-        return images.shape[-2] // patch, images.shape[-1] // patch
+        return int(images.shape[-2]) // patch, int(images.shape[-1]) // patch
 
     def rotary_table(self, grid: Grid, head_dim: int, device: torch.device) -> RotaryTable:
         """The table of a grid, made once per size and device."""

@@ -9,13 +9,16 @@ from itertools import product
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from spann3r_ros.blocks.captured import Captured
 from spann3r_ros.config import Config
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.matched_points import align_matches
 from spann3r_ros.models.base import Relation
 from spann3r_ros.models.dust3r.model import Dust3r
+from spann3r_ros.models.dust3r.network import Grid, Layers
 from spann3r_ros.models.mast3r.matching import DescriptorMap, PixelMatches, inside, match_both_ways
 from spann3r_ros.models.mast3r.network import Descriptors, Mast3rNetwork
 from spann3r_ros.models.pointmap import EncodedView, Pointmap
@@ -85,13 +88,14 @@ class Mast3r(Dust3r):
 
     def __init__(self, network: Mast3rNetwork, config: Config, weights: str) -> None:
         super().__init__(network, config, weights)
+        self._describe = Captured(self._described, config.cuda_graphs)
+        self.stages["describe"] = self._describe
 
     @torch.inference_mode()
     def describe(self, a: EncodedView, b: EncodedView) -> tuple[DescribedView, DescribedView]:
         """Both images in a's camera, with descriptors."""
-        layers1, layers2 = self.network.decode(a.features, b.features, a.grid, b.grid)
-        first = DescribedView(*self.network.described(1, layers1, a.grid))
-        return first, DescribedView(*self.network.described(2, layers2, b.grid))
+        layers1, layers2 = self._layers(a, b)
+        return self._described_view(1, layers1, a.grid), self._described_view(2, layers2, b.grid)
 
     def describe_symmetric(self, a: EncodedView, b: EncodedView) -> SymmetricPair:
         """Both images in both cameras: two decodings of images that were encoded once."""
@@ -102,18 +106,30 @@ class Mast3r(Dust3r):
     @torch.inference_mode()
     def match(self, a: EncodedView, b: EncodedView) -> PixelMatches:
         """Matches of two images away from their borders, begun from both; the points are not computed."""
-        layers1, layers2 = self.network.decode(a.features, b.features, a.grid, b.grid)
-        maps = [
-            DescriptorMap(found.vectors[0], found.confidence[0])
-            for found in (
-                self.network.descriptors(1, layers1, a.grid),
-                self.network.descriptors(2, layers2, b.grid),
-            )
-        ]
+        layers1, layers2 = self._layers(a, b)
+        described = self._descriptors(1, layers1, a.grid), self._descriptors(2, layers2, b.grid)
+        maps = [DescriptorMap(found.vectors[0], found.confidence[0]) for found in described]
         matches = match_both_ways(maps[0], maps[1], STEP)
         assert matches.confidence is not None
         kept = inside(matches, maps[0].size, maps[1].size) & (matches.confidence > SURE_MATCH)
         return PixelMatches(matches.first[kept], matches.second[kept], matches.confidence[kept])
+
+    def _described(self, *tensors: Tensor, branch: int, grid: Grid) -> tuple[Tensor, ...]:
+        """Descriptors and their confidence, of the layers and, where it has no other, the points' confidence."""
+        first, *others = tensors
+        points_confidence = None if self.network.architecture.descriptor_confidence else others.pop()
+        found = self.network.descriptors(branch, self.network.layers_of(first, others), grid, points_confidence)
+        return found.vectors, found.confidence
+
+    def _descriptors(self, branch: int, layers: Layers, grid: Grid, pointmap: Pointmap | None = None) -> Descriptors:
+        tensors = list(layers.values())
+        if not self.network.architecture.descriptor_confidence:
+            tensors.append((pointmap or self._pointmap(branch, layers, grid)).confidence)
+        return Descriptors(*self._describe(*tensors, branch=branch, grid=grid))
+
+    def _described_view(self, branch: int, layers: Layers, grid: Grid) -> DescribedView:
+        pointmap = self._pointmap(branch, layers, grid)
+        return DescribedView(pointmap, self._descriptors(branch, layers, grid, pointmap))
 
     def relate(self, a: Sequence[Prediction], b: Sequence[Prediction]) -> Relation | None:
         """See ``Relating``: by the points of pixels whose descriptors match, whatever network gave the points.

@@ -7,7 +7,9 @@ import hashlib
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
+from torch import Tensor
 
+from spann3r_ros.blocks.captured import Captured
 from spann3r_ros.errors import AnswerError
 from spann3r_ros.frame import Frame
 from spann3r_ros.models.posenet.crop import central_corner, crops, resized
@@ -24,14 +26,17 @@ class Posenet:
     """
 
     name = "posenet"
+    outside = ("mean_image", "pose3.fc_xyz.weight")
 
     def __init__(self, network: PosenetNetwork, weights: str) -> None:
         self.network, self.weights = network, weights
         self.metric = network.architecture.metric
-        self.device = network.conv1.weight.device
+        self.device = network.mean_image.device
         # The mean is subtracted where the crop is made, on the host.
         self._mean_image = network.mean_image.float().cpu()
         sample = network.pose3.fc_xyz.weight.detach().float().cpu().numpy().tobytes()
+        self._network = Captured(self._answered, enabled=False)
+        self.stages = {"network": self._network}
         self.fingerprint = hashlib.sha256(repr(network.architecture).encode() + sample).hexdigest()[:16]
 
     @torch.inference_mode()
@@ -39,8 +44,12 @@ class Posenet:
         """See ``Relocalizer.locate``; the central crop of the image is looked at."""
         image = resized(frame.image, self.network.architecture)
         corner = central_corner(image.shape[1], image.shape[0], self.network.architecture)
-        answer = self.network(crops(image, [corner], self._mean_image).to(self.device))
+        answer = PoseAnswer(*self._network(crops(image, [corner], self._mean_image).to(self.device)))
         return world_from_camera(answer, self.network.architecture.rotation)
+
+    def _answered(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        answer: PoseAnswer = self.network(pixels)
+        return answer.position, answer.quaternion
 
 
 def world_from_camera(answer: PoseAnswer, rotation: str) -> Sim3:

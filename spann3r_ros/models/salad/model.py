@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from spann3r_ros.blocks.captured import Captured
 from spann3r_ros.frame import Frame, check_smallest
 from spann3r_ros.models.preprocess import BILINEAR
 from spann3r_ros.models.salad.network import SaladNetwork
@@ -32,11 +33,14 @@ class Salad:
 
     name = "salad"
     metric = False
+    outside = ("aggregator.dust_bin", "aggregator.score.0.weight")
 
     def __init__(self, network: SaladNetwork, weights: str) -> None:
         self.network, self.weights = network, weights
         self.device = network.aggregator.dust_bin.device
         self.width = network.architecture.descriptor_width
+        self._network = Captured(lambda images: (network(images),), enabled=False)
+        self.stages = {"network": self._network}
         sample = network.state_dict()["aggregator.score.0.weight"].float().cpu().numpy().tobytes()
         self.fingerprint = hashlib.sha256(repr(network.architecture).encode() + sample).hexdigest()[:16]
 
@@ -46,7 +50,8 @@ class Salad:
         found = [torch.zeros(0, self.width)]
         for begin in range(0, len(frames), BATCH):
             pixels = torch.stack([self.pixels(frame) for frame in frames[begin : begin + BATCH]])
-            found.append(self.network(pixels.to(self.device)).cpu())
+            [descriptors] = self._network(pixels.to(self.device))
+            found.append(descriptors.cpu())
         return torch.cat(found).numpy()
 
     def pixels(self, frame: Frame) -> Tensor:

@@ -65,6 +65,7 @@ class Spann3r:
     """
 
     name = "spann3r"
+    outside = ("norm_q.", "norm_k.", "norm_v.", "value_norm.", "dust3r.enc_norm.")
 
     def __init__(self, network: Spann3rNetwork, config: Config, weights: str) -> None:
         self.network = network
@@ -72,13 +73,14 @@ class Spann3r:
         self.weights = weights
         self.metric = network.architecture.trunk.metric
         self.image_size = target_size(config, network.architecture.trunk)
-        self.device = network.value_out.weight.device
+        self.device = network.value_norm.weight.device
         samples = [network.dust3r.enc_norm, network.value_norm, network.norm_k, network.norm_v]
         self.fingerprint = fingerprint(self.name, network.architecture, samples, network.dtype)
         self._encode, self._decode, self._head, self._value = (
             Captured(stage, config.cuda_graphs)
             for stage in (self._encoded, self._decoded, network.dust3r.head_outputs, self._valued)
         )
+        self.stages = {"encode": self._encode, "decode": self._decode, "head": self._head, "value": self._value}
 
     def new_memory(self) -> Spann3rMemory:
         """An empty memory."""
@@ -122,8 +124,9 @@ class Spann3r:
         if pending is None or pending.view is None or memory.grid is None or pending.answered:
             return []
         if pending.layers is None:
-            layers, _ = self.network.dust3r.decode(pending.features, pending.features, memory.grid, memory.grid)
-            pointmap = self._pointmap(1, layers, memory.grid)
+            _, _, _, *layers = self._decode(pending.features, pending.features, pending.features, grid=memory.grid)
+            first = self.network.dust3r.layers_of(pending.features, layers[: len(layers) // 2])
+            pointmap = self._pointmap(1, first, memory.grid)
         elif self.config.output == "immediate":
             return []
         else:

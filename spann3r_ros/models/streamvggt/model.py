@@ -112,7 +112,7 @@ class StreamVggt:
         images = to_device(loaded.pixels, self.device)
         taken = self.network.step(images, cache, shared=self.settings.camera_cache == "shared")
         answers = predictions(
-            self.network,
+            self.network.dense,
             taken.features,
             taken.encodings[-1],
             loaded,

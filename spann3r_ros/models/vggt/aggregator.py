@@ -64,7 +64,7 @@ class Aggregator(nn.Module):
             attention: of the global blocks; None: every token of a scene looks at every other.
         """
         a = self.architecture
-        scenes, frames, size = images.shape[0], images.shape[1], (images.shape[-2], images.shape[-1])
+        scenes, frames, size = images.shape[0], images.shape[1], (int(images.shape[-2]), int(images.shape[-1]))
         tokens = self.embed(images, begins)
         table = self.rotary_table((size[0] // a.patch_size, size[1] // a.patch_size), tokens.device)
         table_of_all = table.repeated(frames)
@@ -85,9 +85,8 @@ class Aggregator(nn.Module):
         patches = encoded[:, self.architecture.encoder.specials :]
         # The second stands for all frames but the first.
         specials = torch.cat([self.camera_token, self.register_token], dim=2)[0]
-        first, other = specials[0], specials[1]
-        chosen = [first if begins and number == 0 else other for number in range(frames)]
-        return torch.cat([torch.stack(chosen).repeat(scenes, 1, 1), patches], dim=1)
+        first, others = specials[:1] if begins else specials[1:], specials[1:].expand(frames - 1, -1, -1)
+        return torch.cat([torch.cat([first, others]).repeat(scenes, 1, 1), patches], dim=1)
 
     def rotary_table(self, grid: Grid, device: torch.device) -> RotaryTable:
         """Places of one frame's tokens: special ones at 0, patches from 1; made once per size and device."""

@@ -22,7 +22,7 @@ from spann3r_ros.models.vggt.aggregator import Features
 from spann3r_ros.models.vggt.architecture import VggtArchitecture
 from spann3r_ros.models.vggt.camera import intrinsics, points_from_depth, world_from_camera
 from spann3r_ros.models.vggt.crop import fixed_width, long_side, stacked
-from spann3r_ros.models.vggt.network import VggtNetwork
+from spann3r_ros.models.vggt.network import Dense, in_parts
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
@@ -96,12 +96,12 @@ def require_head(architecture: VggtArchitecture, points: str, parameter: str) ->
 
 
 def predictions(
-    network: VggtNetwork, features: Features, encodings: Tensor, loaded: Loaded, points: str, use_camera_info: bool
+    dense: Dense, features: Features, encodings: Tensor, loaded: Loaded, points: str, use_camera_info: bool
 ) -> list[Prediction]:
     """Final answers about the frames of one scene, in the network's frame; only the head that is asked for runs.
 
     Args:
-        network: that computed the features.
+        dense: of the network that computed the features.
         features: of the aggregator, one scene.
         encodings: (1, S, 9) of the cameras.
         loaded: the frames.
@@ -111,11 +111,8 @@ def predictions(
     Raises:
         AnswerError: values that are not finite.
     """
-    if points == "depth":
-        depth, confidence = network.depths(features)
-        world = points_from_depth(depth, encodings)
-    else:
-        world, confidence = network.points(features)
+    values, confidence = (found[None] for found in in_parts(dense, "depth" if points == "depth" else "point", features))
+    world = points_from_depth(values, encodings) if points == "depth" else values
     # Everything is queued by now; only here does the host wait for the device.
     grids, cameras = to_host(torch.cat([world[0], (1 - 1 / confidence[0]).unsqueeze(-1)], dim=-1), encodings[0])
     if not np.isfinite(grids).all() or not np.isfinite(cameras).all():

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
+from spann3r_ros.blocks.captured import Captured
 from spann3r_ros.config import Config
 from spann3r_ros.frame import Frame
 from spann3r_ros.models.pointmap import fingerprint
 from spann3r_ros.models.transfer import to_device
+from spann3r_ros.models.vggt.aggregator import Features
 from spann3r_ros.models.vggt.answers import ImageSize, predictions, require_head
 from spann3r_ros.models.vggt.architecture import VggtArchitecture
 from spann3r_ros.models.vggt.network import HEAD_FRAMES, VggtNetwork
@@ -31,13 +34,14 @@ class Vggt:
     """
 
     name = "vggt"
+    outside = ("aggregator.patch_embed.norm.", "camera_head.token_norm.", "camera_head.trunk_norm.")
 
     def __init__(self, network: VggtNetwork, config: Config, weights: str) -> None:
         self.network, self.config, self.weights = network, config, weights
         self.settings = config.of(VggtParameters)
         architecture = network.architecture
         self.metric = architecture.metric
-        self.device = network.aggregator.camera_token.device
+        self.device = network.camera_head.token_norm.weight.device
         require_head(architecture, self.settings.points, "vggt.points")
         self.image_size = ImageSize(config, architecture, self.settings.fit)
         require_memory(
@@ -48,6 +52,11 @@ class Vggt:
         )
         samples = [network.aggregator.patch_embed.norm, network.camera_head.token_norm, network.camera_head.trunk_norm]
         self.fingerprint = fingerprint(self.name, architecture, samples, network.dtype)
+        # Not recorded on CUDA: a window is much work for each launch.
+        self._aggregate, self._cameras, self._dense = (
+            Captured(stage, enabled=False) for stage in (self._aggregated, self._encoded, network.dense)
+        )
+        self.stages = {"aggregate": self._aggregate, "cameras": self._cameras, "dense": self._dense}
 
     def answer_size(self, frame: Frame) -> tuple[int, int]:
         """See ``WindowModel.answer_size``."""
@@ -62,11 +71,23 @@ class Vggt:
             AnswerError: an answer that is not finite.
         """
         loaded = self.image_size.load(frames)
-        features = self.network.aggregator(to_device(loaded.pixels, self.device))
-        encodings = self.network.cameras(features)[-1]
+        camera, *patches = self._aggregate(to_device(loaded.pixels, self.device))
+        of_frames = tuple(tokens.flatten(0, 1) for tokens in patches)
+        features = Features(camera, of_frames, (loaded.pixels.shape[-2], loaded.pixels.shape[-1]))
+        [encodings] = self._cameras(camera)
         return predictions(
-            self.network, features, encodings, loaded, self.settings.points, self.config.pose.use_camera_info
+            self._dense, features, encodings, loaded, self.settings.points, self.config.pose.use_camera_info
         )
+
+    def _aggregated(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = self.network.aggregator(images)
+        scenes = images.shape[:2]
+        return features.camera, *(patches.view(*scenes, *patches.shape[1:]) for patches in features.patches)
+
+    def _encoded(self, camera: Tensor) -> tuple[Tensor]:
+        """Encodings (1, S, 9) of the last iteration, of camera tokens (1, S, 2 width)."""
+        with torch.autocast(camera.device.type, enabled=False):
+            return (self.network.camera_head(camera.float())[-1],)
 
 
 def memory_of(a: VggtArchitecture, size: tuple[int, int], frames: int, dtype: torch.dtype) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +13,9 @@ from spann3r_ros.models.pointmap import Pointmap
 from spann3r_ros.models.vggt.aggregator import Aggregator, Features
 from spann3r_ros.models.vggt.architecture import VggtArchitecture
 from spann3r_ros.models.vggt.camera_head import CameraAttention, CameraHead
+
+Dense: TypeAlias = Callable[..., tuple[Tensor, ...]]
+"""``VggtNetwork.dense``, or what gives the same."""
 
 HEAD_FRAMES = 2
 """Frames that a dense head takes at a time: its maps at full size are the largest tensors of all."""
@@ -28,6 +34,16 @@ def points_from_raw(raw: Tensor) -> Pointmap:
 def coordinates_from_raw(raw: Tensor) -> Tensor:
     """The inverse of y = sign(x) log(1 + |x|), number by number."""
     return raw.sign() * torch.expm1(raw.abs())
+
+
+def in_parts(dense: Dense, head: str, features: Features) -> tuple[Tensor, Tensor]:
+    """``VggtNetwork.dense`` of all frames of all scenes (B x S), a few at a time."""
+    parts = [
+        dense(*(tokens[start : start + HEAD_FRAMES] for tokens in features.patches), head=head, size=features.size)
+        for start in range(0, len(features.patches[0]), HEAD_FRAMES)
+    ]
+    values, confidence = zip(*parts, strict=True)
+    return torch.cat(values), torch.cat(confidence)
 
 
 class VggtNetwork(nn.Module):
@@ -60,23 +76,30 @@ class VggtNetwork(nn.Module):
             encodings: Tensor = self.camera_head(features.camera.float(), attention)
             return encodings
 
+    def dense(self, *patches: Tensor, head: str, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """What a dense head says of frames, each by itself, float32 in any precision.
+
+        Args:
+            patches: (N, P, 2 width) of N frames, by layer as in ``Features``.
+            head: ``depth``: depths (N, H, W); ``point``: points (N, H, W, 3); both with their confidence (N, H, W).
+            size: (H, W) of the images.
+        """
+        patch = self.architecture.patch_size
+        with torch.autocast(patches[0].device.type, enabled=False):
+            grid = (size[0] // patch, size[1] // patch)
+            raw = self.get_submodule(f"{head}_head")([tokens.float() for tokens in patches], grid, size)[None]
+        values, confidence = depth_from_raw(raw) if head == "depth" else points_from_raw(raw)
+        return values[0], confidence[0]
+
     def depths(self, features: Features) -> tuple[Tensor, Tensor]:
         """Depth along the optical axes and its confidence, at least 1, both (B, S, H, W)."""
-        return depth_from_raw(self._dense(self.depth_head, features))
+        return self._in_parts("depth", features)
 
     def points(self, features: Features) -> Pointmap:
         """Points (B, S, H, W, 3) in the first camera's frame and their confidence (B, S, H, W)."""
-        return points_from_raw(self._dense(self.point_head, features))
+        return Pointmap(*self._in_parts("point", features))
 
-    def _dense(self, head: nn.Module, features: Features) -> Tensor:
-        """Raw outputs (B, S, channels, H, W); frames are independent of each other."""
-        patch = self.architecture.patch_size
-        grid = (features.size[0] // patch, features.size[1] // patch)
-        count = len(features.patches[0])
-        with torch.autocast(features.camera.device.type, enabled=False):
-            parts = [
-                head([tokens[start : start + HEAD_FRAMES].float() for tokens in features.patches], grid, features.size)
-                for start in range(0, count, HEAD_FRAMES)
-            ]
-        raw = torch.cat(parts)
-        return raw.view(*features.camera.shape[:2], *raw.shape[1:])
+    def _in_parts(self, head: str, features: Features) -> tuple[Tensor, Tensor]:
+        values, confidence = in_parts(self.dense, head, features)
+        scenes = features.camera.shape[:2]
+        return values.view(*scenes, *values.shape[1:]), confidence.view(*scenes, *confidence.shape[1:])

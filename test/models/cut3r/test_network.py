@@ -21,7 +21,9 @@ def interact(network: Cut3rNetwork, image: torch.Tensor, is_first: bool = True) 
     batch = len(image)
     state = network.initial_state().expand(batch, -1, -1)
     poses = network.pose_retriever.mem.expand(batch, -1, -1)
-    return network.interact(network.encode(image), network.grid(image), state, poses, is_first)
+    features = network.encode(image)
+    pose_in = network.pose_token.expand(batch, -1, -1) if is_first else network.recall(features, poses)
+    return network.interact(features, network.grid(image), pose_in, state, poses)
 
 
 @pytest.mark.parametrize(("head", "entries", "parameters"), [("dpt", 1248, 793_307_858), ("linear", 1056, 748_443_655)])
