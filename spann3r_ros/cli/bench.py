@@ -154,12 +154,12 @@ def run(arguments: argparse.Namespace) -> int:
 def compare_backends(frames: int) -> int:
     """Print a line for the model that ships and one for the full size."""
     print(f"{processor_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {datetime.date.today()}")
-    print(f"{'Spann3R, s/frame':16}{'torch':>9}{'(median)':>10}{'onnxruntime':>13}{'(median)':>10}{'difference':>12}")
+    print(f"{'Spann3R, s/frame':16}{'torch':>9}{'(CPU)':>10}{'onnxruntime':>13}{'(CPU)':>10}{'difference':>12}")
     for name, trial in (("shipped", shipped_trial), ("full size", full_size_trial)):
         speeds = measure_onnxruntime(trial(), frames)
         print(
-            f"{name:16}{speeds.torch:9.4f}{speeds.torch_median:10.4f}{speeds.onnxruntime:13.4f}"
-            f"{speeds.onnxruntime_median:10.4f}{speeds.difference:12.1e}",
+            f"{name:16}{speeds.torch:9.4f}{speeds.torch_processor:10.4f}{speeds.onnxruntime:13.4f}"
+            f"{speeds.onnxruntime_processor:10.4f}{speeds.difference:12.1e}",
             flush=True,
         )
     return 0

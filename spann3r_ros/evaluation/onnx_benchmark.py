@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,16 +29,16 @@ class BackendSpeeds:
     """Seconds a frame on this machine, after the first ones.
 
     Attributes:
-        torch, onnxruntime: the shortest, which other programs disturb least.
-        torch_median, onnxruntime_median: the medians.
+        torch, onnxruntime: the shortest.
+        torch_processor, onnxruntime_processor: the least of the processor's time, which other programs disturb less.
         difference: largest difference of the final pointmaps, relative to the largest number of PyTorch's.
         frames: that were counted, by each.
     """
 
     torch: float
     onnxruntime: float
-    torch_median: float
-    onnxruntime_median: float
+    torch_processor: float
+    onnxruntime_processor: float
     difference: float
     frames: int
 
@@ -78,17 +77,21 @@ def measure_onnxruntime(trial: ExportTrial, frames: int = 6) -> BackendSpeeds:
 def _compared(streams: Sequence[Stream], frames: int) -> BackendSpeeds:
     generator = np.random.default_rng(0)
     seconds: list[list[float]] = [[], []]
+    processor: list[list[float]] = [[], []]
     answers: list[list[Prediction]] = [[], []]
     for index in range(WARM_UP + frames):
         frame = Frame(index, index, "camera", generator.integers(0, 256, (*CAMERA_IMAGE, 3), np.uint8))
         for which, stream in enumerate(streams):
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             answers[which] += stream.step(frame)
             seconds[which].append(time.perf_counter() - start)
-    ours, theirs = (part[WARM_UP:] for part in seconds)
+            processor[which].append(time.process_time() - used)
     pairs = zip(*answers, strict=True)
     return BackendSpeeds(
-        *(min(ours), min(theirs), statistics.median(ours), statistics.median(theirs)),
+        torch=min(seconds[0][WARM_UP:]),
+        onnxruntime=min(seconds[1][WARM_UP:]),
+        torch_processor=min(processor[0][WARM_UP:]),
+        onnxruntime_processor=min(processor[1][WARM_UP:]),
         difference=max(float(np.abs(a.points - b.points).max() / np.abs(a.points).max()) for a, b in pairs),
         frames=frames,
     )

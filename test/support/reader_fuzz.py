@@ -43,6 +43,8 @@ from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.storage import read_map, write_map
 from spann3r_ros.models.checkpoint.reading import read_checkpoint
+from spann3r_ros.models.cut3r.architecture import TINY
+from spann3r_ros.models.onnx.manifest import MANIFEST, OUTSIDE, Manifest, StageCall, read_manifest
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.recordings.bag_reader import IMAGE
@@ -199,6 +201,18 @@ def _checkpoint(folder: Path) -> None:
     save_file({"a.weight": np.zeros((2, 2), np.float32)}, folder / "a.safetensors", {"architecture": '{"kind": "x"}'})
 
 
+def _exported(folder: Path) -> None:
+    exported = folder / "onnx"
+    exported.mkdir()
+    files = ("encode.onnx", OUTSIDE)
+    for name in files:
+        (exported / name).write_bytes(name.encode())
+    call = StageCall.of("encode", {"rounded": False}, ((1, 3, 48, 64),))
+    digests = {name: sha256(exported / name) for name in files}
+    manifest = Manifest(TINY, "weights", (48, 64), 17, "torch", {call: files[0]}, digests)
+    (exported / MANIFEST).write_text(manifest.to_json())
+
+
 def _tum_folder(folder: Path) -> None:
     (folder / "rgb").mkdir()
     for number in range(2):
@@ -283,6 +297,7 @@ READERS = [
     Reader("parameters", "p.yaml", _text("p.yaml", PARAMETERS), _on("p.yaml", _read_parameters)),
     Reader("manifest of a saved map", "map/manifest.json", _saved_map, _on("map", _read_map)),
     Reader("arrays of a saved map", "map/state.npz", _saved_map, _read_arrays_of_map),
+    Reader("manifest of exported stages", "onnx/manifest.json", _exported, _on("onnx", read_manifest)),
     Reader("header of a checkpoint", "a.safetensors", _checkpoint, _on("a.safetensors", read_checkpoint)),
     Reader("run.json", "run.json", _record, lambda folder: RunFolder(folder).record()),
     Reader("pointmap", "pointmaps/000000.npz", _pointmap, lambda folder: list(RunFolder(folder).pointmaps())),
