@@ -14,7 +14,7 @@ Slots = NDArray[np.int64]
 BATCH = 2048
 """Voxels of a batch; those of one frame come together, and lie together."""
 
-MOST_LISTED = 32768
+MOST_LISTED = 65536
 """Voxels near a view that are listed at most."""
 
 

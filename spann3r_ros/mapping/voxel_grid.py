@@ -28,7 +28,7 @@ from spann3r_ros.mapping.voxels import (
 )
 from spann3r_ros.point_cloud import PointCloud
 
-MOST_ASKED = 8192
+MOST_ASKED = 16384
 """Voxels that one frame is asked about at most."""
 
 SCATTER = np.uint64(0x9E3779B97F4A7C15)
@@ -147,8 +147,9 @@ class VoxelGrid:
         slots = self._batches.near(view, self.revision)
         slots = slots[self._table.alive_before(slots, self.revision)]
         if len(slots) > MOST_ASKED:
-            cells = self._counters.take(slots, axis=0)
-            is_young = (cells[:, MISSES] == 0) & (cells[:, FRAMES] < SETTLED)
+            # Column by column: NumPy gathers single numbers four times faster than rows.
+            frames, misses = self._counters[:, FRAMES][slots], self._counters[:, MISSES][slots]
+            is_young = (misses == 0) & (frames < SETTLED)
             young = self._in_turn(slots[is_young], MOST_ASKED)
             slots = np.concatenate([young, self._in_turn(slots[~is_young], MOST_ASKED - len(young))])
         missed, through = view.judge(self._cells.take(slots, axis=0)[:, :3], self._voxel_size, margin)
