@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from spann3r_ros.blocks.packed_linear import pack_linears
 from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
@@ -60,6 +61,8 @@ def load_model(config: Config) -> AnyModel:
         if checkpoint.family != row.name:
             raise _of_another_family(checkpoint, row.name, path)
         network = load_network(checkpoint, device, precision, config.checkpoint_mapping)
+        if not config.checkpoint_mapping:
+            pack_linears(network)
     return row.model(network, config, config.checkpoint or f"{DEMO_WEIGHTS} ({_SHIPPED})")
 
 

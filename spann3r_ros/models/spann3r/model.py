@@ -72,7 +72,7 @@ class Spann3r:
         self.weights = weights
         self.metric = network.architecture.trunk.metric
         self.image_size = target_size(config, network.architecture.trunk)
-        self.device = network.value_out.weight.device
+        self.device = network.value_norm.weight.device
         samples = [network.dust3r.enc_norm, network.value_norm, network.norm_k, network.norm_v]
         self.fingerprint = fingerprint(self.name, network.architecture, samples, network.dtype)
         self._encode, self._decode, self._head, self._value = (
