@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from tiny_models import OFFICIAL_TRUNK_IN_SMALL
@@ -28,7 +30,23 @@ def test_a_layer_gives_the_same_for_any_number_of_tokens(shape: tuple[int, ...],
     torch.testing.assert_close(PackedLinear(layer)(turned), layer(turned), rtol=0, atol=1e-5)
 
 
+@pytest.fixture
+def small_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers from 256 x 256 on count as large."""
+    monkeypatch.setattr(packed_linear, "LEAST_WEIGHTS", 2**16)
+
+
 @needs_packing
+def test_weights_are_not_held_twice() -> None:
+    network = nn.Sequential(nn.Linear(1024, 512), nn.GELU(), nn.Linear(512, 1024)).requires_grad_(False)
+    plain = [weakref.ref(network[place].weight) for place in (0, 2)]
+    assert pack_linears(network) == 2
+    assert [weight() for weight in plain] == [None, None]
+    assert not any(parameter.ndim > 1 for parameter in network.parameters())
+
+
+@needs_packing
+@pytest.mark.usefixtures("small_layers")
 @torch.inference_mode()
 def test_large_layers_are_packed_and_take_the_gelu_with_them() -> None:
     torch.manual_seed(0)
@@ -48,11 +66,13 @@ def test_large_layers_are_packed_and_take_the_gelu_with_them() -> None:
         torch.testing.assert_close(module(x), expected[name], rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("small_layers")
 def test_what_is_no_float32_is_left_alone() -> None:
     network = nn.Sequential(nn.Linear(256, 256).to(torch.bfloat16), nn.Linear(256, 256, device="meta"))
     assert pack_linears(network) == 0
 
 
+@pytest.mark.usefixtures("small_layers")
 def test_where_packing_is_impossible_or_wrong_the_layers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     for how in (
         lambda *_: (_ for _ in ()).throw(RuntimeError("no such operator")),
