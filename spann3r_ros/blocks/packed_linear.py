@@ -68,12 +68,16 @@ def can_pack() -> bool:
         return False
 
 
-def pack_linears(network: nn.Module) -> int:
+def pack_linears(network: nn.Module, least: int | None = None) -> int:
     """Replace the large linear layers of a float32 network on the CPU; return how many.
 
     A GELU that follows one in an ``nn.Sequential`` is taken in. Whoever reads a layer's ``weight`` must do so before;
     it is given back at once, so that no more than one layer is held twice. Nothing happens where this machine cannot
     do it.
+
+    Args:
+        network: changed in place.
+        least: weights of a layer that is packed; None: ``LEAST_WEIGHTS``.
     """
     if not can_pack():
         return 0
@@ -81,7 +85,7 @@ def pack_linears(network: nn.Module) -> int:
     for module in list(network.modules()):
         children = list(module.named_children())
         for place, (name, child) in enumerate(children):
-            if not is_packable(child):
+            if not is_packable(child, LEAST_WEIGHTS if least is None else least):
                 continue
             after, following = children[place + 1] if place + 1 < len(children) else ("", None)
             gelu = isinstance(module, nn.Sequential) and is_exact_gelu(following)
@@ -92,13 +96,13 @@ def pack_linears(network: nn.Module) -> int:
     return replaced
 
 
-def is_packable(module: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether a module is a linear layer that is worth packing."""
+def is_packable(module: nn.Module, least: int) -> TypeGuard[nn.Linear]:
+    """Whether a module is a linear layer that can be packed, of so many weights or more."""
     return (
         type(module) is nn.Linear
         and module.weight.dtype == torch.float32
         and module.weight.device.type == "cpu"
-        and module.weight.numel() >= LEAST_WEIGHTS
+        and module.weight.numel() >= least
     )
 
 

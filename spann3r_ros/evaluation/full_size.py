@@ -133,7 +133,7 @@ class PathRun:
 def measure_full_size(
     frames: int, architecture: Spann3rArchitecture | None = None, names: Sequence[str] = ()
 ) -> dict[str, dict[str, float]]:
-    """An entry for each of ``PATHS``, or those of these names, all run in this process; the peak of the memory is not among the figures.
+    """An entry for each path, all run in this process; the peak of the memory is not among the figures.
 
     Args:
         frames: how many steps are timed; those of ``SLOW`` at most two.
