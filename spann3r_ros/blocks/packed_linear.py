@@ -82,13 +82,14 @@ def pack_linears(network: nn.Module, least: int | None = None) -> int:
     if not can_pack():
         return 0
     replaced = 0
-    for module in list(network.modules()):
-        children = list(module.named_children())
-        for place, (name, child) in enumerate(children):
+    # A list of all modules would keep every plain layer until the last one is packed.
+    for module in [module for module in network.modules() if next(module.children(), None) is not None]:
+        names = [name for name, _ in module.named_children()]
+        for name, after in zip(names, [*names[1:], ""], strict=True):
+            child = module.get_submodule(name)
             if not is_packable(child, LEAST_WEIGHTS if least is None else least):
                 continue
-            after, following = children[place + 1] if place + 1 < len(children) else ("", None)
-            gelu = isinstance(module, nn.Sequential) and is_exact_gelu(following)
+            gelu = isinstance(module, nn.Sequential) and after != "" and is_exact_gelu(module.get_submodule(after))
             setattr(module, name, PackedLinear(child, gelu))
             if gelu:
                 setattr(module, after, nn.Identity())

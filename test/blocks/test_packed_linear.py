@@ -37,11 +37,21 @@ def small_layers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_packing
-def test_weights_are_not_held_twice() -> None:
-    network = nn.Sequential(nn.Linear(1024, 512), nn.GELU(), nn.Linear(512, 1024)).requires_grad_(False)
-    plain = [weakref.ref(network[place].weight) for place in (0, 2)]
-    assert pack_linears(network) == 2
-    assert [weight() for weight in plain] == [None, None]
+def test_no_more_than_one_layer_is_held_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.ModuleList(Mlp(512, 1024) for _ in range(3)).requires_grad_(False)
+    plain = [weakref.ref(layer.weight) for layer in network.modules() if isinstance(layer, nn.Linear)]
+    alive: list[int] = []
+
+    class Watched(PackedLinear):
+        def __init__(self, linear: nn.Linear, gelu: bool = False) -> None:
+            super().__init__(linear, gelu)
+            alive.append(sum(weight() is not None for weight in plain))
+
+    monkeypatch.setattr(packed_linear, "can_pack", lambda: True)
+    monkeypatch.setattr(packed_linear, "PackedLinear", Watched)
+    assert pack_linears(network) == 6
+    assert all(count <= 7 - packed for packed, count in enumerate(alive, start=1)), alive
+    assert [weight() for weight in plain] == 6 * [None]
     assert not any(parameter.ndim > 1 for parameter in network.parameters())
 
 
