@@ -51,8 +51,8 @@ fuzz: setup ## mutated files into every reader, for SECONDS=60; none may let a f
 	@$(RUN) python -c 'import atheris' 2>/dev/null || $(RUN) python -m pip install -qq atheris 2>/dev/null || true
 	@$(RUN) python test/support/reader_fuzz.py --seconds $(SECONDS) $(ARGS)
 
-bench: setup ## measure time and memory of the networks; FAMILY=name one of them
-	@$(RUN) python -m spann3r_ros bench $(if $(FAMILY),--family $(FAMILY)) $(ARGS)
+bench: setup ## measure time, memory and accuracy; leaves out/bench; SHORT=1 in minutes; FAMILY=name one family's network
+	@$(RUN) python -m spann3r_ros bench $(if $(SHORT),--short) $(if $(FAMILY),--family $(FAMILY)) $(ARGS)
 
 soak: setup ## throw faults at the running node, at random; DURATION=60 seconds
 	@$(RUN) python -m spann3r_ros soak --duration $(DURATION) $(ARGS)

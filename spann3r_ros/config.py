@@ -56,7 +56,8 @@ class ModelConfig:
         False,
         "false: the weights are copied into memory (2.6 GB for Spann3R in fp32; on CUDA none of the CPU's). "
         "true: in fp32 on the CPU they stay mapped from their file, and the system may drop and re-read them; but "
-        "overwriting the file changes them, and truncating it kills the process.",
+        "overwriting the file changes them, truncating it kills the process, and the large layers are not packed, "
+        "which makes them slower.",
     )
     device: str = parameter(
         "auto", "Where the network runs; auto takes CUDA when there is one.", choices=("auto", "cpu", "cuda")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .attention import Attending, CrossAttention, SelfAttention
 from .rope import RotaryTable
@@ -12,17 +13,12 @@ from .rope import RotaryTable
 NORM_EPS = 1e-6
 
 
-class Mlp(nn.Module):
-    """Two linear layers with the exact GELU between them; ``out`` is the width of the result where it differs."""
+class Mlp(nn.Sequential):
+    """Tokens (B, P, width) to (B, P, out): two linear layers with the exact GELU between them; ``out`` None: width."""
 
     def __init__(self, width: int, hidden: int, out: int | None = None) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width if out is None else out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, P, width) to tokens (B, P, out)."""
-        return self.fc2(functional.gelu(self.fc1(x)))
+        last = nn.Linear(hidden, width if out is None else out)
+        super().__init__(OrderedDict(fc1=nn.Linear(width, hidden), act=nn.GELU(), fc2=last))
 
 
 class LayerScale(nn.Module):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.bench_file import BENCH_FILE
+from spann3r_ros.evaluation.bench_tables import write_docs
 from spann3r_ros.evaluation.benchmark import (
     difference_on_recording,
     measure_apart,
@@ -26,18 +27,42 @@ from spann3r_ros.evaluation.benchmark import (
     seconds_of_parts,
 )
 from spann3r_ros.evaluation.family_benchmark import measure_family, measure_family_apart
+from spann3r_ros.evaluation.full_size import PATHS, peak_rss_mb
 from spann3r_ros.evaluation.onnx_benchmark import full_size_trial, measure_onnxruntime, shipped_trial
 from spann3r_ros.evaluation.pose_graph_benchmark import compare_with_published, measure_pose_graph
+from spann3r_ros.evaluation.step_benchmark import LONG, SHORT, measure_step
 from spann3r_ros.models.processor import PRECISIONS, processor_name
 from spann3r_ros.models.registry import FAMILIES
 from spann3r_ros.models.speeds import FamilySpeed, write_speeds
 
+FRAMES = 12
+"""That a family, or a precision, takes unless told otherwise."""
+
+BACKEND_FRAMES = 6
+"""That PyTorch and ONNX Runtime take in turn unless told otherwise."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--frames", type=int, default=12, help="frames that the full-size network takes (default 12)")
+    parser.add_argument("--short", action="store_true", help="few frames of everything")
     parser.add_argument(
-        "--precision", nargs="+", choices=PRECISIONS, default=["fp32", "bf16"], help="precisions to measure"
+        *("--output", "-o"),
+        type=Path,
+        default=Path("out/bench"),
+        metavar="FOLDER",
+        help="where bench.json and its plot go (default out/bench)",
+    )
+    parser.add_argument(
+        "--write-docs",
+        type=Path,
+        metavar="FOLDER",
+        help="measure nothing; show the bench.json of --output in README.md and docs below the package's folder",
+    )
+    parser.add_argument(
+        "--frames", type=int, help=f"frames that a full-size network takes (default {LONG.steps}; {FRAMES} of a family)"
+    )
+    parser.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS, help="only these precisions of Spann3R, each in its own process"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the network runs")
     parser.add_argument("--cuda-graphs", action="store_true", help="with the parameter cuda_graphs, on CUDA")
@@ -68,18 +93,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FRAMES",
         help="only time and memory of so many frames through step, pose and map (10000); into bench.json",
     )
-    parser.add_argument("-o", "--output", type=Path, default=Path("out/bench"), help="folder of bench.json (out/bench)")
     parser.add_argument(
         "--onnx", action="store_true", help="only Spann3R in ONNX Runtime beside PyTorch: what ships, and the full size"
     )
+    parser.add_argument("--peak", choices=PATHS, help=argparse.SUPPRESS)  # a measuring process prints a number
     parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)  # a measuring process prints JSON
     parser.add_argument("--pointmaps", type=Path, help=argparse.SUPPRESS)  # a measuring process writes them here
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one table; each precision runs in a process of its own, so that its peak memory is its own."""
+    """Measure what is asked for and print it."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.write_docs is not None:
+        for path in write_docs(arguments.write_docs, arguments.output / BENCH_FILE):
+            print(path)
+        return 0
+    if arguments.peak:
+        print(peak_rss_mb(arguments.peak))
+        return 0
     if arguments.pose_graph:
         for line in chain(measure_pose_graph(1000, 200, 3), [""], compare_with_published(200, 3)):
             print(line)
@@ -96,38 +128,44 @@ def run(arguments: argparse.Namespace) -> int:
             frame_benchmarks.bench_node(path)
         return 0
     if arguments.onnx:
-        return compare_backends(arguments.frames)
+        return compare_backends(arguments.frames or BACKEND_FRAMES)
+    one_process_each = arguments.precision or arguments.device != "cpu" or arguments.pointmaps
+    if not (arguments.family or one_process_each):
+        extent = SHORT if arguments.short else LONG
+        if arguments.frames:
+            extent = dataclasses.replace(extent, steps=arguments.frames)
+        for line in measure_step(arguments.output, extent):
+            print(line, flush=True)
+        return 0
+    frames, precisions = arguments.frames or FRAMES, arguments.precision or ["fp32", "bf16"]
+    device, graphs = arguments.device, arguments.cuda_graphs
     size = tuple(arguments.size) if arguments.size else None
     if arguments.apart:
-        measured = measure_family(
-            *(arguments.family[0], arguments.precision[0], arguments.frames, arguments.device, size),
-            arguments.cuda_graphs,
-        )
+        measured = measure_family(arguments.family[0], precisions[0], frames, device, size, graphs)
         print(json.dumps(dataclasses.asdict(measured)))
         return 0
-    if arguments.family:
-        return measure_families(
-            *(arguments.family, arguments.precision, arguments.frames, arguments.device, size, arguments.write),
-            arguments.cuda_graphs,
-        )
     if arguments.pointmaps:
-        speed = measure_network(
-            *(arguments.precision[0], arguments.frames, arguments.device, arguments.pointmaps), arguments.cuda_graphs
-        )
+        speed = measure_network(precisions[0], frames, device, arguments.pointmaps, graphs)
         print(json.dumps(dataclasses.asdict(speed)))
         return 0
+    if arguments.family:
+        return measure_families(arguments.family, precisions, frames, device, size, arguments.write, graphs)
+    return measure_precisions(precisions, frames, device, graphs)
+
+
+def measure_precisions(precisions: Sequence[str], frames: int, device: str, graphs: bool) -> int:
+    """Print one table; each precision runs in a process of its own, so that its peak memory is its own."""
     print(
-        f"{platform.platform()}, {processor_name(arguments.device)}, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}"
+        f"{platform.platform()}, {processor_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     print(f"{datetime.date.today()}, random weights, 224 x 224\n")
     print(f"{'Spann3R ViT-L':16}{'s/frame':>10}{'(min':>9}{'max)':>8}{'first':>9}{'peak GB':>10}{'weights GB':>12}")
     maps: dict[str, NDArray[np.float32]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for precision in arguments.precision:
+        for precision in precisions:
             target = Path(folder) / f"{precision}.npy"
             try:
-                row = measure_apart(precision, arguments.frames, arguments.device, target, arguments.cuda_graphs)
+                row = measure_apart(precision, frames, device, target, graphs)
             except DataError as error:
                 print(f"{precision:16} failed with {error.got}")
                 continue
@@ -146,7 +184,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(f"bf16 against fp32 on the recorded sequence: median relative difference {recorded:.2e}")
     print()
-    for name, seconds in seconds_of_parts(arguments.device).items():
+    for name, seconds in seconds_of_parts(device).items():
         print(f"{name:36}{1000 * seconds:9.2f} ms")
     return 0
 

@@ -219,7 +219,11 @@ def walk_errors(stream: Stream, scene: Scene, count: int, frames: int, first: in
 
 def sequence_errors(stream: Stream, renderer: Renderer, motion: Sequence[Sim3]) -> SequenceErrors:
     """Send one motion through the model and compare."""
-    predictions = predict(stream, renderer, motion)
+    return errors_of(predict(stream, renderer, motion), renderer, motion)
+
+
+def errors_of(predictions: Sequence[Prediction], renderer: Renderer, motion: Sequence[Sim3]) -> SequenceErrors:
+    """What a model said about the frames of a motion, compared with what the renderer knows."""
     first_from_world = motion[0].inverse()
     cameras = [first_from_world @ pose for pose in motion]
     predicted, true = [], []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from spann3r_ros.blocks.packed_linear import MOST_TOKENS, pack_linears
 from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, WEIGHTS_NOTES, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
@@ -21,6 +22,7 @@ from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_ch
 from spann3r_ros.models.family import Architecture, Family
 from spann3r_ros.models.onnx.exported_model import read_exported
 from spann3r_ros.models.onnx.manifest import is_exported
+from spann3r_ros.models.pixels import target_size
 from spann3r_ros.models.processor import PRECISIONS, chosen_precision
 from spann3r_ros.models.random_weights import random_network
 from spann3r_ros.models.registry import (
@@ -75,6 +77,10 @@ def load_model(config: Config) -> AnyModel:
         if checkpoint.family != row.name:
             raise _of_another_family(checkpoint, row.name, path)
         network = load_network(checkpoint, device, precision, config.checkpoint_mapping)
+        size = target_size(config, checkpoint.architecture)
+        # Packed weights are memory of their own, which mapped ones are not to be.
+        if not config.checkpoint_mapping and suits_packing(row, checkpoint.architecture, size):
+            pack_linears(network)
     return row.model(network, config, config.checkpoint or DEMO_NAME)
 
 
@@ -109,6 +115,12 @@ def _exported_model(config: Config, row: Family, device: torch.device) -> AnyMod
             logger.warning("%s: %s", note, meaning)
     weights = f"{exported.manifest.weights}, in ONNX Runtime"
     return exported.driving(lambda network: row.model(network, config, weights))
+
+
+def suits_packing(row: Family, architecture: Architecture, size: tuple[int, int]) -> bool:
+    """Whether the layers of a family see few enough tokens at a time, for images of (height, width), to be packed."""
+    patch = architecture.patch_size
+    return row.kind != "window" and (size[0] // patch) * (size[1] // patch) <= MOST_TOKENS
 
 
 def load_relocalizer(checkpoint: Path, device: str = "auto") -> Relocalizer:

@@ -10,12 +10,16 @@ import pytest
 import torch
 from tiny_models import OFFICIAL_TRUNK_IN_SMALL
 
+from spann3r_ros.blocks import packed_linear
+from spann3r_ros.blocks.packed_linear import PackedLinear, can_pack
 from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
-from spann3r_ros.models.loading import load_model, load_network
+from spann3r_ros.models.loading import load_model, load_network, suits_packing
+from spann3r_ros.models.registry import FAMILIES
 from spann3r_ros.models.spann3r.architecture import Spann3rArchitecture
 from spann3r_ros.models.spann3r.network import Spann3rNetwork
+from spann3r_ros.streaming.stream import load_stream
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 
@@ -85,6 +89,32 @@ def test_weights_stay_in_the_pages_of_the_file_only_when_asked_for(weights: Path
     for name, parameter in network.named_parameters():
         assert (parameter.data_ptr() == checkpoint.state[name].data_ptr()) == mapping, name
         assert torch.equal(parameter, checkpoint.state[name])
+
+
+@pytest.mark.skipif(not can_pack(), reason="this PyTorch or this processor packs no linear layers")
+@pytest.mark.parametrize(
+    ("mapping", "size", "packed"), [(False, (48, 64), True), (True, (48, 64), False), (False, (480, 640), False)]
+)
+def test_layers_are_packed_unless_they_are_mapped_or_see_many_tokens(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, mapping: bool, size: tuple[int, int], packed: bool
+) -> None:
+    monkeypatch.setattr(packed_linear, "LEAST_WEIGHTS", 1)
+    config = Config(
+        checkpoint=str(weights / "w.safetensors"),
+        checkpoint_mapping=mapping,
+        device="cpu",
+        image_height=size[0],
+        image_width=size[1],
+    )
+    network = load_stream(config)._model.network
+    assert any(isinstance(module, PackedLinear) for module in network.modules()) == packed
+
+
+def test_a_family_that_sees_many_images_at_once_is_not_packed() -> None:
+    size = (224, 224)
+    suited = [name for name, row in FAMILIES.items() if suits_packing(row, row.architecture, size)]
+    assert {"spann3r", "dust3r", "mast3r", "cut3r"} <= set(suited) and not {"vggt", "fast3r", "pi3"} & set(suited)
+    assert not suits_packing(FAMILIES["streamvggt"], FAMILIES["streamvggt"].architecture, (518, 518))
 
 
 @pytest.mark.fault("weights pulled away")

@@ -1,0 +1,112 @@
+"""Linear layers whose weights lie as oneDNN wants them, with the GELU that follows in the same pass.
+
+PyTorch brings the weights of a linear layer into oneDNN's layout at every call; at the few hundred tokens of one image
+that costs a good part of the product itself. Here it is done once. The operators are those that TorchInductor uses.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+LEAST_WEIGHTS = 2**19
+"""Of a layer that is worth it: 768 x 768 are, 384 x 1536 gained nothing."""
+
+MOST_TOKENS = 800
+"""Of one product that is worth it: 196 and 768 tokens gained, 1369 lost up to a quarter."""
+
+TOKENS = 196
+"""That layers are packed for: a 224 x 224 image with patches of 16. Other numbers run as well, perhaps less fast."""
+
+CLOSE = 1e-4
+"""Largest difference of a layer of random weights of the order of one, packed and plain."""
+
+
+class PackedLinear(nn.Module):
+    """``nn.Linear`` in float32 on the CPU, for inference; the weights are held once, packed.
+
+    Args:
+        linear: its weights are not referred to afterwards.
+        gelu: whether the exact GELU follows.
+    """
+
+    def __init__(self, linear: nn.Linear, gelu: bool = False) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.gelu = linear.in_features, linear.out_features, gelu
+        self.bias = linear.bias
+        # No buffer: a packed tensor can be neither moved nor saved.
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), TOKENS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        activation, algorithm = ("gelu", "none") if self.gelu else ("none", "")
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self.bias, activation, [], algorithm)
+        return result
+
+    def extra_repr(self) -> str:
+        """For people."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, gelu={self.gelu}"
+
+
+def can_pack() -> bool:
+    """Whether this PyTorch and this processor pack linear layers, and right."""
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
+        return False
+    try:
+        layer, x = nn.Linear(32, 48), torch.ones(1, 3, 32)
+        with torch.inference_mode():
+            plain, packed = layer(x), PackedLinear(layer)(x)
+            both = PackedLinear(layer, gelu=True)(x)
+            return bool((packed - plain).abs().max() < CLOSE) and bool(
+                (both - functional.gelu(plain)).abs().max() < CLOSE
+            )
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
+
+
+def pack_linears(network: nn.Module, least: int | None = None) -> int:
+    """Replace the large linear layers of a float32 network on the CPU; return how many.
+
+    A GELU that follows one in an ``nn.Sequential`` is taken in. Whoever reads a layer's ``weight`` must do so before;
+    it is given back at once, so that no more than one layer is held twice. Nothing happens where this machine cannot
+    do it.
+
+    Args:
+        network: changed in place.
+        least: weights of a layer that is packed; None: ``LEAST_WEIGHTS``.
+    """
+    if not can_pack():
+        return 0
+    replaced = 0
+    # A list of all modules would keep every plain layer until the last one is packed.
+    for module in [module for module in network.modules() if next(module.children(), None) is not None]:
+        names = [name for name, _ in module.named_children()]
+        for name, after in zip(names, [*names[1:], ""], strict=True):
+            child = module.get_submodule(name)
+            if not is_packable(child, LEAST_WEIGHTS if least is None else least):
+                continue
+            gelu = isinstance(module, nn.Sequential) and after != "" and is_exact_gelu(module.get_submodule(after))
+            setattr(module, name, PackedLinear(child, gelu))
+            if gelu:
+                setattr(module, after, nn.Identity())
+            replaced += 1
+    return replaced
+
+
+def is_packable(module: nn.Module, least: int) -> TypeGuard[nn.Linear]:
+    """Whether a module is a linear layer that can be packed, of so many weights or more."""
+    return (
+        type(module) is nn.Linear
+        and module.weight.dtype == torch.float32
+        and module.weight.device.type == "cpu"
+        and module.weight.numel() >= least
+    )
+
+
+def is_exact_gelu(module: nn.Module | None) -> bool:
+    """Whether a module is the GELU that is not approximated."""
+    return isinstance(module, nn.GELU) and module.approximate == "none"
