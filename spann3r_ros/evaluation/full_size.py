@@ -11,10 +11,12 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,6 +30,10 @@ from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.published_step import PublishedStep
 from spann3r_ros.evaluation.step_flops import GemmRate, gflop_of_step
 from spann3r_ros.frame import Frame
+from spann3r_ros.models.base import ModelStream
+from spann3r_ros.models.loading import load_model
+from spann3r_ros.models.onnx.exporter import export_model
+from spann3r_ros.models.onnx.trial import ExportTrial
 from spann3r_ros.models.preprocess import preprocess
 from spann3r_ros.models.random_weights import random_network
 from spann3r_ros.models.registry import family
@@ -104,8 +110,29 @@ class HalfPath(PlainPath):
     dtype = torch.bfloat16
 
 
+class ExportedPath(StepPath):
+    """Our step with its stages in ONNX Runtime, exported to a folder that goes with the path."""
+
+    def __init__(self, network: Spann3rNetwork) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name) / "stages"
+        model = ModelStream(Spann3r(network, Config(device="cpu"), "random"))
+        export_model(ExportTrial(model, network, "spann3r", SIZE, SIZE, 1), folder)
+        exported = load_model(Config(device="cpu", backend="onnxruntime", checkpoint=str(folder)))
+        assert isinstance(exported, ModelStream)
+        self._stream = exported.fresh()
+
+    def step(self, frame: Frame) -> Pointmaps:
+        """As the node does it."""
+        return [answer.points for answer in self._stream.step(frame)]
+
+
 PATHS: dict[str, type[StepPath]] = {REFERENCE: PublishedPath, "fp32": PackedPath, "bf16": HalfPath}
 """By their names in the file."""
+
+ONNXRUNTIME = "onnxruntime"
+if all(find_spec(name) for name in ("onnx", "onnxruntime")):
+    PATHS[ONNXRUNTIME] = ExportedPath
 
 SLOW = ("bf16",)
 """Measured for half as many steps: without instructions of its own it takes a multiple of the others' time."""

@@ -63,6 +63,12 @@ class UnorderedRun(OfflineRun):
         loaded = load_model(config)
         # A model of pairs is aligned as it is; any other is asked for by its stream.
         model = loaded if isinstance(loaded, PairModel) else stream_of(loaded, config).model
+        if config.backend != "torch" and model is not loaded:
+            raise ConfigError(
+                "parameter 'backend' for photographs in no order",
+                got=config.backend,
+                expected=f"torch, or a model of pairs; {model.name} takes them by another way than its exported stages",
+            )
         method = method_for(model, options or UnorderedOptions())
         files_of = sequence.views if isinstance(sequence, FileSequence) else []
         names = {view.stamp: view.image.name for view in files_of}

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from exported import exported
 from wall_network import HEIGHT, WIDTH, write_wall_checkpoint
 
 from spann3r_ros.cli.main import main
@@ -117,6 +118,14 @@ def test_a_way_that_the_family_cannot_go_is_refused(
     assert "graph of pairs: got 'ring'; expected complete | swin" in capsys.readouterr().err
     assert main(command(images, out, checkpoint, "--iterations", "-1")) == 2
     assert not out.exists()
+
+
+def test_exported_stages_of_a_stream_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for module in ("onnx", "onnxruntime"):
+        pytest.importorskip(module, reason=f"{module} is not installed: pip install {module}")
+    images, out = write_images(tmp_path / "images", 3), tmp_path / "out"
+    assert main(command(images, out, exported("spann3r"), "--set", "backend=onnxruntime")) == 2
+    assert "parameter 'backend' for photographs in no order" in capsys.readouterr().err and not out.exists()
 
 
 def test_an_image_that_the_network_cannot_take_does_not_stop_the_others(checkpoint: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from exported import exported
 from library import walk
 from numpy.testing import assert_allclose
 from robot import Robot, image_message, read_cloud, to_nanoseconds
@@ -37,7 +38,21 @@ def parameters_of(name: str) -> dict[str, object]:
 def test_the_node_publishes_what_the_library_says(
     name: str, start_inside: Callable[..., Spann3rNode], robot: Robot
 ) -> None:
-    frames, parameters = walk(7), parameters_of(name)
+    require_same_as_library(parameters_of(name), start_inside, robot)
+
+
+def test_the_node_runs_exported_stages_in_onnx_runtime(start_inside: Callable[..., Spann3rNode], robot: Robot) -> None:
+    for module in ("onnx", "onnxruntime"):
+        pytest.importorskip(module, reason=f"{module} is not installed: pip install {module}")
+    folder = str(exported("spann3r"))
+    parameters = {**parameters_of("spann3r"), "backend": "onnxruntime", "checkpoint": folder}
+    require_same_as_library(parameters, start_inside, robot)
+
+
+def require_same_as_library(
+    parameters: dict[str, object], start_inside: Callable[..., Spann3rNode], robot: Robot
+) -> None:
+    frames = walk(7)
     config = from_mapping(Config, {**parameters, "device": "cpu"}, registry.parameter_groups())
     library = Reconstruction.from_config(config)
     expected = [answer for frame in frames for answer in library.process(frame)]
@@ -51,7 +66,8 @@ def test_the_node_publishes_what_the_library_says(
         images.publish(image_message(frame))
     robot.wait(lambda: len(clouds) >= len(expected), "a cloud for every answer")
     robot.wait(lambda: statuses[-1].frames_processed >= len(frames), "the status")
-    assert statuses[-1].model == name and statuses[-1].weights_note == "random weights"
+    assert statuses[-1].model == parameters["model"]
+    assert "random weights" in (statuses[-1].weights_note or statuses[-1].weights)
     for cloud, answer in zip(clouds, expected, strict=True):
         points, seen = read_cloud(cloud), confident(answer.points, answer.confidence, MIN_CONFIDENCE)
         assert to_nanoseconds(cloud.header.stamp) == answer.frame.stamp and seen.any()
