@@ -116,7 +116,8 @@ class ExportedPath(StepPath):
     def __init__(self, network: Spann3rNetwork) -> None:
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name) / "stages"
-        model = ModelStream(Spann3r(network, Config(device="cpu"), "random"))
+        config = Config(device="cpu", image_height=SIZE[0], image_width=SIZE[1])
+        model = ModelStream(Spann3r(network, config, "random"))
         export_model(ExportTrial(model, network, "spann3r", SIZE, SIZE, 1), folder)
         exported = load_model(Config(device="cpu", backend="onnxruntime", checkpoint=str(folder)))
         assert isinstance(exported, ModelStream)
