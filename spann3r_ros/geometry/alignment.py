@@ -124,12 +124,12 @@ def align_robust(
         GeometryError: as ``umeyama``, a distance that is not positive, or fewer than 3 pairs that agree.
     """
     source, target, weights = _checked(source, target, weights)
-    if not (np.isfinite(inlier_distance) and inlier_distance > 0):
+    bound = inlier_distance**2  # of a tiny distance 0
+    if not (np.isfinite(inlier_distance) and inlier_distance > 0 and bound > 0):
         raise GeometryError("inlier distance", got=inlier_distance, expected="> 0, in units of the target")
     scaling = "target" if with_scale else ""
     alignment = umeyama(source, target, weights, with_scale=with_scale)
     squared = _squared_residuals(alignment, source, target)
-    bound = inlier_distance**2
     relaxation = max(1.0, 2.0 * float(squared.max()) / bound)
     while True:
         robust = weights * (relaxation * bound / (squared + relaxation * bound)) ** 2

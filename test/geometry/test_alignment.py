@@ -139,6 +139,8 @@ def test_bad_weights_and_distances_are_refused():
         umeyama(points, points, -np.ones(10))
     with pytest.raises(GeometryError, match="distance"):
         align_robust(points, points, 0.0)
+    with pytest.raises(GeometryError, match="distance"):
+        align_robust(points, points, 1e-200)  # of which the square is 0
 
 
 def bumpy_pointmaps(images: int = 3, height: int = 96, width: int = 128) -> np.ndarray:
