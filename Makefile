@@ -8,6 +8,7 @@ ARGS ?=
 DURATION ?= 60
 
 SECONDS ?= 60
+WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((cores < 4 ? cores + 1 : 4)))
 
 .PHONY: help setup demo test coverage ros-check gpu-check lint check fuzz bench soak clean
 
@@ -22,12 +23,13 @@ demo: setup ## run the node on a bag of images; leaves a map and pictures in out
 	@$(RUN) python -m spann3r_ros demo $(if $(filter true,$(rviz)),--rviz) $(ARGS)
 
 # Some tests kill nodes, and a killed node leaves 34 MB of shared memory behind: give back what nobody uses any more.
-# With a worker a core, more than one thread in each, and in the processes that they start, only wait for each other.
+# One worker more than cores, for many tests wait for a node. More than one thread in each, and in the processes that
+# they start, would only wait for each other.
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: setup ## run the tests
 	@$(RUN) fastdds shm clean >/dev/null 2>&1 || true
-	@$(RUN) python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --durations=20 $(ARGS)
+	@$(RUN) python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations=20 $(ARGS)
 
 # Tracing takes half as long again as the tests alone.
 coverage: ARGS = --cov --cov-report=
