@@ -30,8 +30,8 @@ LEAST_OVERLAP = 0.15
 """Share of the points that must fall into an earlier view, or it tells nothing about them."""
 
 SURE_AGREEMENT = 0.8
-"""Share of the points that must lie where they were seen in the first answers of a world, in the one that ends a loss,
-and after a jump: more than half of them may by chance, wherever the camera is."""
+"""Share of the points that must lie where they were seen in the answer that ends a loss, and after a jump: more than
+half of them may by chance, wherever the camera is."""
 
 FARTHEST_JUMP = 1.0
 """Camera motion from one answer to the next, as a share of the scene's depth, that is believed without overlap; after a
@@ -107,11 +107,11 @@ class Tracking:
 
     An image without contrast or detail is not shown to the network: a memory that took it in would suffer, and so would
     the answers about its neighbors. An answer is trusted when its camera has a pose and its points lie, where they fall
-    into what that camera saw last, as deep as it saw; more of them must at first, after a loss, and after a jump. While
-    the world is ``initialising``, an answer that is not trusted means that it has to begin anew; afterwards tracking is
-    ``lost``, until answers show what was known again, or ``CONFIRMATIONS`` of them with each other: these are somewhere
-    else, and belong into a submap of their own, so that what was mapped before stays as it is. A world of fewer trusted
-    answers than that begins anew, too, when more answers speak against it than for it.
+    into what that camera saw last, as deep as it saw; more of them must after a loss and after a jump. While the world
+    is ``initialising``, an answer that is not trusted means that it has to begin anew; afterwards tracking is ``lost``,
+    until answers show what was known again, or ``CONFIRMATIONS`` of them with each other: these are somewhere else, and
+    belong into a submap of their own, so that what was mapped before stays as it is. A world of fewer trusted answers
+    than that begins anew, too, when as many answers speak against it as for it.
 
     Args:
         config: thresholds; live ones may change between frames.
@@ -197,8 +197,7 @@ class Tracking:
         view, camera = _DepthView.of(prediction), self._camera(prediction.frame.camera)
         fault = reason
         if view is not None:
-            must_be_sure, must_overlap = self.state == INITIALISING or camera.is_lost, self._lost_in_row > SHORT_LOSS
-            fault = self._fault(prediction, view, camera.trusted, must_be_sure, must_overlap)
+            fault = self._fault(prediction, view, camera.trusted, camera.is_lost, self._lost_in_row > SHORT_LOSS)
         if not prediction.final:
             return not fault or not self.config.enabled
         if view is not None and not fault:
@@ -213,7 +212,7 @@ class Tracking:
             self._found(prediction.frame.index, camera)
         else:
             self._doubted += 1
-            is_doubtful = self.state == INITIALISING or self._doubted > self._trusted
+            is_doubtful = self.state == INITIALISING or self._doubted >= self._trusted
             self.must_begin_anew |= (
                 is_doubtful and self._trusted < CONFIRMATIONS and self.config.enabled and self.config.first_frames > 0
             )
@@ -276,7 +275,7 @@ class Tracking:
 
     def _found(self, index: int, camera: _CameraViews) -> None:
         camera.is_lost = False
-        self._trusted, self._doubted, self._lost_in_row = self._trusted + 1, 0, 0
+        self._trusted, self._lost_in_row = self._trusted + 1, 0
         if self.state == INITIALISING and self._trusted < self.config.first_frames:
             return
         if self.state != TRACKING:

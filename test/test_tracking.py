@@ -140,11 +140,9 @@ def test_an_answer_that_does_not_fit_is_not_trusted_until_one_does(kind: str) ->
 
 
 @pytest.mark.fault("lost")
-def test_answers_must_agree_better_at_first_and_after_a_loss() -> None:
+def test_answers_must_agree_better_after_a_loss() -> None:
     """More than half of the points agree by chance, too; while the camera is tracked its motion speaks for the rest."""
     given = answers(8)
-    first = Bench()
-    assert first.hear([given[0], partly_right(given[1], 0.7)]) == [True, False] and first.tracking.must_begin_anew
     bench = Bench()
     assert bench.hear([*given[:3], partly_right(given[3], 0.7)]) == [True] * 4
     assert not bench.tracking.trusts(without_pose(given[4]))
@@ -280,15 +278,18 @@ def test_one_wrong_answer_among_the_last_does_not_make_the_right_ones_wrong() ->
 
 
 @pytest.mark.fault("first images", case="23")
-def test_a_young_world_begins_anew_when_more_answers_speak_against_it_than_for_it() -> None:
+def test_a_young_world_begins_anew_when_as_many_answers_speak_against_it_as_for_it() -> None:
     bench, given = Bench(), answers(20)
     moved = [elsewhere(answer, 60.0) for answer in given]
     assert bench.hear(given[:3]) == [True] * 3 and bench.tracking.state == TRACKING
-    assert bench.hear(moved[3:6]) == [False] * 3 and not bench.tracking.must_begin_anew
-    assert bench.hear(moved[6:7]) == [False] and bench.tracking.must_begin_anew
+    assert bench.hear(moved[3:5]) == [False] * 2 and not bench.tracking.must_begin_anew
+    assert bench.hear([given[5], moved[6]]) == [True, False] and not bench.tracking.must_begin_anew
+    assert bench.hear(moved[7:8]) == [False] and bench.tracking.must_begin_anew, (
+        "four of eight, one after the other or not"
+    )
     bench.tracking.begin_anew()
-    assert bench.tracking.state == INITIALISING and bench.tracking.lost_frames == 7, "those that were believed, too"
-    assert bench.hear(moved[7:]) == [True] * 13 and bench.tracking.state == TRACKING
+    assert bench.tracking.state == INITIALISING and bench.tracking.lost_frames == 8, "those that were believed, too"
+    assert bench.hear(moved[8:]) == [True] * 12 and bench.tracking.state == TRACKING
     old = Bench()
     old.hear(given[:CONFIRMATIONS])
     old.hear([without_pose(answer) for answer in given[CONFIRMATIONS:]])

@@ -17,8 +17,8 @@ class Mlp(nn.Sequential):
     """Tokens (B, P, width) to (B, P, out): two linear layers with the exact GELU between them; ``out`` None: width."""
 
     def __init__(self, width: int, hidden: int, out: int | None = None) -> None:
-        last = nn.Linear(hidden, width if out is None else out)
-        super().__init__(OrderedDict(fc1=nn.Linear(width, hidden), act=nn.GELU(), fc2=last))
+        first = nn.Linear(width, hidden)
+        super().__init__(OrderedDict(fc1=first, act=nn.GELU(), fc2=nn.Linear(hidden, width if out is None else out)))
 
 
 class LayerScale(nn.Module):
