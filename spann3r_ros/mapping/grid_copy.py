@@ -30,7 +30,7 @@ class GridCopy:
     """What a grid knew at one moment. Made in the time that copying what changed takes; put together when it is read.
 
     Args:
-        moment: when.
+        moment: when; an attribute, too.
         slots: (N,) places in the grid of ``changed``.
         changed: all voxels, or those that changed after the earlier copy.
         gone: places of which the voxel was cleared after the earlier copy.
@@ -45,28 +45,13 @@ class GridCopy:
         gone: NDArray[np.int64],
         base: GridCopy | None,
     ) -> None:
-        self._moment = moment
+        self.moment = moment
         self._slots, self._voxels, self._gone, self._base = slots, changed, gone, base
 
     @property
     def changed(self) -> Voxels:
         """What was copied for it, until ``voxels`` is asked for."""
         return self._voxels
-
-    @property
-    def epoch(self) -> int:
-        """As of the ``Moment``."""
-        return self._moment.epoch
-
-    @property
-    def change(self) -> int:
-        """As of the ``Moment``."""
-        return self._moment.change
-
-    @property
-    def revision(self) -> int:
-        """As of the ``Moment``."""
-        return self._moment.revision
 
     def voxels(self) -> Voxels:
         """All, in no particular order; the earlier copy is not needed any more then. For one thread at a time."""
@@ -75,7 +60,7 @@ class GridCopy:
             old = base.voxels()
             replaced = np.zeros(1 + max(map(_largest, (base._slots, self._slots, self._gone))), bool)
             replaced[self._slots] = replaced[self._gone] = True
-            stays = np.flatnonzero((old.seen > self._moment.horizon) & ~replaced[base._slots])
+            stays = np.flatnonzero((old.seen > self.moment.horizon) & ~replaced[base._slots])
             self._voxels = old.take(stays).joined(self._voxels)
             self._slots = np.concatenate([base._slots[stays], self._slots])
             self._base, self._gone = None, self._gone[:0]

@@ -55,7 +55,7 @@ class MapView:
     def _cloud(self, submap: SubmapState, min_observations: int) -> _KeptCloud:
         known, asked, place = (
             self._kept.get(submap.id),
-            (submap.grid.change, min_observations),
+            (submap.grid.moment.change, min_observations),
             submap.world_from_submap,
         )
         if known is None or known.asked != asked:

@@ -218,13 +218,13 @@ class VoxelGrid:
 
     def copied(self, earlier: GridCopy | None = None) -> GridCopy:
         """What the grid knows now; only what changed since an earlier copy of it is copied again."""
-        if earlier is not None and earlier.change == self._change:
+        if earlier is not None and earlier.moment.change == self._change:
             return earlier
-        base = earlier if earlier is not None and earlier.epoch == self._epoch else None
+        base = earlier if earlier is not None and earlier.moment.epoch == self._epoch else None
         if base is None:
             slots, gone = self._table.live(), np.empty(0, np.int64)
         else:
-            written = np.flatnonzero(self._written > base.revision)
+            written = np.flatnonzero(self._written > base.moment.revision)
             alive = self._table.alive(written)
             slots, gone = written[alive], written[~alive]
         moment = Moment(self._epoch, self._change, self.revision, self._table.horizon)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from spann3r_ros.files.page import with_part
 from spann3r_ros.models.family import NetworkFamily
 from spann3r_ros.models.registry import DESCRIPTORS, FAMILIES, RELOCALIZERS, all_families, official_files
 from spann3r_ros.models.speeds import FamilySpeed, read_speeds
@@ -31,12 +32,7 @@ def with_tables(page: str, speeds: Path) -> str:
         "weights": weights_table(),
     }
     for name, table in tables.items():
-        begin, end = BEGIN.format(name=name), END.format(name=name)
-        head, _, rest = page.partition(begin)
-        _, found, tail = rest.partition(end)
-        if not found:
-            raise ValueError(f"no '{begin}' followed by '{end}'")
-        page = f"{head}{begin}\n{table}{end}{tail}"
+        page = with_part(page, BEGIN.format(name=name), END.format(name=name), table)
     return page
 
 

@@ -28,6 +28,7 @@ from spann3r_ros.evaluation.world.shipped_cases import BlackThenElsewhere, DemoC
 from spann3r_ros.evaluation.world.simulated_cases import LongRun, LookAlikeRooms
 from spann3r_ros.evaluation.world.street_cases import StreetLoops
 from spann3r_ros.files.atomic import replacing_file
+from spann3r_ros.files.page import with_part
 from spann3r_ros.models.processor import processor_name
 
 CASES: dict[str, type[Case]] = {
@@ -128,11 +129,7 @@ def table(records: Sequence[CaseRecord]) -> str:
 
 def with_table(page: str, records: Sequence[CaseRecord]) -> str:
     """A page whose part between the marks is made anew; raises ValueError where a mark is missing."""
-    head, _, rest = page.partition(BEGIN)
-    _, found, tail = rest.partition(END)
-    if not found:
-        raise ValueError(f"no '{BEGIN}' followed by '{END}'")
-    return f"{head}{BEGIN}\n{table(records)}{END}{tail}"
+    return with_part(page, BEGIN, END, table(records))
 
 
 def _case(name: str, settings: Any) -> Case:
