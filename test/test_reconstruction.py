@@ -409,8 +409,10 @@ def test_a_world_saved_by_the_version_before_goes_on(tmp_path: Path, golden: Pat
             np.stack([answer.points[::6, ::6] for answer in answers]), recorded["points"], atol=2e-2
         )
         path = np.array([pose.target_from_camera.translation for pose in reconstruction.trajectory])
-        # The refinement of poses is another one since: of one of these noisy images it finds a pose that fits better.
-        np.testing.assert_allclose(path, recorded["path"], atol=0.1)
+        np.testing.assert_allclose(path[:-1], recorded["path"][:-1], atol=2e-2)
+        # The refinement of poses is another one since: of the last of these noisy images it finds one that fits better.
+        np.testing.assert_allclose(path[-1], recorded["path"][-1], atol=0.1)
+        assert answers[-1].pose_covariance is not None and answers[-1].pose_covariance[0, 0] < 0.0058**2
         assert abs(len(reconstruction.map) - len(recorded["cloud"])) < 10
 
 
