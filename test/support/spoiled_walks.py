@@ -101,6 +101,11 @@ def other_room(image: Image) -> Image:
     return image
 
 
+def missing(image: Image) -> Image:
+    """Never sent: what their lack alone costs, to compare the others with; see ``Walk.spoiled``."""
+    return image
+
+
 Spoil = Callable[[Image], Image]
 
 CASES: tuple[tuple[str, Spoil, range], ...] = (
@@ -110,6 +115,7 @@ CASES: tuple[tuple[str, Spoil, range], ...] = (
     ("first 3 images blurred", blurred, FIRST),
     ("first 3 images half covered", half_covered, FIRST),
     ("first 3 images of another room", other_room, FIRST),
+    ("5 missing in the middle", missing, MIDDLE),
     ("5 black in the middle", black, MIDDLE),
     ("5 of noise", noise, MIDDLE),
     ("5 of another room", other_room, MIDDLE),
@@ -158,20 +164,23 @@ class Walk:
             surface[np.unique(np.round(surface / 0.04).astype(np.int64), axis=0, return_index=True)[1]]
         )
 
-    def spoiled(self, spoil: Spoil | None, which: Sequence[int]) -> list[Image]:
-        """The images, some of them spoiled."""
-        images = [seen.image for seen in self.seen]
+    def spoiled(self, spoil: Spoil | None, which: Sequence[int]) -> list[Image | None]:
+        """The images, some of them spoiled; None for one that is never sent."""
+        images: list[Image | None] = [seen.image for seen in self.seen]
         for place, index in enumerate(which if spoil is not None else ()):
             assert spoil is not None
-            images[index] = self.elsewhere[place] if spoil is other_room else spoil(images[index])
+            image = self.elsewhere[place] if spoil is other_room else spoil(self.seen[index].image)
+            images[index] = None if spoil is missing else image
         return images
 
 
-def reconstruct(walk: Walk, images: Sequence[Image], config: Config, spoiled: Sequence[int] = ()) -> Result:
+def reconstruct(walk: Walk, images: Sequence[Image | None], config: Config, spoiled: Sequence[int] = ()) -> Result:
     """Send images through the model, and compare poses and map with what is true."""
     reconstruction = Reconstruction.from_config(config, Complaints(lambda *_: None))
     answers: dict[int, WorldPrediction] = {}
     for index, image in enumerate(images):
+        if image is None:
+            continue
         try:
             taken = reconstruction.process(Frame(index, index * PERIOD, "camera", image, walk.camera))
         except FrameError:
@@ -266,7 +275,7 @@ def main() -> None:
         command = f"python test/support/spoiled_walks.py --seeds {arguments.seeds} --write"
         text = (
             f"The model that ships, {arguments.seeds} walks of {FRAMES} images through the apartment, spoiled one way "
-            "each; `tracking.enabled` off and on. Wrong voxels lie farther than {FAR} m from the true surface. "
+            f"each; `tracking.enabled` off and on. Wrong voxels lie farther than {FAR} m from the true surface. "
             f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}. "
             "A walk that got fewer than three poses has no ATE."
         )
