@@ -21,7 +21,9 @@ BOOLEANS = ["true", "false"]
 # Arguments that are parameters of the node: left empty, params_file decides.
 OVERRIDES = (
     "image_topics",
+    "model",
     "checkpoint",
+    "backend",
     "device",
     "output",
     "queue_policy",
@@ -181,7 +183,18 @@ def generate_launch_description() -> LaunchDescription:
                 description="List of image topics, one per camera: [/left/image_raw, /right/image_raw]." + as_in_file,
             ),
             DeclareLaunchArgument(
-                "checkpoint", default_value="", description="File with the weights (.pth or .safetensors)." + as_in_file
+                "model", default_value="", description="Family of the network (docs/models.md)." + as_in_file
+            ),
+            DeclareLaunchArgument(
+                "checkpoint",
+                default_value="",
+                description="File with the weights (.pth or .safetensors), or folder of exported stages." + as_in_file,
+            ),
+            DeclareLaunchArgument(
+                "backend",
+                default_value="",
+                choices=["", "torch", "onnxruntime"],
+                description="What runs the network; onnxruntime runs exported stages (docs/onnx.md)." + as_in_file,
             ),
             DeclareLaunchArgument(
                 "device",
