@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,8 @@ class WorldPrediction:
         world_from_camera: rigid pose of the camera (optical axes), or None while unknown or not recoverable.
         pose_covariance: (6, 6) float64 along the world's axes, in its unit and radians, or None.
         metric: whether the unit is the meter.
+        submap: which it lies in, by its number in the map.
+        world_from_submap: where that submap lay when this was said; a later correction moves all that is in it.
         is_tracked: whether the answer is trusted; one that is not is in no map and has no pose.
     """
 
@@ -69,4 +71,6 @@ class WorldPrediction:
     intrinsics_source: str = ""
     final: bool = True
     metric: bool = False
+    submap: int = 0
+    world_from_submap: Sim3 = field(default_factory=Sim3)
     is_tracked: bool = True

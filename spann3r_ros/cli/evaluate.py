@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
+from spann3r_ros.cli.measurement_options import add_measurement_options, measured_sequence
 from spann3r_ros.cli.run_progress import INCOMPLETE, run_with_progress
 from spann3r_ros.cli.source_options import add_source_options, positive, source_options
 from spann3r_ros.errors import ConfigError
@@ -37,6 +38,7 @@ SOURCE_DEFAULTS: dict[str, object] = {
     "pose_topic": None,
     "depth_topic": None,
 }
+MEASUREMENT_DEFAULTS: dict[str, object] = {"use_depth": False, "use_odometry": False, "odometry_topic": ""}
 PARAMETER_DEFAULTS: dict[str, object] = {"config": None, "set": [], "preset": None}
 RULES_DEFAULTS: dict[str, object] = {
     **{"protocol": "every", "alignment": None, "max_points": None, "max_gap": 0.01, "reference": None},
@@ -84,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--write", type=Path, metavar="FOLDER", help=f"of kind world: also into {PAGE} below the package's folder"
     )
     suite.add_argument("--ray", metavar="ADDRESS", help="run the jobs on a Ray cluster; 'local' starts one")
+    add_measurement_options(parser)
     add_source_options(parser)
     add_parameter_options(parser)
 
@@ -93,7 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         arguments.output = Path("out") / (arguments.suite.stem if arguments.suite is not None else "evaluation")
     if arguments.suite is not None:
-        _refuse(arguments, "with --suite, whose file says it", {**RULES_DEFAULTS, **SOURCE_DEFAULTS})
+        said_by_file = {**RULES_DEFAULTS, **SOURCE_DEFAULTS, **MEASUREMENT_DEFAULTS}
+        _refuse(arguments, "with --suite, whose file says it", said_by_file)
         if extent_of(arguments.suite) is None:
             _refuse(arguments, "with a suite, whose file names the configurations", PARAMETER_DEFAULTS)
         cases = world_cases(arguments.suite)
@@ -105,7 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.items:
         raise ConfigError("nothing to evaluate", expected="runs, recordings or trajectories")
     if not any(map(_is_recording, arguments.items)):
-        _refuse(arguments, "of recordings, of which none is given", {**SOURCE_DEFAULTS, **PARAMETER_DEFAULTS})
+        of_recordings = {**SOURCE_DEFAULTS, **MEASUREMENT_DEFAULTS, **PARAMETER_DEFAULTS}
+        _refuse(arguments, "of recordings, of which none is given", of_recordings)
     rules = protocol(arguments.protocol, alignment=arguments.alignment, max_points=arguments.max_points)
     scores: list[Scores] = []
     incomplete = False
@@ -180,11 +185,12 @@ def _score(item: Path, rules: Protocol, arguments: argparse.Namespace) -> Scores
 
 def _reconstruct(source: Path, rules: Protocol, arguments: argparse.Namespace) -> RunFolder:
     """A run over a recording, in the report's folder."""
-    sequence = open_source(source_options(source, vars(arguments)))
+    config = read_config(arguments.config, arguments.set, arguments.preset)
+    sequence = measured_sequence(open_source(source_options(source, vars(arguments))), config, vars(arguments))
     folder = arguments.output / sequence.name.replace("/", "_")
     job = OfflineRun(
         sequence,
-        reconstruction_for(sequence, read_config(arguments.config, arguments.set, arguments.preset)),
+        reconstruction_for(sequence, config),
         folder,
         OptionalFiles(pointmaps=True),
         every=arguments.every or rules.stride(sequence.layout),

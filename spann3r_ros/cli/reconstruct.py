@@ -8,13 +8,11 @@ from pathlib import Path
 
 from spann3r_ros.alignment.pair_graph import FORMS
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
+from spann3r_ros.cli.measurement_options import add_measurement_options, measured_sequence
 from spann3r_ros.cli.run_progress import run_unordered_with_progress, run_with_progress, status, summary
 from spann3r_ros.cli.source_options import add_source_options, source_options
-from spann3r_ros.config import WEIGHTS_NOTES, Config
+from spann3r_ros.config import WEIGHTS_NOTES
 from spann3r_ros.errors import ConfigError
-from spann3r_ros.models.registry import is_told_depth, takers_of_depth
-from spann3r_ros.recordings.measured_depth import MeasuredDepth
-from spann3r_ros.recordings.recorded_odometry import RecordedOdometry
 from spann3r_ros.recordings.source import open_source
 from spann3r_ros.runs.chosen_model import reconstruction_for
 from spann3r_ros.runs.folder import OptionalFiles
@@ -56,20 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FX,FY,CX,CY",
         help="of the images (rectified, where the recording's calibration does that), pixels; they count more than it",
     )
-    parser.add_argument(
-        "--use-depth",
-        action="store_true",
-        help="use the recorded depth images: for the scale of the map, and told to a network that takes depth",
-    )
-    parser.add_argument(
-        "--use-odometry",
-        action="store_true",
-        help="use recorded odometry for the scale and the place of the map: of a bag TF from odom to the camera, or "
-        "--odometry-topic; of a dataset its true poses",
-    )
-    parser.add_argument(
-        "--odometry-topic", default="", metavar="TOPIC", help="of a bag: Odometry, or PoseStamped of the camera"
-    )
+    add_measurement_options(parser)
     add_source_options(parser)
     add_parameter_options(parser)
 
@@ -81,13 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     config = read_config(arguments.config, arguments.set, arguments.preset)
     sequence = open_source(source_options(arguments.source, vars(arguments)))
-    if arguments.use_odometry or arguments.odometry_topic:
-        if arguments.unordered:
-            raise ConfigError("odometry with --unordered", expected="a recording in its order, or no odometry")
-        sequence = RecordedOdometry(sequence, arguments.odometry_topic)
-    if arguments.use_depth:
-        require_depth(config)
-        sequence = MeasuredDepth(sequence)
+    if arguments.unordered and (arguments.use_odometry or arguments.odometry_topic):
+        raise ConfigError("odometry with --unordered", expected="a recording in its order, or no odometry")
+    sequence = measured_sequence(sequence, config, vars(arguments))
     files = OptionalFiles(arguments.depth, arguments.pointmaps, arguments.colmap, arguments.transforms, arguments.bag)
     every, limit, camera = arguments.every or 1, arguments.limit, arguments.intrinsics
     if arguments.unordered:
@@ -112,16 +93,6 @@ def run(arguments: argparse.Namespace) -> int:
     if note := config.weights_note:
         print(f"{note}: {WEIGHTS_NOTES[note]}. Real weights: python -m spann3r_ros models list")
     return status(record)
-
-
-def require_depth(config: Config) -> None:
-    """Raise ConfigError unless depth is of use: for the scale, or for a model that takes it and may be told it."""
-    if config.scale.source not in ("auto", "depth") and not is_told_depth(config):
-        raise ConfigError(
-            f"--use-depth for a model that is told no depth, with scale.source {config.scale.source}",
-            got=config.model,
-            expected=f"scale.source auto or depth, or {' | '.join(takers_of_depth())} with use_depth true",
-        )
 
 
 def intrinsics(text: str) -> tuple[float, float, float, float]:

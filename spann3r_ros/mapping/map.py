@@ -252,6 +252,8 @@ class Map:
             intrinsics_source=prediction.intrinsics_source,
             final=prediction.final,
             metric=self.metric,
+            submap=submap.id,
+            world_from_submap=place,
             is_tracked=is_placed,
         )
 

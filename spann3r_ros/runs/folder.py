@@ -12,8 +12,9 @@ results/                (optional) a rosbag2: poses, depth and TF on the topics 
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +120,26 @@ class RunFolder:
                 raise DataError("image cannot be written", got=str(file))
             name = str(file.relative_to(self.path))
             self._images[index] = PosedImage(name, prediction.frame.stamp, pose, intrinsics)
+
+    def move(self, corrections: Mapping[int, Sim3]) -> None:
+        """Put what was written about frames where corrections of the map have put their submaps since.
+
+        A bag of results stays as it is: it holds what the node would have said at the time.
+
+        Args:
+            corrections: ``world_now_from_world_then`` by index of the frame.
+        """
+        for index, correction in corrections.items():
+            if self.files.pointmaps and (file := self._file(POINTMAPS, index, "npz")).exists():
+                pointmap = _read_pointmap(file)
+                points = np.asarray(correction.apply(pointmap.points), np.float32)
+                self.add_pointmap(dataclasses.replace(pointmap, points=points))
+            if self.files.depth and (file := self._file("depth", index, "tiff")).exists():
+                cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_UNCHANGED) * np.float32(correction.scale))
+            if index in self._images:
+                image = self._images[index]
+                moved = correction.carry(image.world_from_camera)
+                self._images[index] = dataclasses.replace(image, world_from_camera=moved)
 
     def finish(self, cloud: PointCloud, poses: Iterable[StampedPose], record: RunRecord) -> None:
         """Write map, trajectory, exports and record of everything that was added."""

@@ -27,6 +27,7 @@ from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.recordings.sequence import Sequence
 from spann3r_ros.runs.folder import OptionalFiles, RunFolder
 from spann3r_ros.runs.record import OFFLINE, RunRecord, resident_bytes
+from spann3r_ros.sim3 import Sim3
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class OfflineRun:
         if limit:
             self.expected = limit if self.expected is None else min(limit, self.expected)
         self._places: dict[int, int] = {}
+        self._told: dict[int, tuple[int, Sim3]] = {}  # submap of each frame, and where it lay when it was written
         self._refused: Counter[str] = Counter()
 
     def run(
@@ -101,6 +103,7 @@ class OfflineRun:
         self.record.seconds = time.perf_counter() - begin
         self._close_record()
         world = self.reconstruction.map
+        self.folder.move(self._corrections())
         poses = sorted(world.trajectory(), key=lambda pose: pose.stamp)
         self.folder.finish(world.cloud(), poses, self.record)
         if failure is not None:
@@ -148,9 +151,19 @@ class OfflineRun:
         for prediction in predictions:
             self.folder.add(prediction)
             place = self._places[prediction.frame.index]
+            self._told[prediction.frame.index] = prediction.submap, prediction.world_from_submap
             self.record.frames.confidence[place] = round(float(prediction.confidence.mean()), 6)
             pose = prediction.world_from_camera
             self.record.frames.tell(place, None if pose is None else pose.translation)
+
+    def _corrections(self) -> dict[int, Sim3]:
+        """``world_now_from_world_then`` of the frames whose submaps were moved after they had been written."""
+        now = {submap.id: submap.world_from_submap for submap in self.reconstruction.map.submaps}
+        return {
+            index: now[submap] @ then.inverse()
+            for index, (submap, then) in self._told.items()
+            if submap in now and now[submap] is not then
+        }
 
     def _calibrated(self, frame: Frame) -> Frame:
         """The frame with the caller's intrinsics, where there are any: they know better than the recording."""

@@ -146,3 +146,21 @@ def test_nothing_to_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "nothing to evaluate" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "nothing"), "-o", str(tmp_path / "out")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_odometry_of_a_recording_is_used_when_asked_for(tmp_path: Path) -> None:
+    bag, out = tmp_path / "bag", tmp_path / "out"
+    size = ["--frames", "40", "--rate", "2", "--width", "64", "--height", "48", "--depth", "32FC1"]
+    assert main(["make_bag", str(bag), *size]) == 0
+    command = ["evaluate", str(bag), "-o", str(out), "--no-plots", "--max-points", "1000", "--use-odometry"]
+    assert main([*command, "--set", "model=simulated"]) == 0
+    (run,) = json.loads((out / "report.json").read_text())["runs"]
+    assert run["run"]["scale_source"] == "odometry"
+    assert run["trajectory"]["sim3"]["scale"] == pytest.approx(1.0, abs=0.03)
+    assert run["pointmaps"]["raw_mean"] < 0.06, "those of the frames before the scale was found, too"
+
+
+def test_odometry_with_a_finished_run_or_a_suite_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "a")
+    assert main(["evaluate", str(tmp_path / "a"), "--use-odometry", "-o", str(tmp_path / "out")]) == 2
+    assert "options of recordings, of which none is given: got --use-odometry" in capsys.readouterr().err
