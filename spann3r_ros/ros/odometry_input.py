@@ -72,30 +72,32 @@ class OdometryInput:
 
     def discover(self) -> None:
         """Subscribe once the graph shows the type."""
-        if self._subscription is not None or self._closed:
-            return
-        name = self._node.resolve_topic_name(self.topic)
-        publishers = self._node.get_publishers_info_by_topic(name)
-        kinds = [publisher for publisher in publishers if publisher.topic_type in TYPES]
-        if publishers and not kinds:
-            text = f"odometry_topic is published as {describe_all(publishers)}; needed is {' or '.join(TYPES)}"
-            self._complaints.report("odometry topic", text, once=True)
-        if not kinds:
-            return
+        with self._lock:  # activation and the timer may look at once: one of them subscribes
+            if self._subscription is not None or self._closed:
+                return
+            name = self._node.resolve_topic_name(self.topic)
+            publishers = self._node.get_publishers_info_by_topic(name)
+            kinds = [publisher for publisher in publishers if publisher.topic_type in TYPES]
+            if publishers and not kinds:
+                text = f"odometry_topic is published as {describe_all(publishers)}; needed is {' or '.join(TYPES)}"
+                self._complaints.report("odometry topic", text, once=True)
+            if not kinds:
+                return
+            kind = kinds[0].topic_type
+            profile = qos.image_profile(qos.image_reliability("auto", kinds), qos.TF_DEPTH)
+            callback = self._on_odometry if TYPES[kind] is Odometry else self._on_pose
+            self._subscription = self._node.create_subscription(
+                TYPES[kind], name, callback, profile, callback_group=self._group
+            )
         self._complaints.settle("odometry topic")
-        kind = kinds[0].topic_type
-        profile = qos.image_profile(qos.image_reliability("auto", kinds), qos.TF_DEPTH)
-        callback = self._on_odometry if TYPES[kind] is Odometry else self._on_pose
-        self._subscription = self._node.create_subscription(
-            TYPES[kind], name, callback, profile, callback_group=self._group
-        )
         self._node.get_logger().info(f"odometry: {name} ({kind})")
 
     def close(self) -> None:
         """Unsubscribe."""
-        self._closed = True
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+        with self._lock:
+            self._closed = True
+            if self._subscription is not None:
+                self._node.destroy_subscription(self._subscription)
         for kind in ("odometry topic", "odometry apart", "odometry message"):
             self._complaints.settle(kind)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from library import reconstruct, walk
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
-from node_process import NodeProcess
+from node_process import ROOT, NodeProcess
 from rcl_interfaces.msg import Parameter, ParameterValue, SetParametersResult
 from rcl_interfaces.srv import SetParameters
 from robot import Robot, image_message
@@ -164,3 +167,28 @@ def test_signals_end_it_cleanly_in_the_middle_of_its_work(start: Start, robot: R
     robot.wait(lambda: len(clouds) > 2, "clouds")
     assert node.interrupt(number) == 0
     assert "Traceback" not in node.log and "[ERROR]" not in node.log, node.log
+
+
+def test_started_from_a_shell_it_maps_and_its_interpreter_ends_cleanly_too(
+    domain: int, checkpoint: Path, robot: Robot, tmp_path: Path
+) -> None:
+    """The nodes of the other tests are forked where its modules are imported already."""
+    command = [sys.executable, "-m", "spann3r_ros.ros.node", "--ros-args"]
+    command += ["-p", f"checkpoint:={checkpoint}", "-p", "tracking.enabled:=false", "-p", "queue_policy:=all"]
+    with (tmp_path / "log").open("w") as sink:
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
+        node = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=subprocess.STDOUT)
+    try:
+        clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+        camera = robot.publisher(Image, "/camera/image_raw")
+        robot.synchronize()
+        for frame in walk(4):
+            camera.publish(image_message(frame))
+        robot.wait(lambda: len(clouds) > 2, "clouds")
+        node.send_signal(signal.SIGINT)
+        assert node.wait(60) == 0
+    finally:
+        node.kill()
+        node.wait()
+    log = (tmp_path / "log").read_text()
+    assert "Traceback" not in log and "[ERROR]" not in log, log

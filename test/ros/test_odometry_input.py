@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,6 +79,33 @@ def subscribed(odometry: OdometryInput, robot: Robot, kind: type, qos: object = 
         robot.wait(lambda: odometry.last_arrival > before, "the message")
 
     return publish
+
+
+@pytest.mark.fault("ROS tools")
+def test_activation_and_the_timer_that_look_at_once_subscribe_once(
+    odometry: OdometryInput, robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot.node.create_publisher(Odometry, "/odom", RELIABLE)
+    ask = robot.node.get_publishers_info_by_topic
+    robot.wait(lambda: ask("/odom"), "the publisher")
+
+    def ask_slowly(topic: str) -> object:
+        time.sleep(0.05)
+        return ask(topic)
+
+    monkeypatch.setattr(robot.node, "get_publishers_info_by_topic", ask_slowly)
+    together = threading.Barrier(8)
+
+    def look() -> None:
+        together.wait()
+        odometry.discover()
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([each for each in robot.node.subscriptions if each.topic_name == "/odom"]) == 1
 
 
 def kinds(odometry: OdometryInput) -> dict[str, str]:
