@@ -62,7 +62,7 @@ class VoxelUpdate:
 class VoxelGrid:
     """One mean point per voxel: position, color and confidence.
 
-    All memory is taken at the beginning, about 115 bytes per point of ``max_points``. When it is full, the voxels of
+    All memory is taken at the beginning, about 95 bytes per point of ``max_points``. When it is full, the voxels of
     the frame seen longest ago make room, a whole frame's worth at a time.
 
     Args:
