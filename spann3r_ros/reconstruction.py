@@ -17,6 +17,7 @@ from spann3r_ros.config import Config
 from spann3r_ros.errors import ConfigError, DataError, GeometryError, MemoryMismatchError
 from spann3r_ros.estimated_intrinsics import EstimatedIntrinsics
 from spann3r_ros.frame import Frame
+from spann3r_ros.mapping import voxel_grid
 from spann3r_ros.mapping.background import Background
 from spann3r_ros.mapping.bound import BoundNotice
 from spann3r_ros.mapping.camera_poses import CameraPoses
@@ -228,7 +229,11 @@ class Reconstruction:
         return self._stream.status()
 
     def warm_up(self) -> None:
-        """Two frames of noise through the network, with a memory of their own, so that its kernels are chosen."""
+        """Two frames of noise through the network, with a memory of their own, so that its kernels are chosen.
+
+        What the map has compiled is compiled, too.
+        """
+        voxel_grid.warm_up()
         noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
         trial = self._stream.fresh()
         for index in range(2):

@@ -46,7 +46,7 @@ NOUNS = {
     "trajectory",
     "memory_status",
 }
-NOUNS |= {"stamp_order"}
+NOUNS |= {"compiler", "stamp_order"}
 FLOW = {"estimated_intrinsics", "frame_selection", "reconstruction", "saved_world", "tracking", "worker"}
 LEVELS = (
     NOUNS,
@@ -89,6 +89,7 @@ class Layer:
 LAYERS = {
     **dict.fromkeys((part for level in LEVELS for part in level), Layer()),
     **dict.fromkeys(NOUNS, Layer(only={"numpy"})),
+    "compiler": Layer(only={"numba"}),
     "geometry": Layer(only={"numpy", "cv2", "scipy", "PIL", "simplejpeg"}),
     "blocks": Layer(only={"torch"}),
     "memory": Layer(only={"torch", "numpy", "safetensors"}),

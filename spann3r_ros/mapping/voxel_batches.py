@@ -52,7 +52,7 @@ class VoxelBatches:
             slots, planes = slots[order], planes[:, order]
         self.total += len(slots)
         starts = np.arange(0, len(slots), BATCH)
-        new = [slots[start : start + BATCH] for start in starts]
+        new = [np.sort(slots[start : start + BATCH]) for start in starts]  # what lies together is read faster in order
         center = (np.minimum.reduceat(planes, starts, axis=1) + np.maximum.reduceat(planes, starts, axis=1)) / 2
         from_center = planes - np.repeat(center, [len(batch) for batch in new], axis=1)
         squared = np.maximum.reduceat(np.einsum("ij,ij->j", from_center, from_center), starts)

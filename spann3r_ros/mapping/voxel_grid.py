@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spann3r_ros.compiler import COMPILES, njit
 from spann3r_ros.errors import GeometryError
+from spann3r_ros.frame import Intrinsics
 from spann3r_ros.mapping.grid_copy import GridCopy, Moment
 from spann3r_ros.mapping.voxel_batches import VoxelBatches
 from spann3r_ros.mapping.voxel_table import VoxelTable
@@ -20,6 +22,7 @@ from spann3r_ros.mapping.voxels import (
     FRAMES,
     MEAN,
     MISSES,
+    SCATTER,
     WEIGHT,
     Voxels,
     averaged,
@@ -27,12 +30,10 @@ from spann3r_ros.mapping.voxels import (
     voxel_keys,
 )
 from spann3r_ros.point_cloud import PointCloud
+from spann3r_ros.sim3 import Sim3
 
 MOST_ASKED = 16384
 """Voxels that one frame is asked about at most."""
-
-SCATTER = np.uint64(0x9E3779B97F4A7C15)
-"""Odd, 2^64 over the golden ratio: products of neighboring keys with it lie far apart (Knuth, section 6.4)."""
 
 SETTLED = 8
 """Frames that agree on a voxel after which it is not asked about first."""
@@ -145,13 +146,12 @@ class VoxelGrid:
             How many voxels were cleared.
         """
         slots = self._batches.near(view, self.revision)
-        slots = slots[self._table.alive_before(slots, self.revision)]
-        if len(slots) > MOST_ASKED:
-            # Column by column: NumPy gathers single numbers four times faster than rows.
-            frames, misses = self._counters[:, FRAMES][slots], self._counters[:, MISSES][slots]
-            is_young = (misses == 0) & (frames < SETTLED)
-            young = self._in_turn(slots[is_young], MOST_ASKED)
-            slots = np.concatenate([young, self._in_turn(slots[~is_young], MOST_ASKED - len(young))])
+        split = _split_one_by_one if COMPILES else _split
+        young, others = split(slots, *self._table.times, self.revision, self._counters)
+        if len(young) + len(others) > MOST_ASKED:
+            young = self._in_turn(young, MOST_ASKED)
+            others = self._in_turn(others, MOST_ASKED - len(young))
+        slots = np.concatenate([young, others])
         missed, through = view.judge(self._cells.take(slots, axis=0)[:, :3], self._voxel_size, margin)
         self._counters[slots[missed], MISSES] += 1
         self._written[slots[missed]] = self.revision
@@ -256,13 +256,70 @@ class VoxelGrid:
 
     def _blend(self, slots: NDArray[np.int64], new: Voxels) -> None:
         """Continue the running means of live voxels."""
-        cells = self._cells.take(slots, axis=0)
-        counters, added = cells.view(np.int32), new.cells.view(np.int32)
-        weight = cells[:, WEIGHT] + new.weight
-        cells[:, MEAN] += (new.mean - cells[:, MEAN]) * (new.weight / weight)[:, None]
-        cells[:, WEIGHT] = weight
-        counters[:, COUNT : FRAMES + 1] += added[:, COUNT : FRAMES + 1]
-        self._cells[slots], self._written[slots] = cells, self.revision
+        blend = _blend_one_by_one if COMPILES else _blend
+        blend(slots, new.cells, self._cells)
+        self._written[slots] = self.revision
+
+
+def _split(
+    slots: NDArray[np.int64], seen: NDArray[np.int32], horizon: int, revision: int, counters: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which slots (n,) hold live voxels of before a revision: those of few frames that none contradicts, and others.
+
+    Args:
+        slots: to choose from.
+        seen, horizon: as of ``VoxelTable.times``.
+        revision: now.
+        counters: (S, CELL) of all cells.
+    """
+    times = seen.take(slots)
+    slots = slots[(times > horizon) & (times < revision)]
+    # Column by column: NumPy gathers single numbers four times faster than rows.
+    is_young = (counters[:, MISSES][slots] == 0) & (counters[:, FRAMES][slots] < SETTLED)
+    return slots[is_young], slots[~is_young]
+
+
+@njit
+def _split_one_by_one(
+    slots: NDArray[np.int64], seen: NDArray[np.int32], horizon: int, revision: int, counters: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As ``_split``, compiled."""
+    young, others, first, second = np.empty_like(slots), np.empty_like(slots), 0, 0
+    for slot in slots:
+        if horizon < seen[slot] < revision:
+            if counters[slot, MISSES] == 0 and counters[slot, FRAMES] < SETTLED:
+                young[first] = slot
+                first += 1
+            else:
+                others[second] = slot
+                second += 1
+    return young[:first], others[:second]
+
+
+def _blend(slots: NDArray[np.int64], new: NDArray[np.float32], all_cells: NDArray[np.float32]) -> None:
+    """Continue the running means of the cells (S, CELL) in distinct slots (n,) by new cells (n, CELL), in place."""
+    cells = all_cells.take(slots, axis=0)
+    counters = cells.view(np.int32)
+    weight = cells[:, WEIGHT] + new[:, WEIGHT]
+    cells[:, MEAN] += (new[:, MEAN] - cells[:, MEAN]) * (new[:, WEIGHT] / weight)[:, None]
+    cells[:, WEIGHT] = weight
+    counters[:, COUNT : FRAMES + 1] += new.view(np.int32)[:, COUNT : FRAMES + 1]
+    all_cells[slots] = cells
+
+
+@njit
+def _blend_one_by_one(slots: NDArray[np.int64], new: NDArray[np.float32], cells: NDArray[np.float32]) -> None:
+    """As ``_blend``, compiled."""
+    counters, added = cells.view(np.int32), new.view(np.int32)
+    for i in range(len(slots)):
+        slot = slots[i]
+        weight = cells[slot, WEIGHT] + new[i, WEIGHT]
+        share = new[i, WEIGHT] / weight
+        for column in range(WEIGHT):
+            cells[slot, column] += (new[i, column] - cells[slot, column]) * share
+        cells[slot, WEIGHT] = weight
+        counters[slot, COUNT] += added[i, COUNT]
+        counters[slot, FRAMES] += added[i, FRAMES]
 
 
 def heaviest(weight: NDArray[np.float32], number: int) -> NDArray[np.intp]:
@@ -276,3 +333,12 @@ def _checked_size(voxel_size: float) -> float:
     if not (np.isfinite(voxel_size) and voxel_size > 0):
         raise GeometryError("voxel size", got=voxel_size, expected="a finite number > 0")
     return float(voxel_size)
+
+
+def warm_up() -> None:
+    """Insert and look once, so that what is compiled is compiled before the first frame."""
+    grid, point = VoxelGrid(1.0, 10), np.zeros((1, 3), np.float32)
+    cloud = PointCloud(point, point.astype(np.uint8), np.ones(1, np.float32))
+    grid.insert(cloud)
+    grid.insert(cloud)
+    grid.look(VoxelView(Sim3(), Intrinsics(1.0, 1.0, 0.0, 0.0, 1, 1), np.ones((1, 1), np.float32)), 0.1)

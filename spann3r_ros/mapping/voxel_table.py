@@ -7,6 +7,8 @@ from collections import OrderedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from spann3r_ros.compiler import COMPILES, njit
+
 WAYS = 8
 """Entries of a bucket: eight fill one cache line."""
 
@@ -16,7 +18,7 @@ LOAD = 0.5
 SPARE = 1.25
 """Slots for each voxel that may be alive: the share that is free keeps the search for free ones short."""
 
-_SLOT = np.int64(2**32 - 1)
+_SLOT = 2**32 - 1
 """Bits of an entry that name the slot; above them lies a mark of the key."""
 
 Keys = NDArray[np.int64]
@@ -73,17 +75,9 @@ class VoxelTable:
         A slot of a forgotten voxel is reported too, not alive: the key must be placed there again, so that no key is
         ever stored twice.
         """
-        buckets, marks = self._hashed(keys)
-        entries = self._entries.take(buckets.ravel(), axis=0)
-        hits = np.flatnonzero((entries ^ np.repeat(marks, 2)[:, None]) >> 32 == 0)  # seldom of another key
-        rows, found = hits // (2 * WAYS), entries.reshape(-1)[hits] & _SLOT
-        is_its = self._keys.take(found) == keys[rows]
-        rows, found = rows[is_its], found[is_its]
-        slots = np.full(len(keys), -1, np.int64)
-        slots[rows] = found
-        alive = np.zeros(len(keys), bool)
-        alive[rows] = self._seen.take(found) > self._horizon
-        return slots, alive
+        find = _found_one_by_one if COMPILES else _found
+        slots = find(keys, self._entries, self._keys)
+        return slots, (slots >= 0) & (self._seen.take(slots) > self._horizon)
 
     def touch(self, slots: Slots, revision: int) -> None:
         """Live voxels have been seen at ``revision``, which no earlier call exceeded."""
@@ -125,7 +119,7 @@ class VoxelTable:
         # What was freed since ``find`` still is: only this method fills slots.
         self._seen[slots[revived]] = seen[revived]
         slots[new] = taken = self._free_slots(len(new))
-        entered = self._entered(keys[new], taken)
+        entered = (_entered_one_by_one if COMPILES else _entered)(keys[new], taken, self._entries)
         self._keys[taken], self._home[taken] = np.where(entered < 0, -1, keys[new]), entered
         self._seen[taken] = np.where(entered < 0, 0, seen[new])
         slots[new[entered < 0]] = -1
@@ -145,14 +139,14 @@ class VoxelTable:
         """Which slots hold a live voxel."""
         return np.asarray(self._seen.take(slots) > self._horizon)
 
-    def alive_before(self, slots: Slots, revision: int) -> NDArray[np.bool_]:
-        """Which slots hold a live voxel that was last seen before a revision."""
-        seen = self._seen.take(slots)
-        return np.asarray((seen > self._horizon) & (seen < revision))
-
     def live(self) -> Slots:
         """Slots of all live voxels, ascending. Reads the whole table."""
         return np.flatnonzero(self._seen > self._horizon)
+
+    @property
+    def times(self) -> tuple[Revisions, int]:
+        """When the voxel in each slot was last seen (to be read only), and the horizon."""
+        return self._seen, self._horizon
 
     @property
     def horizon(self) -> int:
@@ -175,17 +169,6 @@ class VoxelTable:
             if not self._census[old]:
                 del self._census[old]
 
-    def _hashed(self, keys: Keys) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Numbers of the two buckets (n, 2) and mark (n,) of each key (splitmix64's finalizer, Steele et al. 2014)."""
-        mixed = keys.astype(np.uint64)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed ^= mixed >> np.uint64(31)
-        halves = np.stack([mixed >> np.uint64(32), mixed & np.uint64(0xFFFFFFFF)], axis=1)
-        buckets = (halves * np.uint64(self._buckets)) >> np.uint64(32)
-        marks = (halves[:, 0] ^ halves[:, 1]) << np.uint64(33) >> np.uint64(1)  # 31 bits: an entry is never negative
-        return buckets.astype(np.int64), marks.astype(np.int64)
-
     def _free_slots(self, number: int) -> Slots:
         """So many free slots, the next in turn, out of which what was stored there is taken. There must be as many."""
         found = [np.empty(0, np.int64)]
@@ -201,22 +184,90 @@ class VoxelTable:
         self._entries.reshape(-1)[home[home >= 0]] = -1
         return slots
 
-    def _entered(self, keys: Keys, slots: Slots) -> NDArray[np.int64]:
-        """Write into an entry of the emptier bucket of each distinct key its slot; which entry, or -1 where no one is
-        free."""
-        buckets, marks = self._hashed(keys)
-        entries, wanted = self._entries.reshape(-1), np.full(len(keys), -1, np.int64)
-        pending = np.arange(len(keys))
-        while len(pending):
-            free = self._entries.take(buckets[pending].ravel(), axis=0).reshape(-1, 2, WAYS) < 0
-            side = (np.diff(free.sum(axis=2), axis=1)[:, 0] > 0).astype(np.intp)
-            rows = np.arange(len(pending))
-            chosen = free[rows, side]
-            place = buckets[pending, side] * WAYS + chosen.argmax(axis=1)
-            has_room = chosen.any(axis=1)
-            pending, place = pending[has_room], place[has_room]
-            entries[place] = marks[pending] | slots[pending]
-            won = entries[place] == marks[pending] | slots[pending]  # of several that want one, the last written has it
-            wanted[pending[won]] = place[won]
-            pending = pending[~won]
-        return wanted
+
+def _found(keys: Keys, entries: NDArray[np.int64], stored: Keys) -> Slots:
+    """Slots (n,) of keys, or -1, by the entries (B, WAYS) of a table and the key (S,) that is stored in each slot."""
+    buckets, marks = _hashed(keys, len(entries))
+    read = entries.take(buckets.ravel(), axis=0)
+    hits = np.flatnonzero((read ^ np.repeat(marks, 2)[:, None]) >> 32 == 0)  # seldom of another key
+    rows, found = hits // (2 * WAYS), read.reshape(-1)[hits] & _SLOT
+    is_its = stored.take(found) == keys[rows]
+    slots = np.full(len(keys), -1, np.int64)
+    slots[rows[is_its]] = found[is_its]
+    return slots
+
+
+def _entered(keys: Keys, slots: Slots, entries: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Write the slots of distinct keys into free entries (B, WAYS) of a table; which ones (n,), or -1 where none is."""
+    buckets, marks = _hashed(keys, len(entries))
+    flat, places = entries.reshape(-1), np.full(len(keys), -1, np.int64)
+    pending = np.arange(len(keys))
+    while len(pending):
+        free = entries.take(buckets[pending].ravel(), axis=0).reshape(-1, 2, WAYS) < 0
+        side = (np.diff(free.sum(axis=2), axis=1)[:, 0] > 0).astype(np.intp)
+        chosen = free[np.arange(len(pending)), side]
+        wanted = buckets[pending, side] * WAYS + chosen.argmax(axis=1)
+        has_room = chosen.any(axis=1)
+        pending, wanted = pending[has_room], wanted[has_room]
+        written = marks[pending] | slots[pending]
+        flat[wanted] = written
+        won = flat[wanted] == written  # of several that want one entry, the last written has it
+        places[pending[won]] = wanted[won]
+        pending = pending[~won]
+    return places
+
+
+def _hashed(keys: Keys, buckets: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the two buckets (n, 2) and mark (n,) of each key (splitmix64's finalizer, Steele et al. 2014)."""
+    mixed = keys.astype(np.uint64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    halves = np.stack([mixed >> np.uint64(32), mixed & np.uint64(_SLOT)], axis=1)
+    marks = (halves[:, 0] ^ halves[:, 1]) << np.uint64(33) >> np.uint64(1)  # 31 bits: an entry is never negative
+    return ((halves * np.uint64(buckets)) >> np.uint64(32)).astype(np.int64), marks.astype(np.int64)
+
+
+# The same again, compiled: one key after the other.
+
+
+@njit
+def _found_one_by_one(keys: Keys, entries: NDArray[np.int64], stored: Keys) -> Slots:
+    slots = np.full(len(keys), -1, np.int64)
+    for i in range(len(keys)):
+        first, second, mark = _hashed_one(keys[i], len(entries))
+        for bucket in (first, second):
+            for way in range(WAYS):
+                entry = entries[bucket, way]
+                if (entry ^ mark) >> 32 == 0 and stored[entry & _SLOT] == keys[i]:
+                    slots[i] = entry & _SLOT
+    return slots
+
+
+@njit
+def _entered_one_by_one(keys: Keys, slots: Slots, entries: NDArray[np.int64]) -> NDArray[np.int64]:
+    places = np.full(len(keys), -1, np.int64)
+    for i in range(len(keys)):
+        first, second, mark = _hashed_one(keys[i], len(entries))
+        most = 0
+        for bucket in (first, second):
+            free, place = 0, 0
+            for way in range(WAYS - 1, -1, -1):
+                if entries[bucket, way] < 0:
+                    free, place = free + 1, way
+            if free > most:
+                most, places[i] = free, bucket * WAYS + place
+        if most:
+            entries[places[i] // WAYS, places[i] % WAYS] = mark | slots[i]
+    return places
+
+
+@njit
+def _hashed_one(key: int, buckets: int) -> tuple[int, int, int]:
+    mixed = np.uint64(key)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    high, low = mixed >> np.uint64(32), mixed & np.uint64(_SLOT)
+    first, second = high * np.uint64(buckets) >> np.uint64(32), low * np.uint64(buckets) >> np.uint64(32)
+    return np.int64(first), np.int64(second), np.int64((high ^ low) << np.uint64(33) >> np.uint64(1))

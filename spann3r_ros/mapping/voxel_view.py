@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spann3r_ros.compiler import COMPILES, njit
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import depth_along
 from spann3r_ros.geometry.pointmap_edges import depth_edges
@@ -70,16 +72,58 @@ class VoxelView:
         A voxel behind the surface is hidden, and one close to it (within its side, or a third of the margin) is where
         the surface is, as far as the depth can tell.
         """
-        x, y, z = self.camera_from_submap.apply(points).T
-        k, (height, width) = self.intrinsics, self.depth.shape
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            column, row = np.rint(k.fx * x / z + k.cx), np.rint(k.fy * y / z + k.cy)
-            inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        asked = np.flatnonzero(inside)
         unknown = np.where(self.depth > 0, self.depth, np.float32(0))  # zero is nearest: nothing is looked through
-        seen = cv2.erode(np.nan_to_num(unknown, posinf=0.0), AROUND)[row[asked].astype(int), column[asked].astype(int)]
-        before = seen - z[asked]
-        missed, through = np.zeros_like(inside), np.zeros_like(inside)
-        missed[asked] = (seen > 0) & (before > -margin * seen) & (np.abs(before) > np.maximum(margin / 3 * seen, size))
-        through[asked] = (seen > 0) & (before > np.maximum(margin * seen, size))
-        return missed, through
+        seen = np.asarray(cv2.erode(np.nan_to_num(unknown, posinf=0.0), AROUND), np.float32)
+        k = self.intrinsics
+        focus = float(k.fx), float(k.fy), float(k.cx), float(k.cy)
+        judge = _judged_one_by_one if COMPILES else _judged
+        return judge(self.camera_from_submap.apply(points), seen, focus, size, float(margin))
+
+
+Focus: TypeAlias = tuple[float, float, float, float]
+
+
+def _judged(
+    points: NDArray[np.float32], seen: NDArray[np.float32], focus: Focus, size: float, margin: float
+) -> tuple[Mask, Mask]:
+    """As ``VoxelView.judge``, of points (N, 3) in the frame of the camera.
+
+    Args:
+        points, size, margin: of the voxels.
+        seen: (h, w) depth of the nearest surface around each pixel, 0 where it is not known.
+        focus: fx, fy, cx and cy of the camera.
+    """
+    (x, y, z), (height, width), (fx, fy, cx, cy) = points.T, seen.shape, focus
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        column, row = np.rint(fx * x / z + cx), np.rint(fy * y / z + cy)
+        inside = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    asked = np.flatnonzero(inside)
+    depth = seen[row[asked].astype(int), column[asked].astype(int)]
+    before = depth - z[asked]
+    missed, through = np.zeros_like(inside), np.zeros_like(inside)
+    missed[asked] = (depth > 0) & (before > -margin * depth) & (np.abs(before) > np.maximum(margin / 3 * depth, size))
+    through[asked] = (depth > 0) & (before > np.maximum(margin * depth, size))
+    return missed, through
+
+
+@njit
+def _judged_one_by_one(
+    points: NDArray[np.float32], seen: NDArray[np.float32], focus: Focus, size: float, margin: float
+) -> tuple[Mask, Mask]:
+    """As ``_judged``, compiled; in float32 likewise."""
+    height, width = seen.shape
+    fx, fy, cx, cy = np.float32(focus[0]), np.float32(focus[1]), np.float32(focus[2]), np.float32(focus[3])
+    wide, third, least = np.float32(margin), np.float32(margin / 3), np.float32(size)
+    missed, through = np.zeros(len(points), np.bool_), np.zeros(len(points), np.bool_)
+    for i in range(len(points)):
+        z = points[i, 2]
+        if not z > 0:
+            continue
+        column, row = np.rint(fx * points[i, 0] / z + cx), np.rint(fy * points[i, 1] / z + cy)
+        if not (0 <= column < width and 0 <= row < height):
+            continue
+        depth = seen[np.int64(row), np.int64(column)]
+        before = depth - z
+        missed[i] = depth > 0 and before > -wide * depth and abs(before) > max(third * depth, least)
+        through[i] = depth > 0 and before > max(wide * depth, least)
+    return missed, through

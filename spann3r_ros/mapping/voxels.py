@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spann3r_ros.compiler import COMPILES, njit
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
@@ -29,6 +30,9 @@ REGION_BITS = 22
 
 LEAST_WEIGHT = 1e-6
 """Weight of a point of confidence 0, so that a voxel of nothing else still has a mean."""
+
+SCATTER = np.uint64(0x9E3779B97F4A7C15)
+"""Odd, 2^64 over the golden ratio: products of neighboring keys with it lie far apart (Knuth, section 6.4)."""
 
 MEAN, WEIGHT, COUNT, FRAMES, MISSES = slice(0, 6), 6, 7, 8, 9
 """Columns of a cell: float32 mean and weight, int32 counters in the same words."""
@@ -178,20 +182,71 @@ def moved_voxels(voxels: Voxels, target_from_source: Sim3, voxel_size: float) ->
 
 
 def averaged(cloud: PointCloud, voxel_size: float, revision: int) -> Voxels:
-    """The addressable points of a cloud, averaged by voxel, in the order of the keys."""
-    keys, inside = voxel_keys(cloud.points, voxel_size)
-    points, colors, confidence = cloud.points, cloud.colors, cloud.confidence
+    """The addressable points of a cloud, averaged by voxel, in the order of the first point of each."""
+    summed = _summed_in_one_pass if COMPILES else _summed
+    keys, sums, counts = summed(cloud.points, cloud.colors, cloud.confidence, voxel_size)
+    cells = np.empty((len(keys), CELL), np.float32)
+    counters = cells.view(np.int32)
+    cells[:, MEAN], cells[:, WEIGHT] = sums[:, :6] / sums[:, 6:], sums[:, 6]
+    counters[:, COUNT], counters[:, FRAMES], counters[:, MISSES] = counts, 1, 0
+    return Voxels(keys, cells, np.full(len(keys), revision, np.int32))
+
+
+def _summed(
+    points: NDArray[np.float32], colors: NDArray[np.uint8], confidence: NDArray[np.float32], voxel_size: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.intp]]:
+    """Key (M,), sums (M, 7) and number (M,) of the points (N, 3) that fall into each voxel.
+
+    The sums are of x, y, z, red, green and blue, each times the weight, and of the weights.
+    """
+    keys, inside = voxel_keys(points, voxel_size)
     if not inside.all():
         keys, points, colors, confidence = keys[inside], points[inside], colors[inside], confidence[inside]
-    order, starts, group = _groups(keys)
-    number = len(starts)
+    _, starts, group = _groups(keys)
     weight = np.maximum(confidence, LEAST_WEIGHT).astype(np.float64)
-    cells = np.empty((number, CELL), np.float32)
-    counters = cells.view(np.int32)
-    _average(group, weight, (*points.T, *colors.T), cells)
-    counters[:, COUNT] = np.diff(starts, append=len(keys))
-    counters[:, FRAMES], counters[:, MISSES] = 1, 0
-    return Voxels(keys[order[starts]], cells, np.full(number, revision, np.int32))
+    columns = [*(weight * column for column in (*points.T, *colors.T)), weight]
+    sums: NDArray[np.float64] = np.stack([np.bincount(group, column, len(starts)) for column in columns], axis=1)
+    first = np.empty(len(starts), np.intp)
+    first[group[::-1]] = np.arange(len(keys))[::-1]  # of several the last that is written stays: the first point
+    turn = np.argsort(first)
+    return keys[first[turn]], sums[turn], np.diff(starts, append=len(keys))[turn]
+
+
+@njit
+def _summed_in_one_pass(
+    points: NDArray[np.float32], colors: NDArray[np.uint8], confidence: NDArray[np.float32], voxel_size: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.intp]]:
+    """As ``_summed``, and every sum is made in the same order; compiled, in a tenth of its time."""
+    number, mask = len(points), 1
+    while mask < 2 * number:
+        mask *= 2
+    mask -= 1
+    table = np.full(mask + 1, -1, np.int32)  # the group of a key, where its hash says or in the next free place
+    keys, sums, counts = np.empty(number, np.int64), np.empty((number, 7)), np.empty(number, np.intp)
+    groups = 0
+    for i in range(number):
+        x, y, z = (points[i, 0] / voxel_size, points[i, 1] / voxel_size, points[i, 2] / voxel_size)
+        x, y, z = np.floor(x), np.floor(y), np.floor(z)
+        if not (abs(x + 0.5) < AXIS_LIMIT and abs(y + 0.5) < AXIS_LIMIT and abs(z + 0.5) < AXIS_LIMIT):
+            continue
+        across, down = np.int64(x) + AXIS_LIMIT, np.int64(y) + AXIS_LIMIT
+        key = across << 2 * AXIS_BITS | down << AXIS_BITS | (np.int64(z) + AXIS_LIMIT)
+        place = np.int64(np.uint64(key) * SCATTER >> np.uint64(32)) & mask
+        while table[place] >= 0 and keys[table[place]] != key:
+            place = (place + 1) & mask
+        group = table[place]
+        if group < 0:
+            group = table[place] = groups
+            keys[group], counts[group] = key, 0
+            sums[group] = 0.0
+            groups += 1
+        weight = np.float64(max(confidence[i], np.float32(LEAST_WEIGHT)))
+        for axis in range(3):
+            sums[group, axis] += weight * points[i, axis]
+            sums[group, 3 + axis] += weight * colors[i, axis]
+        sums[group, 6] += weight
+        counts[group] += 1
+    return keys[:groups], sums[:groups], counts[:groups]
 
 
 def united(keys: NDArray[np.int64], columns: Sequence[NDArray[Any]], old: Voxels) -> Voxels:

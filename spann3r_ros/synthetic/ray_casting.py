@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spann3r_ros.synthetic.compiler import njit
+from spann3r_ros.compiler import njit, require_compiler
+
+require_compiler("rendering synthetic scenes")
 
 FACES = 6
 """Of a cell: west, east, south, north, floor, ceiling (-x, +x, -y, +y, -z, +z)."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spann3r_ros.synthetic.compiler import njit
+from spann3r_ros.compiler import njit
 from spann3r_ros.synthetic.ray_casting import FACE_OFFSET
 from spann3r_ros.synthetic.scene import PATTERNS
 

@@ -6,11 +6,14 @@ import pytest
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.geometry.camera import backproject
+from spann3r_ros.mapping import voxel_grid, voxel_table, voxel_view, voxels
 from spann3r_ros.mapping.voxel_grid import MOST_ASKED, VoxelGrid
 from spann3r_ros.mapping.voxel_view import VoxelView
 from spann3r_ros.mapping.voxels import AXIS_LIMIT, voxel_keys
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.sim3 import Sim3
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 
 def random_cloud(rng: np.random.Generator, number: int, low=(-1.0, -1.0, -1.0), high=(1.0, 1.0, 1.0)) -> PointCloud:
@@ -184,6 +187,7 @@ def test_the_counting_array_counts():
         assert Counted.touched - before == expected
 
 
+@pytest.mark.usefixtures("numpy_way")  # compiled code counts nothing
 def test_insertion_touches_as_much_of_a_full_old_map_as_of_a_young_one():
     rng = np.random.default_rng(0)
     grid = VoxelGrid(0.05, 50_000)
@@ -429,3 +433,52 @@ def test_voxels_are_asked_in_turn_whether_the_grid_was_saved_or_not():
     asked = mine.keys[mine.misses > 0]
     gone = np.setdiff1d(held.keys, mine.keys)
     assert len(np.intersect1d(far, np.concatenate([asked, gone]))) > 0  # and all had their turn
+
+
+def walked(max_points: int) -> tuple[VoxelGrid, list[int]]:
+    """The map of a camera that moves along a bumpy wall and is wrong about some of it, and what was cleared."""
+    rng, camera = np.random.default_rng(0), Intrinsics(60.0, 60.0, 47.5, 35.5, 96, 72)
+    grid, cleared = VoxelGrid(0.02, max_points), list[int]()
+    for step in range(60):
+        depth = (2 + 0.1 * rng.random((72, 96)) - (rng.random((72, 96)) < 0.05)).astype(np.float32)
+        pose = Sim3.rigid(np.eye(3), np.array([0.05 * step, 0, 0]))
+        points = pose.apply(backproject(depth, camera)).astype(np.float32).reshape(-1, 3)
+        points[rng.random(len(points)) < 0.01] *= 1e6
+        grid.insert(
+            PointCloud(
+                points,
+                rng.integers(0, 256, points.shape, dtype=np.uint8),
+                rng.random(len(points), np.float32),
+            )
+        )
+        cleared.append(grid.look(VoxelView(pose.inverse(), camera, depth), 0.15))
+    return grid, cleared
+
+
+@pytest.mark.parametrize("max_points", [1_000_000, 30_000])
+def test_compiled_code_makes_the_same_map_bit_for_bit(max_points, monkeypatch):
+    compiled, cleared = walked(max_points)
+    for module in (voxel_grid, voxel_table, voxel_view, voxels):
+        monkeypatch.setattr(module, "COMPILES", False)
+    plain, cleared_too = walked(max_points)
+    assert cleared == cleared_too and sum(cleared) > 100 and len(plain) > 20_000
+    one, other = compiled.voxels(), plain.voxels()
+    assert one.keys.tobytes() == other.keys.tobytes() and one.seen.tobytes() == other.seen.tobytes()
+    assert one.cells.tobytes() == other.cells.tobytes()
+
+
+@pytest.mark.usefixtures("compiled_way")
+def test_after_the_warm_up_no_frame_waits_for_the_compiler():
+    voxel_grid.warm_up()
+    kernels = [
+        voxels._summed_in_one_pass,
+        voxel_table._found_one_by_one,
+        voxel_table._entered_one_by_one,
+        voxel_grid._split_one_by_one,
+        voxel_grid._blend_one_by_one,
+        voxel_view._judged_one_by_one,
+    ]
+    before = [len(kernel.signatures) for kernel in kernels]
+    walked(1_000_000)
+    walked(30_000)
+    assert [len(kernel.signatures) for kernel in kernels] == before and min(before) > 0

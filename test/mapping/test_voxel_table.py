@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
 
 from spann3r_ros.mapping.voxel_table import VoxelTable
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 
 def put(table: VoxelTable, keys: np.ndarray, revision: int) -> np.ndarray:

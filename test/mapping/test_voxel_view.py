@@ -7,6 +7,8 @@ from spann3r_ros.mapping.voxel_view import VoxelView
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 CAMERA = Intrinsics(40.0, 40.0, 31.5, 23.5, 64, 48)
 
 

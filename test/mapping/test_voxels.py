@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from spann3r_ros.mapping.voxels import AXIS_LIMIT, Voxels, averaged, united, voxel_keys
 from spann3r_ros.point_cloud import PointCloud
@@ -35,10 +36,11 @@ def test_a_key_is_the_floor_of_each_axis_up_to_the_last_addressable_voxel():
     assert voxel_keys(points[:2], 1.0)[0].tolist() == keys[:2].tolist()
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_points_of_a_voxel_are_averaged_by_confidence():
     points = np.array([[2.5, 0, 0], [0.25, 0.5, 0.5], [0.75, 0.5, 0.5]], np.float32)
     colors = np.array([[9, 9, 9], [0, 100, 0], [40, 0, 0]], np.uint8)
-    voxels = averaged(PointCloud(points, colors, np.array([1, 0.75, 0.25], np.float32)), 1.0, 7)
+    voxels = averaged(PointCloud(points, colors, np.array([1, 0.75, 0.25], np.float32)), 1.0, 7).by_key()
     np.testing.assert_allclose(voxels.mean[0], [0.375, 0.5, 0.5, 10, 75, 0], rtol=1e-6)
     np.testing.assert_array_equal(voxels.mean[1, :3], points[0])
     assert voxels.count.tolist() == [2, 1] and voxels.seen.tolist() == [7, 7]

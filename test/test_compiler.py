@@ -33,7 +33,7 @@ def test_scenes_and_trajectories_need_no_numba() -> None:
 
 def test_other_threads_run_while_a_kernel_runs() -> None:
     pytest.importorskip("numba", reason="numba is not installed")
-    from spann3r_ros.synthetic.compiler import njit
+    from spann3r_ros.compiler import njit
 
     @njit
     def wait(flag, turns, limit):
