@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri  # of chi-squared; scipy.stats takes most of a second to import
 
 from spann3r_ros.errors import ConfigError, GeometryError
 from spann3r_ros.mapping.pose_graph import ANCHOR, JOINT, LOOP, EdgeKey, Measurement, SubmapAnchor, SubmapEdge, parts
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-FITS = float(chi2.ppf(0.99, 7))
+FITS = float(chdtri(7, 1 - 0.99))
 """Squared residual, in standard deviations, up to which a measurement fits where the submaps lie."""
 
-EXPECTED = float(chi2.ppf(0.999, 7))
+EXPECTED = float(chdtri(7, 1 - 0.999))
 """The same up to which it fits where the submaps would lie without it."""
 
 LEAST_SUPPORT = 1e-3

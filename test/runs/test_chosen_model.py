@@ -78,7 +78,7 @@ def test_a_report_says_that_it_was_simulated(bag: Path, tmp_path: Path) -> None:
 def test_a_suite_of_recordings_takes_it_too(tmp_path: Path) -> None:
     suite = tmp_path / "suite.yaml"
     suite.write_text(
-        "sources: [{name: walk, walk: {scene: apartment, frames: 20, seed: 1000001, width: 64, height: 48}}]\n"
+        "sources: [{name: walk, walk: {scene: apartment, frames: 8, seed: 1000001, width: 64, height: 48}}]\n"
         "configurations: {drift: {model: simulated, simulated.scale_drift: 0.1}, random: {checkpoint: random}}\n"
     )
     assert main(["evaluate", "--suite", str(suite), "-o", str(tmp_path / "out"), "--no-plots"]) == 0

@@ -19,6 +19,7 @@ from spann3r_ros.training.processes import Processes, own_device, started_by_tor
 
 SCRIPT = Path(train_slanted_walls.__file__)
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+NORMALIZERS = ("sequence", "upstream")
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -27,9 +28,17 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
-def trained(program: list[str], folder: Path, batch: int, normalizer: str, *options: str) -> None:
-    done = run([*program, str(SCRIPT), str(folder), str(batch), normalizer, *options])
+def trained(program: list[str], folder: Path, batch: int, *words: str) -> None:
+    done = run([*program, str(SCRIPT), str(folder), str(batch), *words])
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trainings of two processes, one folder for each way to normalize the loss."""
+    folder = tmp_path_factory.mktemp("two")
+    trained(TWO, folder, 2, *NORMALIZERS)
+    return folder
 
 
 def columns(folder: Path, *names: str) -> np.ndarray:
@@ -37,37 +46,30 @@ def columns(folder: Path, *names: str) -> np.ndarray:
         return np.array([[float(row[name]) for name in names] for row in csv.DictReader(file)])
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    return state["network"]
+def require_same_weights(one: Path, other: Path) -> None:
+    states = [torch.load(folder / "checkpoint.pt", weights_only=True)["network"] for folder in (one, other)]
+    for name, tensor in states[1].items():
+        torch.testing.assert_close(states[0][name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("normalizer", ["sequence", "upstream"])
-def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(tmp_path: Path, normalizer: str) -> None:
-    trained([sys.executable], tmp_path / "one", 4, normalizer)
-    trained(TWO, tmp_path / "two", 2, normalizer)
-    names = ("loss", "place", "origin", "camera", "rate", "frames")
-    one, two = columns(tmp_path / "one", *names), columns(tmp_path / "two", *names)
-    assert len(one) == train_slanted_walls.STEPS and (one[2:, 0] != 0).all()
-    np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-5)
-    found = weights(tmp_path / "two")
-    for name, tensor in weights(tmp_path / "one").items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(tmp_path: Path, two: Path) -> None:
+    trained([sys.executable], tmp_path, 4, *NORMALIZERS)
+    for normalizer in NORMALIZERS:
+        names = ("loss", "place", "origin", "camera", "rate", "frames")
+        alone, together = (columns(folder / normalizer, *names) for folder in (tmp_path, two))
+        assert len(alone) == train_slanted_walls.STEPS and (alone[2:, 0] != 0).all()
+        np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-5, err_msg=normalizer)
+        require_same_weights(two / normalizer, tmp_path / normalizer)
 
 
-def test_two_processes_go_on_from_their_checkpoint_and_one_alone_does_not(tmp_path: Path) -> None:
-    trained(TWO, tmp_path / "whole", 2, "sequence")
-    trained(
-        TWO, tmp_path / "parts", 2, "sequence", "--until", "7"
-    )  # in the middle of walks and of an accumulated batch
-    alone = run([sys.executable, str(SCRIPT), str(tmp_path / "parts"), "2", "sequence", "--resume"])
+def test_two_processes_go_on_from_their_checkpoint_and_one_alone_does_not(tmp_path: Path, two: Path) -> None:
+    trained(TWO, tmp_path, 2, "sequence", "--until", "7")  # in the middle of walks and of an accumulated batch
+    alone = run([sys.executable, str(SCRIPT), str(tmp_path), "2", "sequence", "--resume"])
     assert alone.returncode and "one of 2 processes" in alone.stderr and CheckpointError.__name__ in alone.stderr
-    trained(TWO, tmp_path / "parts", 2, "sequence", "--resume")
-    parts, whole = columns(tmp_path / "parts", "loss"), columns(tmp_path / "whole", "loss")
+    trained(TWO, tmp_path, 2, "sequence", "--resume")
+    parts, whole = (columns(folder / "sequence", "loss") for folder in (tmp_path, two))
     np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
-    found = weights(tmp_path / "parts")
-    for name, tensor in weights(tmp_path / "whole").items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+    require_same_weights(tmp_path / "sequence", two / "sequence")
 
 
 def test_one_process_needs_no_group() -> None:
