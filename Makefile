@@ -29,7 +29,7 @@ test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: setup ## run the tests
 	@$(RUN) fastdds shm clean >/dev/null 2>&1 || true
-	@$(RUN) python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations=20 $(ARGS)
+	@$(RUN) python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=20 $(ARGS)
 
 # Tracing takes half as long again as the tests alone.
 coverage: ARGS = --cov --cov-report=

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ from tiny_models import GOLDEN, tiny_config, tiny_network
 from spann3r_ros.models.spann3r.model import Spann3r
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no worker ends long after the others; the rest mixed, for some only wait."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, zlib.crc32(item.path.name.encode()), str(item.path)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

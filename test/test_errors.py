@@ -103,6 +103,7 @@ def test_a_bomb_of_arrays_is_refused(bench: Bench, tmp_path: Path) -> None:
         assert "unpack to" in str(bench.read(reader, (tmp_path / "bomb.npz").read_bytes()))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("hostile file")
 def test_hostile_files_cost_little_memory() -> None:
     # In a process of its own, which forks: it must have no threads.

@@ -15,6 +15,7 @@ def test_without_a_device_it_says_that_nothing_was_run(
     assert "NOTHING WAS RUN" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_its_commands_are_understood(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a device that is made up")

@@ -85,6 +85,7 @@ def test_recordings_have_no_places(tmp_path: Path, bag: Path, capsys: pytest.Cap
     assert "stages with single images (places, clips, walks)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_processes_of_torchrun_train_as_one_with_the_doubled_batch(
     tmp_path: Path, official: Path, bag: Path
 ) -> None:

@@ -26,6 +26,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spann3r_ros.cli.bench.SHORT", extent)
 
 
+@pytest.mark.slow
 def test_every_section_is_printed_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,7 @@ def test_what_did_not_change_is_shared_with_the_state_before() -> None:
     assert content(MapState.of(world, second)) == content(MapState.of(world))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("map bound")
 def test_thousands_of_submaps_stay_within_the_bound_and_come_back(tmp_path, capsys) -> None:
     number = 2000

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import pytest
 
 from spann3r_ros.cli.main import main
 from spann3r_ros.files.ply import read_ply
@@ -15,6 +16,7 @@ from spann3r_ros.files.ply import read_ply
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_demo_leaves_what_it_promises(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     command = [sys.executable, "-m", "spann3r_ros", "demo", "-o", str(out), "--frames", "8", "--rate", "5"]
@@ -34,6 +36,7 @@ def test_the_demo_leaves_what_it_promises(tmp_path: Path) -> None:
     assert "metrics.json" in result.stdout
 
 
+@pytest.mark.slow
 def test_offline_gives_the_same_figures_without_a_node(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     assert main(["demo", "--offline", "-o", str(out), "--frames", "8", "--rate", "5"]) == 0

@@ -104,6 +104,7 @@ def test_waiting_loses_nothing_and_equals_the_library(
     np.testing.assert_allclose(cloud.points[order], expected_cloud.points[expected_order], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rate_and_remapping(start: Callable[..., NodeProcess], domain: int, tmp_path: Path) -> None:
     bag, out = write_bag(tmp_path / "bag", 11, topic="/front"), tmp_path / "out"
     start(use_sim_time=True, status_rate=10.0).wait_for_log("configured")

@@ -280,6 +280,8 @@ def test_images_beyond_the_queue_are_counted_and_the_fix_is_named(
     assert "1000 points (map.max_points): those seen longest ago are forgotten" in statuses[-1].complaint
     assert statuses[-1].frames_dropped == 3, "what is lost stays lost"
     assert statuses[-1].points == 1000 and min(statuses[-1].points_forgotten, statuses[-1].points_refused) > 0
+    forgotten = str(statuses[-1].points_forgotten)
+    robot.wait(lambda: values(diagnostics[-1])["points forgotten"] == forgotten, "diagnostics as new as the status")
     told = values(diagnostics[-1])
     assert statuses[-1].forgetting_rate == pytest.approx(statuses[-1].points_forgotten / 2)  # answers of three
     assert float(told["points forgotten a frame"]) == pytest.approx(statuses[-1].forgetting_rate, abs=0.05)

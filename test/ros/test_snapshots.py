@@ -30,6 +30,7 @@ Start = Callable[..., NodeProcess]
 StartInside = Callable[..., Spann3rNode]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("endurance")
 @pytest.mark.fault("load is all or nothing")
 def test_a_node_that_is_killed_goes_on_from_its_last_snapshot_in_the_same_world(

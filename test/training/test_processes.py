@@ -52,6 +52,7 @@ def require_same_weights(one: Path, other: Path) -> None:
         torch.testing.assert_close(states[0][name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(tmp_path: Path, two: Path) -> None:
     trained([sys.executable], tmp_path, 4, *NORMALIZERS)
     for normalizer in NORMALIZERS:
@@ -62,6 +63,7 @@ def test_two_processes_give_the_losses_of_one_with_the_doubled_batch(tmp_path: P
         require_same_weights(two / normalizer, tmp_path / normalizer)
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_from_their_checkpoint_and_one_alone_does_not(tmp_path: Path, two: Path) -> None:
     trained(TWO, tmp_path, 2, "sequence", "--until", "7")  # in the middle of walks and of an accumulated batch
     alone = run([sys.executable, str(SCRIPT), str(tmp_path), "2", "sequence", "--resume"])

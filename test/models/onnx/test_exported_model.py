@@ -96,6 +96,7 @@ def test_the_model_that_ships_is_the_same_in_onnx_runtime(tmp_path: Path) -> Non
     require_equal(answers(config, frames), answers(Config(device="cpu"), frames))
 
 
+@pytest.mark.slow
 def test_the_recorded_sequence_is_the_same_in_onnx_runtime(tmp_path: Path) -> None:
     """Images that are no noise, weights that are not ours, and decisions of the memory."""
     recorded = json.loads((GOLDEN / "spann3r_tiny_config.json").read_text())

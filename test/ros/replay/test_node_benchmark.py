@@ -17,6 +17,7 @@ from spann3r_ros.ros.replay.private_graph import running_node
 CAMERA = Intrinsics(80.0, 80.0, 47.5, 35.5, 96, 72)
 
 
+@pytest.mark.slow
 def test_overhead_rates_and_a_flood_of_a_real_node(
     domain: int, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from spann3r_ros.ros.soak.live_faults import FAULTS
 from spann3r_ros.ros.soak.soak_run import NODE_PARAMETERS, SoakReport, SoakRun
 
 
+@pytest.mark.slow
 @pytest.mark.fault("endurance")
 @pytest.mark.fault("hostile request")
 @pytest.mark.fault("time", case="15")
