@@ -108,6 +108,8 @@ def missing(image: Image) -> Image:
 
 Spoil = Callable[[Image], Image]
 
+MISSING = "5 missing in the middle"
+
 CASES: tuple[tuple[str, Spoil, range], ...] = (
     ("first 3 images black", black, FIRST),
     ("first 3 images dark", dark, FIRST),
@@ -115,7 +117,7 @@ CASES: tuple[tuple[str, Spoil, range], ...] = (
     ("first 3 images blurred", blurred, FIRST),
     ("first 3 images half covered", half_covered, FIRST),
     ("first 3 images of another room", other_room, FIRST),
-    ("5 missing in the middle", missing, MIDDLE),
+    (MISSING, missing, MIDDLE),
     ("5 black in the middle", black, MIDDLE),
     ("5 of noise", noise, MIDDLE),
     ("5 of another room", other_room, MIDDLE),
@@ -224,7 +226,7 @@ def results_of(seed: int, only: str = "") -> dict[str, tuple[Result, Result]]:
         return reconstruct(walk, walk.spoiled(spoil, which), config, which)
 
     cases: list[tuple[str, Spoil | None, Sequence[int]]] = [("clean", None, ())]
-    cases += [case for case in CASES if only in case[0]]
+    cases += [case for case in CASES if only in case[0] or case[0] == MISSING]
     results = {}
     for name, spoil, which in cases:
         results[name] = run(spoil, which, False), run(spoil, which, True)
@@ -241,6 +243,7 @@ def table(results: Sequence[dict[str, tuple[Result, Result]]]) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     missed: list[str] = []
+    beyond: list[str] = []
     for name in results[0]:
         before, after = ([result[name][which] for result in results] for which in (0, 1))
         times = [a.ate / c.ate for a, c in zip(after, clean, strict=True)]
@@ -255,8 +258,12 @@ def table(results: Sequence[dict[str, tuple[Result, Result]]]) -> list[str]:
         )
         if not max(times) <= WORST or max(extra_after) > 0:
             missed.append(name)
+        if name.startswith("5 ") and any(result[name][1].far > result[MISSING][1].far for result in results):
+            beyond.append(name)
     goal = f"In every walk at most {WORST} times the clean walk's error, and no wrong voxel beyond its share"
-    return [*lines, "", *textwrap.wrap(f"{goal}: not reached by {', '.join(missed) or 'none'}.", 120)]
+    said = f"{goal}: not reached by {', '.join(missed) or 'none'}."
+    said += f" More wrong voxels than where the five are only missing: {', '.join(beyond) or 'none'}."
+    return [*lines, "", *textwrap.wrap(said, 120)]
 
 
 def main() -> None:
