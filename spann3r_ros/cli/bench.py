@@ -32,7 +32,7 @@ from spann3r_ros.evaluation.onnx_benchmark import full_size_trial, measure_onnxr
 from spann3r_ros.evaluation.pose_graph_benchmark import compare_with_published, measure_pose_graph
 from spann3r_ros.evaluation.step_benchmark import LONG, SHORT, measure_step
 from spann3r_ros.models.processor import PRECISIONS, processor_name
-from spann3r_ros.models.registry import FAMILIES
+from spann3r_ros.models.registry import all_families
 from spann3r_ros.models.speeds import FamilySpeed, write_speeds
 
 FRAMES = 12
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         *("--family", "-f"),
         nargs="+",
-        choices=(*FAMILIES, "all"),
+        choices=(*all_families(), "all"),
         help="only the full-size networks of these families, --frames each (a family of windows takes them at once)",
     )
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of a family's images, pixels")
@@ -219,7 +219,7 @@ def measure_families(
         f"{'family':12} {'':5} {'size':>9} {'frames':>6} {'s/frame':>9} {'peak GB':>8} {'weights':>8} {'memory':>7}"
         " tokens"
     )
-    for name in tuple(FAMILIES) if "all" in names else names:
+    for name in all_families() if "all" in names else names:
         for precision in precisions:
             try:
                 speed = measure_family_apart(name, precision, frames, device, size, graphs)

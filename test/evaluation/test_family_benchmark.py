@@ -15,13 +15,14 @@ from spann3r_ros.models.speeds import FamilySpeed, read_speeds, write_speeds
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, row in registry.FAMILIES.items():
-        monkeypatch.setitem(registry.FAMILIES, name, dataclasses.replace(row, architecture=row.tiny))
+    for rows in (registry.FAMILIES, registry.RELOCALIZERS, registry.DESCRIPTORS):
+        for name, row in rows.items():
+            monkeypatch.setitem(rows, name, dataclasses.replace(row, architecture=row.tiny))
 
 
-@pytest.mark.parametrize("name", registry.FAMILIES)
+@pytest.mark.parametrize("name", registry.all_families())
 def test_every_family_is_measured(name: str) -> None:
-    row = registry.FAMILIES[name]
+    row = registry.all_families()[name]
     speed = measure_family(name, "fp32", 3, "cpu", None)
     assert (speed.height, speed.width) == row.architecture.image_size
     assert speed.frames == 3 and speed.seconds > 0 and speed.peak > speed.weights > 0 and "PyTorch" in speed.machine
