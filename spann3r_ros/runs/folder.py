@@ -112,8 +112,7 @@ class RunFolder:
             _write_messages(self._bag, prediction, pose)
         if wanted.depth and pose is not None:
             file = self._file("depth", index, "tiff")
-            if not cv2.imwrite(str(file), depth_from_pointmap(prediction.points, pose)):
-                raise DataError("depth image cannot be written", got=str(file))
+            _write_depth(file, depth_from_pointmap(prediction.points, pose))
         if (wanted.colmap or wanted.transforms) and pose is not None and intrinsics is not None:
             file = self._file("images", index, "png")
             if not cv2.imwrite(str(file), cv2.cvtColor(prediction.colors, cv2.COLOR_RGB2BGR)):
@@ -135,7 +134,7 @@ class RunFolder:
                 points = np.asarray(correction.apply(pointmap.points), np.float32)
                 self.add_pointmap(dataclasses.replace(pointmap, points=points))
             if self.files.depth and (file := self._file("depth", index, "tiff")).exists():
-                cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_UNCHANGED) * np.float32(correction.scale))
+                _write_depth(file, cv2.imread(str(file), cv2.IMREAD_UNCHANGED) * np.float32(correction.scale))
             if index in self._images:
                 image = self._images[index]
                 moved = correction.carry(image.world_from_camera)
@@ -207,6 +206,11 @@ class RunFolder:
         """Name of a frame's file; its folder is made."""
         (self.path / folder).mkdir(exist_ok=True)
         return self.path / folder / f"{index:06d}.{suffix}"
+
+
+def _write_depth(file: Path, depth: NDArray[np.float32]) -> None:
+    if not cv2.imwrite(str(file), depth):
+        raise DataError("depth image cannot be written", got=str(file))
 
 
 def _write_messages(bag: BagWriter, prediction: WorldPrediction, world_from_camera: Sim3) -> None:

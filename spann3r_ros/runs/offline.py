@@ -98,12 +98,12 @@ class OfflineRun:
             failure = error
         try:
             self._collect(self.reconstruction.flush())
+            self.folder.move(self._corrections())
         except Spann3rError as error:
             failure, self.record.finished = failure or error, False
         self.record.seconds = time.perf_counter() - begin
         self._close_record()
         world = self.reconstruction.map
-        self.folder.move(self._corrections())
         poses = sorted(world.trajectory(), key=lambda pose: pose.stamp)
         self.folder.finish(world.cloud(), poses, self.record)
         if failure is not None:
