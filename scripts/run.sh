@@ -8,5 +8,6 @@ if [[ -n ${ROS_DISTRO:-} && -f $root/install/local_setup.bash ]]; then
   source "$root/install/local_setup.bash"
   set -u
 fi
+unset PYTHONDONTWRITEBYTECODE # setup leaves it to the first import to compile a module, and tests start hundreds of processes
 export PATH=$root/.venv/bin:$PATH
 exec "$@"

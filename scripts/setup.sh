@@ -6,6 +6,7 @@
 #   PYTHON   the interpreter to make .venv from (default: python3)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+unset PYTHONDONTWRITEBYTECODE
 readonly ROOT=$PWD VENV=$PWD/.venv PYTHON=${PYTHON:-python3}
 
 say() { echo "setup: $*"; }
@@ -46,7 +47,7 @@ check_wheels() {
 # One line that changes whenever what a stage makes would change. The number stands for this script: raise it with a change
 # that must take effect on machines that are set up already.
 fingerprint() { # fingerprint FILE...
-  { echo "1 $ROOT $MODE ${ROS_DISTRO:-} $("$PYTHON" -c 'import sys; print(sys.version, sys.base_prefix)')"; cat "$@"; } | sha256sum
+  { echo "2 $ROOT $MODE ${ROS_DISTRO:-} $("$PYTHON" -c 'import sys; print(sys.version, sys.base_prefix)')"; cat "$@"; } | sha256sum
 }
 
 is_current() { [[ -f $VENV/$1.stamp && $(<"$VENV/$1.stamp") == "$2" ]]; }
@@ -66,8 +67,12 @@ install_requirements() {
     pip install --requirement requirements/dev.txt
   else
     "$PYTHON" -m venv "$VENV"
-    pip install --requirement requirements/library.txt --requirement requirements/dev.txt --requirement requirements/ros.txt
+    # Compiling all of these takes a minute; most are never imported.
+    pip install --no-compile --constraint requirements/library.txt --requirement requirements/ros.txt numpy
     repair_wheels
+    build_interfaces & # they need no more than these wheels, and take as long as the rest
+    pip install --no-compile --requirement requirements/library.txt --requirement requirements/dev.txt
+    wait $!
   fi
   pip install --no-deps --requirement requirements/mapping.txt
   echo "$stamp" >"$VENV/requirements.stamp"
@@ -75,7 +80,7 @@ install_requirements() {
 
 install_package() { # so that edits count at once
   local stamp
-  stamp=$(fingerprint "$VENV/requirements.stamp" setup.cfg setup.py)
+  stamp=$(fingerprint requirements/*.txt setup.cfg setup.py)
   is_current package "$stamp" && return
   say "this package, editable"
   if [[ $MODE == distribution ]]; then
@@ -100,7 +105,7 @@ repair_wheels() {
 
 build_interfaces() {
   local stamp
-  stamp=$(fingerprint "$VENV/requirements.stamp" setup.cfg package.xml CMakeLists.txt cmake/* msg/*.msg srv/*.srv \
+  stamp=$(fingerprint requirements/*.txt setup.cfg package.xml CMakeLists.txt cmake/* msg/*.msg srv/*.srv \
     underlay/tf2_msgs/package.xml underlay/tf2_msgs/CMakeLists.txt underlay/tf2_msgs/msg/*.msg \
     <(find launch config -type f 2>/dev/null | sort))
   is_current interfaces "$stamp" && return
