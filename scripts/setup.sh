@@ -70,7 +70,8 @@ install_requirements() {
     # Compiling all of these takes a minute; most are never imported.
     pip install --no-compile --constraint requirements/library.txt --requirement requirements/ros.txt numpy
     repair_wheels
-    build_interfaces & # they need no more than these wheels, and take as long as the rest
+    install_package
+    build_interfaces & # needs no more than this, and takes as long as the rest
     pip install --no-compile --requirement requirements/library.txt --requirement requirements/dev.txt
     wait $!
   fi

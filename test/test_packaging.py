@@ -252,14 +252,13 @@ def test_cmake_builds_installs_and_the_result_runs(tmp_path: Path) -> None:
             VIRTUAL_ENV=prefix,
             PATH=f"{prefix}/bin:{os.environ['PATH']}",
         )
-    source = copy_of_the_sources(tmp_path / "source")
-    (source / "spann3r_ros/blocks/__pycache__").mkdir(exist_ok=True)
-    (source / "spann3r_ros/blocks/__pycache__/stale.cpython-310.pyc").touch()
-    build, install = tmp_path / "build", tmp_path / "install"
-    configure = ["cmake", "-S", source, "-B", build, f"-DCMAKE_INSTALL_PREFIX={install}", "-DBUILD_TESTING=OFF"]
-    for command in (configure, ["cmake", "--build", build, "--target", "install", "--parallel", "2"]):
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
-        assert result.returncode == 0, result.stdout + result.stderr
+    stale = ROOT / "spann3r_ros/blocks/__pycache__/stale.cpython-310.pyc"
+    stale.parent.mkdir(exist_ok=True)
+    stale.touch()
+    try:
+        install = installed_by_cmake(tmp_path, environment)
+    finally:
+        stale.unlink()
 
     (modules,) = install.glob("l*/**/*-packages")
     installed = modules / "spann3r_ros"
@@ -288,6 +287,27 @@ def test_cmake_builds_installs_and_the_result_runs(tmp_path: Path) -> None:
         assert os.access(install / "lib/spann3r_ros" / name, os.X_OK)
     usage = run([install / "lib/spann3r_ros/spann3r_ros", "--help"], {**environment, **libraries}, tmp_path)
     assert usage.startswith("usage: spann3r_ros")
+
+
+def installed_by_cmake(folder: Path, environment: dict[str, str]) -> Path:
+    """Where the package lies after a plain build and installation.
+
+    The messages that `make setup` compiled from wheels are not compiled again: its build is configured anew.
+    """
+    build = ROOT / "build" / "wheels" / "spann3r_ros"
+    if os.environ.get("ROS_DISTRO") or not build.is_dir():
+        source, build, prefix = copy_of_the_sources(folder / "source"), folder / "build", folder / "install"
+        install = prefix
+    else:
+        source, prefix = ROOT, Path(sys.prefix)
+        environment = {**environment, "DESTDIR": str(folder)}
+        install = folder / prefix.relative_to("/")
+    options = [f"-DCMAKE_INSTALL_PREFIX={prefix}", "-DBUILD_TESTING=OFF", "-DSPANN3R_ROS_EDITABLE=OFF"]
+    configure = ["cmake", "-S", source, "-B", build, *options, "-DAMENT_CMAKE_SYMLINK_INSTALL=OFF"]
+    for command in (configure, ["cmake", "--build", build, "--target", "install", "--parallel", "2"]):
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+        assert result.returncode == 0, result.stdout + result.stderr
+    return install
 
 
 def run(command: list[str | Path], environment: dict[str, str], folder: Path, timeout: float = 60.0) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,20 @@ from spann3r_ros.complaints import Complaints
 from spann3r_ros.mapping.corrections import Correction
 from spann3r_ros.mapping.graph_solver import has_gtsam
 from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.odometry_alignment import (
+    SPAN,
+    UNIT_SAMPLES,
+    OdometryAlignment,
+    own_unit,
+    samples_after,
+    samples_before,
+    usual_speed,
+)
 from spann3r_ros.mapping.odometry_track import OdometryTrack, PathSample
-from spann3r_ros.mapping.path_scale import DIFFERS, STANDING, STILL, PathSamples, PathScale, mean_rotation, path_scale
+from spann3r_ros.mapping.path_scale import DIFFERS, STANDING, STILL, PathScale, path_scale
 from spann3r_ros.mapping.pose_graph import ODOMETRY, EdgeNoise, PoseGraph, SubmapEdge
 from spann3r_ros.mapping.scale_estimate import ScaleEstimate
 from spann3r_ros.prediction import Prediction
-from spann3r_ros.sim3 import Sim3
 
 TROUBLES = {
     STANDING: f"{STANDING}: look whether its topic or TF is alive",
@@ -34,22 +41,20 @@ DRIFT = 0.01
 """Noise of odometry that is taken for its factors, as a share of the way and of the turn."""
 
 PLACE_NOISE, TURN_NOISE = 0.02, np.radians(1.0)
-"""Noise of a camera's pose in its submap, in meters and radians, besides."""
+"""Noise of where a submap lies by a few samples, in meters and radians, besides."""
 
-ENDS = 10
-"""Samples at the end of a submap, and at the beginning of the next, that say how both lie in odometry's frame."""
+FEW = 10
+"""How many those are: more samples tell its turn better, down to ``LEAST_TURN_NOISE``."""
+
+LEAST_TURN_NOISE = np.radians(0.3)
 
 SETTLED = 40
-"""Samples after which a submap that odometry placed stays where it is."""
+"""Samples after which a submap that odometry placed moves seldom."""
 
-UNIT_SAMPLES = 24
-"""Samples of a submap from which its own unit may be known."""
+TOLD = (1, FEW, UNIT_SAMPLES, SETTLED, 2 * SETTLED, SPAN)
+"""Samples of a submap with which its edge is put into the graph, which is solved each time; and once more at its
+end."""
 
-UNIT_DEVIATION = 0.05
-"""Relative deviation of a submap's own unit from which on odometry sets it."""
-
-TOLD = (1, ENDS, UNIT_SAMPLES, SETTLED)
-"""Samples of a submap with which its edge is put into the graph, which is solved each time."""
 
 UNKNOWN_UNIT = 0.5
 """Deviation of the logarithm of a scale that nobody measured."""
@@ -140,6 +145,7 @@ class OdometryAnchor:
         self.edges: dict[int, SubmapEdge] = {}
         self._is_solvable = has_gtsam()
         self._parts: dict[int, list[PathSample]] = {}  # samples of the newest submap and the one before
+        self._units: dict[int, float] = {}  # of these, in meters, as guessed when each was opened
 
     def observe(self, prediction: Prediction, world: Map) -> Sequence[Correction]:  # noqa: D102
         corrections: list[Correction] = []
@@ -148,23 +154,21 @@ class OdometryAnchor:
             if sample.submap < newest:
                 continue
             if sample.submap > newest:
+                corrections += self._placed(world, is_last=True)
                 kept = {newest: self._parts[newest]} if newest >= 0 else {}
                 self._parts = {**kept, sample.submap: []}
+                self._units = {number: unit for number, unit in self._units.items() if number in self._parts}
             part = self._parts[sample.submap]
             part.append(sample)
-            is_first = len(self._parts) == 1
-            if is_first:
-                del part[:-ENDS]
-            elif len(part) <= SETTLED:
-                corrections = self._placed(sample.submap, world)
-            else:
-                del part[: -SETTLED - 1]
+            del part[SPAN:-SPAN]
+            corrections += self._placed(world)
         return corrections
 
     def clear(self) -> None:  # noqa: D102
         self.track.clear()
         self.edges.clear()
         self._parts.clear()
+        self._units.clear()
 
     def saved(self) -> dict[str, NDArray[Any]]:  # noqa: D102
         return self.track.saved()
@@ -173,18 +177,23 @@ class OdometryAnchor:
         self.track.restore(state)
         self.edges.clear()
         self._parts.clear()
+        self._units.clear()
 
-    def _placed(self, number: int, world: Map) -> list[Correction]:
-        """Where a submap lies by odometry and the submap before."""
-        before, after = (self._parts[key] for key in sorted(self._parts))
-        first = world.submap(before[-1].submap).world_from_submap
-        meters = self._meters(before[-1].submap, world)
-        if meters is None:
+    def _placed(self, world: Map, is_last: bool = False) -> list[Correction]:
+        """Where the newest submap lies by odometry and the submap before, looked at seldom once it is settled."""
+        if len(self._parts) < 2:
             return []
-        gap = after[0].told.translation - before[-1].told.translation
-        way, seconds = float(np.linalg.norm(gap)), (after[0].stamp - before[-1].stamp) / 1e9
+        before, after = (self._parts[key] for key in sorted(self._parts))
+        is_told = is_last or len(after) in TOLD
+        if len(after) > SETTLED and not is_told:
+            return []
+        number, older = after[0].submap, before[0].submap
+        if not self._guess_units(older, number, world):
+            return []
+        gap = before[-1].told.inverse() @ after[0].told
+        way, seconds = float(np.linalg.norm(gap.translation)), abs(after[0].stamp - before[-1].stamp) / 1e9
         kind = "unplaced submap"
-        if way > 0.5 + 3.0 * _speed([*before, *after]) * max(0.0, seconds):
+        if way > 0.5 + 3.0 * usual_speed([*before, *after]) * seconds:
             text = (
                 f"submap {number} is not placed by odometry, which jumped {way:.1f} m in {seconds:.1f} s: it lies "
                 "where it begins until it is joined"
@@ -192,25 +201,38 @@ class OdometryAnchor:
             self._complaints.report(kind, text)
             return []
         self._complaints.settle(kind)
-        # Without a better knowledge both submaps are in one unit.
-        own = meters * world.submap(number).world_from_submap.scale / first.scale
-        deviation = UNKNOWN_UNIT
-        measured = _own_unit(after, own)
-        if measured is not None:
-            own, deviation = measured
-        odom_from_first = _odom_from_submap(before[-ENDS:], meters)
-        odom_from_second = _odom_from_submap(after[:ENDS], own)
-        first_from_second = odom_from_first.inverse() @ odom_from_second
-        turn = (before[-1].told.inverse() @ after[0].told).rotation_angle()
-        noise = EdgeNoise(DRIFT * turn + TURN_NOISE, (DRIFT * way + PLACE_NOISE) / own, deviation, after[0].seen)
-        edge = SubmapEdge(before[-1].submap, number, first_from_second, noise, ODOMETRY)
+        one, other = self._aligned(older, samples_before(before)), self._aligned(number, samples_after(after))
+        edge = SubmapEdge(
+            older, number, one.odom_from_submap.inverse() @ other.odom_from_submap, _noise(one, other), ODOMETRY
+        )
         self.edges[number] = edge
-        if self._is_solvable and len(after) in TOLD:
+        if self._is_solvable and is_told:
             self._graph.put(edge)
         if self._graph.is_joined(edge.first, edge.second) or not self._graph.is_leaf(number):
             return []
-        reason = f"submap {number} placed by odometry, {way:.2f} m from submap {before[-1].submap}"
-        return [Correction(number, first @ first_from_second, reason)]
+        reason = f"submap {number} placed by odometry, {way:.2f} m from submap {older}"
+        first = world.submap(older).world_from_submap
+        return [Correction(number, first @ edge.first_from_second, reason)]
+
+    def _guess_units(self, older: int, number: int, world: Map) -> bool:
+        """Guess the units of two submaps, unless that was done; False while nobody can tell them.
+
+        Only once: what odometry says of a submap may change its scale in the world, and that would count again.
+        """
+        if older not in self._units:
+            meters = self._meters(older, world)
+            if meters is None:
+                return False
+            self._units[older] = meters
+        if number not in self._units:
+            first, second = (world.submap(each).world_from_submap for each in (older, number))
+            self._units[number] = self._units[older] * second.scale / first.scale
+        return True
+
+    def _aligned(self, number: int, part: Sequence[PathSample]) -> OdometryAlignment:
+        """A submap in odometry's frame, in the unit that its samples tell, else in the one that was guessed."""
+        guessed = self._units[number]
+        return OdometryAlignment.of(part, *(own_unit(part, guessed) or (guessed, UNKNOWN_UNIT)))
 
     def _meters(self, number: int, world: Map) -> float | None:
         """Meters of one unit of a submap, or None while nobody can tell."""
@@ -223,40 +245,13 @@ class OdometryAnchor:
         return found.value * submap.scale / world.submaps[0].world_from_submap.scale
 
 
-def _own_unit(part: Sequence[PathSample], unit: float) -> tuple[float, float] | None:
-    """Meters of one unit of a submap by its own samples, and their relative deviation; None when not known well."""
-    if len(part) < UNIT_SAMPLES:
-        return None
-    count = len(part)
-    found = path_scale(
-        PathSamples(
-            np.array([sample.chain for sample in part], np.int64),
-            unit * np.stack([sample.seen.translation for sample in part]),
-            np.stack([sample.told.translation for sample in part]),
-            np.stack([sample.seen.rotation for sample in part]),
-            np.stack([sample.told.rotation for sample in part]),
-            unit * np.array([sample.depth for sample in part]).reshape(count),
-        )
+def _noise(one: OdometryAlignment, other: OdometryAlignment) -> EdgeNoise:
+    """Of how two submaps lie to each other, in the second one's frame: what odometry drifts between their middles."""
+    between = one.told.inverse() @ other.told
+    turn_noise = max(LEAST_TURN_NOISE, TURN_NOISE * np.sqrt(FEW / min(one.samples, other.samples)))
+    return EdgeNoise(
+        float(DRIFT * between.rotation_angle() + turn_noise),
+        (DRIFT * float(np.linalg.norm(between.translation)) + PLACE_NOISE) / other.odom_from_submap.scale,
+        float(np.hypot(one.deviation, other.deviation)),
+        other.middle,
     )
-    if found.value is None or found.deviation > UNIT_DEVIATION:
-        return None
-    return found.value * unit, found.deviation
-
-
-def _odom_from_submap(part: Sequence[PathSample], unit: float) -> Sim3:
-    """How a submap lies in odometry's frame by samples of it, its unit given."""
-    seen = np.stack([sample.seen.rotation for sample in part])
-    turn = mean_rotation(np.stack([sample.told.rotation for sample in part]), seen)
-    middle = np.mean([sample.told.translation for sample in part], axis=0)
-    own_middle = np.mean([sample.seen.translation for sample in part], axis=0)
-    return Sim3(unit, turn, middle - unit * turn @ own_middle)
-
-
-def _speed(part: Sequence[PathSample]) -> float:
-    """Meters a second, the upper quartile of the steps within submaps."""
-    speeds = [
-        float(np.linalg.norm(b.told.translation - a.told.translation)) / max(1e-3, (b.stamp - a.stamp) / 1e9)
-        for a, b in pairwise(part)
-        if a.chain == b.chain
-    ]
-    return float(np.quantile(speeds, 0.75)) if speeds else 0.0

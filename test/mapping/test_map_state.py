@@ -71,8 +71,8 @@ def test_what_did_not_change_is_shared_with_the_state_before() -> None:
 
 @pytest.mark.slow
 @pytest.mark.fault("map bound")
-def test_thousands_of_submaps_stay_within_the_bound_and_come_back(tmp_path, capsys) -> None:
-    number = 2000
+def test_a_thousand_submaps_stay_within_the_bound_and_come_back(tmp_path, capsys) -> None:
+    number = 1000
     world = Map(dataclasses.replace(CONFIG, max_points=4 * number))
     for index in range(number):
         world.insert(prediction(index, index))

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from odometry_walks import World, answers, odometry, walk
+from odometry_walks import World, answers, odometry, turning_in_place, walk
 
 from spann3r_ros.mapping.pose_graph import JOINT, EdgeNoise, SubmapEdge
 from spann3r_ros.sim3 import Sim3
@@ -55,6 +55,55 @@ def test_a_joined_submap_is_left_alone_but_its_factor_is_there() -> None:
     np.testing.assert_allclose(relation.matrix(), np.eye(4), atol=1e-9)
     factor = world.usual.anchor.edges[1].first_from_second
     assert (truth.inverse() @ factor).rotation_angle() < np.radians(2.0)
+
+
+def test_all_samples_tell_how_two_submaps_lie_not_only_those_where_they_meet() -> None:
+    """Cameras that shake by three degrees: ten of them tell a turn to a degree, a hundred to half of one."""
+    errors = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        truth = walk(300, 15.0, rng, turning=2.0)
+        told = odometry(truth, rng, noise=0.0)
+        world = World(metric=True)
+        world.take(answers(truth[:150], told[:150], 1.0, rng, turn_noise=np.radians(3.0)))
+        world.take(answers(truth[150:], told[150:], 1.0, rng, turn_noise=np.radians(3.0), submap=1, start=150))
+        edge = world.usual.anchor.edges[1]
+        error = (truth[0].inverse() @ truth[150]).inverse() @ edge.first_from_second
+        errors.append(np.degrees(error.rotation_angle()))
+    assert np.median(errors) < 0.7, errors
+
+
+def test_odometry_that_jumped_within_a_submap_counts_from_there_on_only() -> None:
+    for jump in (0.0, 6.0):
+        rng = np.random.default_rng(3)
+        truth = walk(300, 15.0, rng)
+        told = odometry(truth, rng, noise=0.0)
+        moved = Sim3(translation=np.array([jump, 0.0, 0.0]))
+        told = [*(moved @ pose for pose in told[:75]), *told[75:225], *(moved @ pose for pose in told[225:])]
+        world = World(metric=True)
+        world.take(answers(truth[:150], told[:150], 1.0, rng))
+        world.take(answers(truth[150:], told[150:], 1.0, rng, submap=1, start=150))
+        error = (truth[0].inverse() @ truth[150]).inverse() @ world.usual.anchor.edges[1].first_from_second
+        assert np.linalg.norm(error.translation) < 0.1 and error.rotation_angle() < np.radians(0.5)
+
+
+def test_what_odometry_did_to_a_scale_is_not_measured_again() -> None:
+    """A camera that turns tells no unit: the one that was guessed stays, whatever the graph makes of the submap."""
+    rng = np.random.default_rng(7)
+    truth = walk(100, 6.0, rng)
+    told = odometry(truth, rng)
+    world = World(metric=True)
+    world.take(answers(truth, told, 1.0, rng))
+    # It stands and turns.
+    turns = [truth[-1] @ pose for pose in turning_in_place(20, rng)]
+    odom_turns = [told[-1] @ truth[-1].inverse() @ pose for pose in turns]
+    data = answers(turns, odom_turns, 1.0, rng, submap=1, start=100)
+    world.take(data[:10])
+    place = world.map.submap(1).world_from_submap
+    before = world.usual.anchor.edges[1].first_from_second.scale
+    world.map.move(1, Sim3(2.0 * place.scale, place.rotation, place.translation), "the graph")
+    world.take(data[10:])
+    assert world.usual.anchor.edges[1].first_from_second.scale == pytest.approx(before)
 
 
 def test_odometry_that_jumped_between_two_submaps_places_nothing_and_says_so() -> None:
