@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from spann3r_ros.cli.configuration import add_parameter_options, read_config
-from spann3r_ros.errors import ConfigError, DataError
+from spann3r_ros.errors import ConfigError
+from spann3r_ros.merging import merge_all
 from spann3r_ros.reconstruction import Reconstruction
 
 
@@ -28,18 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     config.relocalizer = "retrieval"
     reconstruction = Reconstruction.from_config(config)
     reconstruction.begin_with(first)
-    while others:
-        left = []
-        for path in others:
-            try:
-                saved = reconstruction.merge(path)
-                print(f"{path}: {saved.points} points and {saved.frames} poses joined")
-            except DataError as error:
-                reason = error  # one that comes later may know the way to it
-                left.append(path)
-        if len(left) == len(others):
-            raise reason
-        others = left
+    for joined in merge_all(reconstruction, others):
+        print(f"{joined.path}: {joined.points} points and {joined.frames} poses joined")
     saved = reconstruction.save_world(arguments.output)
     print(f"{saved.points} points, {saved.frames} poses: {saved.path}")
     return 0

@@ -34,6 +34,14 @@ class Correction:
     scale_source: str | None = None
 
 
+def move_all(corrections: Sequence[Correction], world: Map) -> None:
+    """Move submaps; raises GeometryError where one of them cannot be moved, and none has moved then."""
+    for each in corrections:
+        world.check_move(each.submap, each.world_from_submap)
+    for each in corrections:
+        world.move(each.submap, each.world_from_submap, each.reason, each.scale_source)
+
+
 class Corrector(Protocol):
     """Watches predictions as they enter the map.
 

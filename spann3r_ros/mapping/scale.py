@@ -97,6 +97,11 @@ class ScaleStatus:
     note: str = ""
 
 
+def first_source(config: ScaleConfig, model_is_metric: bool) -> str:
+    """What makes a world metric before anything is measured: a network's word, or nothing."""
+    return MODEL if model_is_metric and config.source in (AUTO, MODEL) else ""
+
+
 class WorldScale:
     """Makes the unit of the world the meter; see ``Corrector``.
 
@@ -109,6 +114,7 @@ class WorldScale:
         complaints: where contradictions and troubles of the sources are reported.
 
     Attributes:
+        first_source: what makes a world metric before anything is measured.
         status: how the scale is known, after the last answer.
     """
 
@@ -119,15 +125,10 @@ class WorldScale:
     ) -> None:
         self.config, self._complaints = config, complaints
         self.sources = [source for source in sources if config.source in (AUTO, source.name)]
-        self._model_is_metric = model_is_metric and config.source in (AUTO, MODEL)
+        self.first_source = first_source(config, model_is_metric)
         self._answers = 0
         self.status = ScaleStatus()
         self.clear()
-
-    @property
-    def first_source(self) -> str:
-        """What makes a world metric before anything is measured: a network's word, or nothing."""
-        return MODEL if self._model_is_metric else ""
 
     def observe(self, prediction: Prediction, world: Map) -> list[Correction]:  # noqa: D102
         if self.config.source == CONSTANT:
@@ -230,7 +231,7 @@ class WorldScale:
         asked = self.config.source
         if asked in ORDER and asked not in known and not parts and self._answers >= PATIENCE:
             parts.append(f"scale.source is {asked}, but there is no measurement yet")
-        if asked == MODEL and not self._model_is_metric:
+        if asked == MODEL and not self.first_source:
             parts.append("scale.source is model, but this network does not speak in meters")
         return "; ".join(parts)
 
@@ -245,14 +246,14 @@ class WorldScale:
             self._complaints.settle("scale missing")
         elif self._answers >= PATIENCE and not chosen and not any(source.trouble for source in self.sources):
             text = self._missing({}) or f"the scale by {self.config.source} is not known well enough yet"
-            if not self._model_is_metric:
+            if not self.first_source:
                 self._complaints.report("scale missing", f"the map is not metric: {text}", once=True)
 
     def _speak_of_contradictions(self, chosen: str, sure: Mapping[str, ScaleEstimate]) -> None:
         """Name the sources that say something else than the one that is trusted more."""
         told, others = sure[chosen], dict(sure)
         del others[chosen]
-        if self._model_is_metric:
+        if self.first_source:
             others[MODEL] = ScaleEstimate(1.0, WORD_DEVIATION, 0, 0)
         against = []
         for name, other in others.items():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from spann3r_ros.config import Config
 from spann3r_ros.errors import ConfigError
+from spann3r_ros.frame import Frame
 from spann3r_ros.models.base import (
     AnyModel,
     M,
@@ -45,6 +48,14 @@ def stream_of(model: AnyModel, config: Config) -> Stream:
     if not isinstance(whole, ModelStream):
         raise ConfigError("parameter 'submap.frames'", got=rules.frames, expected=f"0 for the family {config.model}")
     return _segmented(whole, Segments(rules.frames, rules.overlap, rules.lost_confidence))
+
+
+def warm_up(stream: Stream) -> None:
+    """Two frames of noise through the network, with a memory of their own, so that its kernels are chosen."""
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    trial = stream.fresh()
+    for index in range(2):
+        trial.step(Frame(index, index, "warm_up", noise))
 
 
 def shared_frames(model: Model) -> int:
