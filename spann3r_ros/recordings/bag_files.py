@@ -42,6 +42,31 @@ class BagFiles:
     promised: Counter[str] | None = None
     lost: dict[str, str] = field(default_factory=dict)
 
+    def promised_of(self, topic: str) -> int | None:
+        """Messages that were recorded, as metadata.yaml or else the files' own indices say; None when unknown."""
+        if self.promised is not None and topic in self.promised:
+            return self.promised[topic]
+        if self.lost:
+            return None
+        total = 0
+        for _, file in self.files:
+            numbers = [number for number, channel in file.channels.items() if channel.topic == topic]
+            if file.damage and not file.promised and _may_hold(file, topic):
+                return None
+            counts = file.promised or file.counts
+            total += sum(counts[number] for number in numbers)
+        return total
+
+    def damages_of(self, topic: str) -> dict[str, str]:
+        """What is wrong with the files that may have held messages of a topic, by their names."""
+        damaged = {name: file.damage for name, file in self.files if file.damage and _may_hold(file, topic)}
+        return {**self.lost, **damaged}
+
+
+def _may_hold(file: StorageFile, topic: str) -> bool:
+    """Whether messages of a topic may have been in a file: it has the topic, or not even its topics are known."""
+    return not file.counts or any(channel.topic == topic for channel in file.channels.values())
+
 
 def is_bag(path: Path) -> bool:
     """Whether the names at a path look like a bag."""

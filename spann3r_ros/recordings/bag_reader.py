@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
-import struct
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -27,7 +25,8 @@ from spann3r_ros.geometry.lens import Lens
 from spann3r_ros.geometry.rectification import Rectification
 from spann3r_ros.recordings.bag_files import open_bag
 from spann3r_ros.recordings.compression import ZSTD_MAGIC, unpack
-from spann3r_ros.recordings.storage_file import CDR, ROS1, Channel, StorageFile
+from spann3r_ros.recordings.raw_message import RawMessage, Topic, header_stamp, stamp_in_header
+from spann3r_ros.recordings.storage_file import CDR, ROS1, Channel
 from spann3r_ros.stamp_order import StampOrder
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -40,31 +39,6 @@ UNUSABLE = "image cannot be used"
 """Reason of images that cannot be decoded."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Topic:
-    """Type and number of messages of one topic."""
-
-    name: str
-    type: str
-    count: int
-    encoding: str = CDR
-
-
-@dataclass(frozen=True)
-class RawMessage:
-    """One message as it was recorded.
-
-    Attributes:
-        topic: its topic.
-        time: nanoseconds when it was recorded.
-        data: CDR bytes.
-    """
-
-    topic: Topic
-    time: int
-    data: bytes
 
 
 _SeenThrough: TypeAlias = "tuple[RawMessage, Lens | None]"
@@ -266,10 +240,7 @@ class BagReader:
             topic: of the images.
             read: how many ``raw`` gave, to its end.
         """
-        files = self._bag.files
-        promised = self._promised(topic)
-        damaged = {name: file.damage for name, file in files if file.damage and self._may_hold(file, topic)}
-        reasons = {**self._bag.lost, **damaged}
+        promised, reasons = self._bag.promised_of(topic), self._bag.damages_of(topic)
         if promised is None and not reasons:
             return
         lost = (promised or 0) - read
@@ -281,25 +252,6 @@ class BagReader:
         reason = reason or self._broken.get(topic, "fewer images than the bag promises")
         self.missing[reason] += lost
         _log.warning("%s: at least %d images of %s are lost (%s)", self.path, lost, topic, reason)
-
-    def _promised(self, topic: str) -> int | None:
-        """Images that were recorded, as metadata.yaml or else the files' own indices say; None when unknown."""
-        if self._bag.promised is not None and topic in self._bag.promised:
-            return self._bag.promised[topic]
-        if self._bag.lost:
-            return None
-        total = 0
-        for _, file in self._bag.files:
-            numbers = [number for number, channel in file.channels.items() if channel.topic == topic]
-            if file.damage and not file.promised and self._may_hold(file, topic):
-                return None
-            counts = file.promised or file.counts
-            total += sum(counts[number] for number in numbers)
-        return total
-
-    def _may_hold(self, file: StorageFile, topic: str) -> bool:
-        """Whether messages of a topic may have been in a file: it has the topic, or not even its topics are known."""
-        return not file.counts or any(channel.topic == topic for channel in file.channels.values())
 
     def is_unstamped(self, topic: str) -> bool:
         """Whether a driver sets no stamps: the first two are zero. A clock that starts at zero goes on."""
@@ -395,19 +347,6 @@ class BagReader:
                 count = file.counts[number] + (found[channel.topic].count if channel.topic in found else 0)
                 found[channel.topic] = Topic(channel.topic, channel.type, count, encoding)
         return found
-
-
-def header_stamp(message: RawMessage, unstamped: bool = True) -> int:
-    """As ``stamp_in_header``; the time of recording where that is 0 and ``unstamped`` says that drivers set none."""
-    return stamp_in_header(message) or (message.time if unstamped else 0)
-
-
-def stamp_in_header(message: RawMessage) -> int:
-    """Stamp of a message that begins with a ``std_msgs/Header``, in nanoseconds, without decoding the rest."""
-    if len(message.data) < 12:
-        raise DataError(f"message of {message.topic.name}", got=f"{len(message.data)} bytes", expected="a header")
-    seconds, nanoseconds = struct.unpack_from("<iI" if message.data[1] else ">iI", message.data, 4)
-    return max(0, int(seconds) * 1_000_000_000 + int(nanoseconds))
 
 
 def advice(topic: Topic) -> str:

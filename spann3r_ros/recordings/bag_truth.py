@@ -16,7 +16,8 @@ from spann3r_ros.frame import frame_name
 from spann3r_ros.geometry.image import decode_depth
 from spann3r_ros.geometry.message_pose import pose_from_message
 from spann3r_ros.geometry.transform_tree import TransformTree
-from spann3r_ros.recordings.bag_reader import IMAGE, BagReader, RawMessage, header_stamp
+from spann3r_ros.recordings.bag_reader import IMAGE, BagReader
+from spann3r_ros.recordings.raw_message import RawMessage, header_stamp
 from spann3r_ros.recordings.sequence import DepthImage, GroundTruth
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.trajectory import CameraPath

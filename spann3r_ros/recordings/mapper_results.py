@@ -8,7 +8,8 @@ from typing import Any
 
 from spann3r_ros.errors import DataError
 from spann3r_ros.frame import frame_name
-from spann3r_ros.recordings.bag_reader import BagReader, RawMessage
+from spann3r_ros.recordings.bag_reader import BagReader
+from spann3r_ros.recordings.raw_message import RawMessage
 
 OF_EVERY_NODE = ("/rosout", "/parameter_events")
 """Topics on which every node speaks about itself."""

@@ -13,7 +13,8 @@ from spann3r_ros.config import ImageConfig
 from spann3r_ros.errors import DataError
 from spann3r_ros.geometry.camera import resize
 from spann3r_ros.geometry.camera_info import camera_info_topic
-from spann3r_ros.recordings.bag_reader import NOT_LATER, BagReader, header_stamp
+from spann3r_ros.recordings.bag_reader import NOT_LATER, BagReader
+from spann3r_ros.recordings.raw_message import header_stamp
 from spann3r_ros.recordings.source import SourceOptions, open_source
 
 TOPIC = "/camera/image_raw"

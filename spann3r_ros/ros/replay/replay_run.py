@@ -12,9 +12,10 @@ import numpy as np
 from rclpy.node import Node
 
 from spann3r_ros.errors import ConfigError, DataError
-from spann3r_ros.recordings.bag_reader import NOT_LATER, RawMessage, header_stamp
+from spann3r_ros.recordings.bag_reader import NOT_LATER
 from spann3r_ros.recordings.bag_sequence import BagSequence
 from spann3r_ros.recordings.mapper_results import MapperResults
+from spann3r_ros.recordings.raw_message import RawMessage, header_stamp
 from spann3r_ros.ros.replay.bag_player import BagPlayer
 from spann3r_ros.ros.replay.result_recorder import ResultRecorder, wait_for
 from spann3r_ros.runs.folder import RunFolder, StoredPointmap
