@@ -14,7 +14,8 @@ from spann3r_ros.frame import Intrinsics
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.synthetic import ray_casting, textures
 from spann3r_ros.synthetic.floor_plan import floor_shade
-from spann3r_ros.synthetic.scene import PATTERNS, SHAPES, Look, Scene, rgb_of
+from spann3r_ros.synthetic.furniture import PATTERNS, SHAPES, Look, rgb_of
+from spann3r_ros.synthetic.scene import Scene
 
 
 @dataclass(frozen=True, eq=False)

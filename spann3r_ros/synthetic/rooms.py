@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from spann3r_ros.synthetic.scene import SIDES, Board, Doorway, Furniture, Look, Room, Scene, Solid
+from spann3r_ros.synthetic.furniture import Furniture, Look, Solid
+from spann3r_ros.synthetic.scene import SIDES, Board, Doorway, Room, Scene
 
 WALL = 0.15
 DOOR_WIDTH, DOOR_HEIGHT = 1.0, 2.1

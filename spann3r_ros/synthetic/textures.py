@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.compiler import njit
+from spann3r_ros.synthetic.furniture import PATTERNS
 from spann3r_ros.synthetic.ray_casting import FACE_OFFSET
-from spann3r_ros.synthetic.scene import PATTERNS
 
 STRIPES = PATTERNS.index("stripes")
 WAVES = PATTERNS.index("waves")

@@ -13,8 +13,9 @@ from spann3r_ros.errors import GeometryError
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.synthetic import ray_casting, textures
+from spann3r_ros.synthetic.furniture import PATTERNS, Furniture, Look, Solid
 from spann3r_ros.synthetic.renderer import Renderer
-from spann3r_ros.synthetic.scene import PATTERNS, Doorway, Furniture, Look, Room, Scene, Solid
+from spann3r_ros.synthetic.scene import Doorway, Room, Scene
 from spann3r_ros.synthetic.walk import camera_pose
 
 GRAY = Look("plain", ("#808080",))

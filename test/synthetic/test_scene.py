@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.synthetic.furniture import Look, rgb_of
 from spann3r_ros.synthetic.rooms import random_scene
-from spann3r_ros.synthetic.scene import Look, Scene, rgb_of
+from spann3r_ros.synthetic.scene import Scene
 
 TINY = """
 name: tiny
