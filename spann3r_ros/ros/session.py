@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,8 @@ from spann3r_ros.complaints import EVENT, GOOD_IMAGES, Complaints, Severity, rea
 from spann3r_ros.errors import Spann3rError, UnusableImageError
 from spann3r_ros.files.location import location
 from spann3r_ros.frame import Frame
-from spann3r_ros.mapping.loop_closure import LoopStatus
 from spann3r_ros.mapping.recovery import SnapshotFolder
-from spann3r_ros.mapping.scale import ScaleStatus
 from spann3r_ros.mapping.storage import SavedMap
-from spann3r_ros.memory_status import MemoryStatus
 from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.prediction import WorldPrediction
 from spann3r_ros.reconstruction import Reconstruction, is_told_depth, takers_of_depth
@@ -37,40 +32,13 @@ from spann3r_ros.ros.latched_topics import LatchedTopics
 from spann3r_ros.ros.odometry_input import OdometryInput
 from spann3r_ros.ros.outputs import Output, Publishers
 from spann3r_ros.ros.priors import WithPriors
+from spann3r_ros.ros.reconstruction_snapshot import Snapshot
 from spann3r_ros.ros.snapshots import Snapshots
 from spann3r_ros.ros.transform_lookup import listen
 from spann3r_ros.ros.world_broadcaster import WorldBroadcaster
 from spann3r_ros.stamp_order import Observed, StampOrder
-from spann3r_ros.tracking import INITIALISING, TRACKING
+from spann3r_ros.tracking import TRACKING
 from spann3r_ros.worker import Worker
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What the reconstruction holds, taken on the worker's thread between two frames."""
-
-    frame_index: int = 0
-    output_stamp: int = 0
-    points: int = 0
-    points_forgotten: int = 0
-    points_refused: int = 0
-    points_cleared: int = 0
-    forgetting_rate: float = 0.0
-    voxel_size: float = 0.0
-    posed_frames: int = 0
-    submaps: int = 0
-    loops: LoopStatus = field(default_factory=LoopStatus)
-    map_revision: int = 0
-    metric: bool = False
-    scale_source: str = ""
-    scale: ScaleStatus = field(default_factory=ScaleStatus)
-    last_correction: str = ""
-    tracking: str = INITIALISING
-    tracking_reason: str = ""
-    lost_frames: int = 0
-    is_relocalizing: bool = False
-    memory: MemoryStatus = field(default_factory=MemoryStatus)
-    network_seconds: float = float("nan")
 
 
 class Session:
@@ -117,7 +85,7 @@ class Session:
         self._takes_depth = measures_depth or config.model in takers_of_depth()
         self._say_whether_depth_is_of_use()
         self.worker = Worker(self._with_depth, self._deliver, self._fail, config.queue_policy, config.queue_size)
-        self.snapshot = self._snapshot()
+        self.snapshot = Snapshot.of(self._reconstruction)
         self.unanswered: Future[Any] | None = None  # what the network has not come to within a request's time
         self.worker.pause()
         self.worker.start()
@@ -390,38 +358,12 @@ class Session:
         self._begin_anew()
 
     def _note(self, frame: Frame, output_stamp: int) -> None:
-        self.snapshot = dataclasses.replace(self._snapshot(), frame_index=frame.index, output_stamp=output_stamp)
+        self.snapshot = Snapshot.of(self._reconstruction, frame.index, output_stamp)
 
     def _begin_anew(self) -> None:
         self._recent.clear()
         self._latched.begin_anew()
-        self.snapshot = self._snapshot()
-
-    def _snapshot(self) -> Snapshot:
-        reconstruction = self._reconstruction
-        submaps = reconstruction.map.submaps
-        return Snapshot(
-            points=sum(len(submap.voxels) for submap in submaps),
-            points_forgotten=reconstruction.map.forgotten,
-            forgetting_rate=reconstruction.map.forgetting_rate,
-            points_refused=reconstruction.map.refused,
-            points_cleared=reconstruction.map.cleared,
-            voxel_size=reconstruction.map.voxel_size,
-            posed_frames=sum(len(submap.poses) for submap in submaps),
-            submaps=len(submaps),
-            loops=reconstruction.loops(),
-            map_revision=reconstruction.map.revision,
-            metric=reconstruction.metric,
-            scale_source=reconstruction.scale_source,
-            scale=reconstruction.scale,
-            last_correction=reconstruction.map.reason,
-            tracking=reconstruction.tracking.state,
-            tracking_reason=reconstruction.tracking.reason,
-            lost_frames=reconstruction.tracking.lost_frames,
-            is_relocalizing=reconstruction.is_relocalizing,
-            memory=reconstruction.status(),
-            network_seconds=reconstruction.network_seconds,
-        )
+        self.snapshot = Snapshot.of(self._reconstruction)
 
     def _send_latched(self, due: list[Output]) -> None:
         snapshot = self.snapshot

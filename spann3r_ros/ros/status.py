@@ -12,7 +12,8 @@ from spann3r_ros.complaints import Complaints
 from spann3r_ros.msg import MemoryStatus, ReconstructionStatus
 from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.ros.conversions import time_message
-from spann3r_ros.ros.session import Session, Snapshot
+from spann3r_ros.ros.reconstruction_snapshot import Snapshot
+from spann3r_ros.ros.session import Session
 
 GET_WEIGHTS = (
     "For real weights, `python -m spann3r_ros models list` shows their names and "
