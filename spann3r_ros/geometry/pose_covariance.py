@@ -1,4 +1,4 @@
-"""How the error of a pose passes to a frame that is fixed to it."""
+"""How the error of a pose passes to another frame: along other axes, or fixed to the one it is about."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def attached_covariance(
     jacobian = np.eye(6)
     jacobian[:3, 3:] = [[0.0, z, -y], [-z, 0.0, x], [y, -x, 0.0]]
     return np.asarray(jacobian @ covariance @ jacobian.T)
+
+
+def turned_covariance(covariance: NDArray[np.float64], target_from_source: Sim3) -> NDArray[np.float64]:
+    """Covariance (6, 6) of a pose's translation and rotation vector, along another frame's axes."""
+    turn = np.zeros((6, 6))
+    turn[:3, :3] = target_from_source.scale * target_from_source.rotation
+    turn[3:, 3:] = target_from_source.rotation
+    return np.asarray(turn @ covariance @ turn.T)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spann3r_ros.config import MapConfig
 from spann3r_ros.errors import GeometryError
 from spann3r_ros.geometry.axes import ROS_FROM_OPTICAL
+from spann3r_ros.geometry.pose_covariance import turned_covariance
 from spann3r_ros.mapping.filters import cloud_from_prediction, confident
 from spann3r_ros.mapping.voxel_grid import VoxelGrid, VoxelUpdate
 from spann3r_ros.mapping.voxel_view import VoxelView
@@ -395,11 +395,3 @@ class Map:
 def fits(voxel_size: float, wanted: float) -> bool:
     """Whether points need not be sorted anew for a size of voxels that is wanted."""
     return 1 / COARSENESS <= voxel_size / wanted <= COARSENESS
-
-
-def turned_covariance(covariance: NDArray[np.float64], target_from_source: Sim3) -> NDArray[np.float64]:
-    """Covariance (6, 6) of a pose's translation and rotation vector, along another frame's axes."""
-    turn = np.zeros((6, 6))
-    turn[:3, :3] = target_from_source.scale * target_from_source.rotation
-    turn[3:, 3:] = target_from_source.rotation
-    return np.asarray(turn @ covariance @ turn.T)

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from spann3r_ros.mapping.map import turned_covariance
+from spann3r_ros.geometry.pose_covariance import turned_covariance
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
 
