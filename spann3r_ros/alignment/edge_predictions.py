@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,11 @@ class EdgePrediction:
     def score(self) -> float:
         """Product of the two mean confidences."""
         return float(self.first_confidence.mean()) * float(self.second_confidence.mean())
+
+    def confidences(self) -> Iterator[tuple[int, Map]]:
+        """Each of the two images and the (h, w) confidence of its pixels."""
+        yield self.edge[0], self.first_confidence
+        yield self.edge[1], self.second_confidence
 
 
 def predict_edges(
@@ -94,3 +99,29 @@ def raw_confidence(confidence: Map) -> Map:
     # A confidence that float32 rounded to one had been ten million and more.
     raw: Map = np.float32(1) / np.maximum(np.float32(1) - confidence, np.float32(1e-7))
     return raw
+
+
+def sizes_of(predictions: Sequence[EdgePrediction]) -> list[tuple[int, int]]:
+    """(h, w) of each image; ConfigError for one that no pair shows, or in two sizes."""
+    sizes: dict[int, tuple[int, int]] = {}
+    for prediction in predictions:
+        for image, confidence in prediction.confidences():
+            height, width = confidence.shape
+            if sizes.setdefault(image, (height, width)) != (height, width):
+                raise ConfigError(f"size of image {image} in its pairs", got=(height, width), expected=sizes[image])
+    count = 1 + max(sizes, default=0)
+    missing = sorted(set(range(count)) - set(sizes))
+    if missing or count < 2:
+        raise ConfigError(
+            "images without a pair", got=missing or f"{count} images", expected="none, and at least two images"
+        )
+    return [sizes[image] for image in range(count)]
+
+
+def largest_confidences(predictions: Sequence[EdgePrediction], sizes: Sequence[tuple[int, int]]) -> list[Map]:
+    """(h, w) float32 of each image: the largest confidence that any pair gives a pixel."""
+    largest = [np.zeros(size, np.float32) for size in sizes]
+    for prediction in predictions:
+        for image, found in prediction.confidences():
+            np.maximum(largest[image], found, out=largest[image])
+    return largest

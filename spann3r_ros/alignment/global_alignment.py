@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spann3r_ros.alignment.camera_estimates import align_cameras, camera_of_points, pixel_places
-from spann3r_ros.alignment.edge_predictions import EdgePrediction
+from spann3r_ros.alignment.edge_predictions import EdgePrediction, largest_confidences, sizes_of
 from spann3r_ros.alignment.spanning_tree import ChainedScene, chained, registered
 from spann3r_ros.alignment.transforms import (
     quaternion_from_rotation,
@@ -130,8 +130,8 @@ class GlobalAlignment:
             known or KnownCameras(),
         )
         self.device = device or torch.device("cpu")
-        self.sizes = _sizes_of(self.predictions)
-        self.confidences = _largest_confidences(self.predictions, self.sizes)
+        self.sizes = sizes_of(self.predictions)
+        self.confidences = largest_confidences(self.predictions, self.sizes)
         self.normalized = len(self.known.poses) < 2
         self._stack()
         self._begin()
@@ -407,32 +407,3 @@ def _padded(arrays: Sequence[NDArray[np.float32]], length: int, device: torch.de
     for number, array in enumerate(arrays):
         stacked[number, : len(array)] = torch.from_numpy(np.ascontiguousarray(array))
     return stacked
-
-
-def _sizes_of(predictions: Sequence[EdgePrediction]) -> list[tuple[int, int]]:
-    """(h, w) of each image; ConfigError for one that no pair shows, or in two sizes."""
-    sizes: dict[int, tuple[int, int]] = {}
-    for prediction in predictions:
-        shapes = (prediction.first_confidence.shape, prediction.second_confidence.shape)
-        for image, (height, width) in zip(prediction.edge, shapes, strict=True):
-            if sizes.setdefault(image, (height, width)) != (height, width):
-                raise ConfigError(f"size of image {image} in its pairs", got=(height, width), expected=sizes[image])
-    count = 1 + max(sizes, default=0)
-    missing = sorted(set(range(count)) - set(sizes))
-    if missing or count < 2:
-        raise ConfigError(
-            "images without a pair", got=missing or f"{count} images", expected="none, and at least two images"
-        )
-    return [sizes[image] for image in range(count)]
-
-
-def _largest_confidences(
-    predictions: Sequence[EdgePrediction], sizes: Sequence[tuple[int, int]]
-) -> list[NDArray[np.float32]]:
-    largest = [np.zeros(size, np.float32) for size in sizes]
-    for prediction in predictions:
-        for image, found in zip(
-            prediction.edge, (prediction.first_confidence, prediction.second_confidence), strict=True
-        ):
-            np.maximum(largest[image], found, out=largest[image])
-    return largest

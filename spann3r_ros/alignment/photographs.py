@@ -15,8 +15,9 @@ from spann3r_ros.alignment.descent import descend
 from spann3r_ros.alignment.edge_predictions import EdgePrediction, predict_edges, require_room
 from spann3r_ros.alignment.global_alignment import AlignmentOptions, GlobalAlignment, KnownCameras
 from spann3r_ros.alignment.kinematic_tree import require_matched
+from spann3r_ros.alignment.matched_pair import MatchedPair, at_cells
 from spann3r_ros.alignment.pair_graph import Edge, pair_graph, require_connected
-from spann3r_ros.alignment.sparse_alignment import MatchedPair, SparseAlignment, SparseOptions, at_cells
+from spann3r_ros.alignment.sparse_alignment import SparseAlignment, SparseOptions
 from spann3r_ros.alignment.two_views import two_views
 from spann3r_ros.errors import AnswerError
 from spann3r_ros.frame import Frame, Intrinsics

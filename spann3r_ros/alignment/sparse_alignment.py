@@ -5,7 +5,6 @@ First the matched points of two images are brought together in space, then each 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,10 +15,9 @@ from torch import Tensor
 from spann3r_ros.alignment.canonical_view import CanonicalView
 from spann3r_ros.alignment.descent import descend
 from spann3r_ros.alignment.kinematic_tree import KinematicTree, clustered_scores, kinematic_tree, require_matched
-from spann3r_ros.alignment.pair_graph import Edge
+from spann3r_ros.alignment.matched_pair import MatchedPair
 from spann3r_ros.alignment.transforms import rigid_matrix, rotation_from_quaternion
 from spann3r_ros.errors import ConfigError
-from spann3r_ros.models.mast3r.matching import PixelMatches
 
 COARSE_EXPONENT, FINE_EXPONENT, FALLBACK_EXPONENT = 1.5, 0.5, 1.1
 FALLBACK_WEIGHT = 0.01
@@ -56,23 +54,6 @@ class SparseOptions:
     def __post_init__(self) -> None:
         if self.tree not in ("clusters", "scores"):
             raise ConfigError("tree of a sparse alignment", got=repr(self.tree), expected="clusters | scores")
-
-
-@dataclass(frozen=True, eq=False)
-class MatchedPair:
-    """What is known of two images i < j or in any order.
-
-    Attributes:
-        edge: (i, j).
-        matches: with confidences.
-        second_in_first: (cells, 3) points of j's anchors in the camera of i, and their confidence (cells,).
-        first_in_second: the same of i in the camera of j.
-    """
-
-    edge: Edge
-    matches: PixelMatches
-    second_in_first: tuple[Tensor, Tensor]
-    first_in_second: tuple[Tensor, Tensor]
 
 
 @dataclass(eq=False)
@@ -277,7 +258,7 @@ class SparseAlignment:
         total, weight = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for pair in self._matching:
             i, j = pair.edge
-            confidence = _confidence(pair)
+            confidence = pair.sureness
             apart = points[i][self.condensed[i].slices[j]] - points[j][self.condensed[j].slices[i]]
             total = total + (confidence * bent(apart, COARSE_EXPONENT)).sum()
             weight = weight + confidence.sum()
@@ -289,7 +270,7 @@ class SparseAlignment:
         camera_from_world = torch.linalg.inv(cameras.poses)
         total, weight = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for pair in self._matching:
-            confidence = _confidence(pair)
+            confidence = pair.sureness
             for i, j in (pair.edge, pair.edge[::-1]):
                 own, other = self.condensed[i], points[j][self.condensed[j].slices[i]]
                 camera = other @ camera_from_world[i, :3, :3].T + camera_from_world[i, :3, 3]
@@ -396,23 +377,3 @@ def bent(apart: Tensor, exponent: float) -> Tensor:
     shift = (1 / exponent) ** (1 / (exponent - 1))
     lifted: Tensor = torch.pow(length + shift, exponent)
     return lifted - float(shift**exponent)
-
-
-def _confidence(pair: MatchedPair) -> Tensor:
-    assert pair.matches.confidence is not None
-    return pair.matches.confidence
-
-
-def at_cells(points: Tensor, confidence: Tensor, step: int, corner: bool = False) -> tuple[Tensor, Tensor]:
-    """Points (H, W, 3) and confidences (H, W) of the cells' centers, (cells, 3) and (cells,).
-
-    ``corner`` takes the cells' first pixels, as published, although the anchors are their centers.
-    """
-    cells = slice(0 if corner else step // 2, None, step)
-    return points[cells, cells].reshape(-1, 3).clone(), confidence[cells, cells].reshape(-1).clone()
-
-
-def pair_score(confidences: Sequence[Tensor], matches: PixelMatches) -> tuple[float, float, float]:
-    """Geometric mean of the mean confidences of four maps, sum of the matches' confidences, and their number."""
-    mean = math.prod(float(confidence.mean()) for confidence in confidences) ** 0.25
-    return mean, 0.0 if matches.confidence is None else float(matches.confidence.sum()), float(len(matches))

@@ -11,14 +11,8 @@ from torch import Tensor
 
 from spann3r_ros.alignment.canonical_view import CanonicalSum
 from spann3r_ros.alignment.cleaning import cleaned
-from spann3r_ros.alignment.sparse_alignment import (
-    MatchedPair,
-    SparseAlignment,
-    SparseCameras,
-    SparseOptions,
-    at_cells,
-    pair_score,
-)
+from spann3r_ros.alignment.matched_pair import MatchedPair, at_cells, pair_score
+from spann3r_ros.alignment.sparse_alignment import SparseAlignment, SparseCameras, SparseOptions
 from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.parity.comparison import ParityReport
 from spann3r_ros.evaluation.parity.dust3r_alignment import compare_zero_sets
