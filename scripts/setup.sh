@@ -123,6 +123,15 @@ build_interfaces() {
   echo "$stamp" >"$VENV/interfaces.stamp"
 }
 
+# The first process would take half a minute for it. Whatever comes next need not wait.
+compile_modules() {
+  local stamp
+  stamp=$(fingerprint requirements/*.txt)
+  is_current compiled "$stamp" && return
+  echo "$stamp" >"$VENV/compiled.stamp"
+  scripts/run.sh python scripts/compile_modules.py >/dev/null 2>&1 9>&- &
+}
+
 with_venv() { VIRTUAL_ENV=$VENV PATH=$VENV/bin:$PATH "$@"; }
 
 cmake_install() { # cmake_install SOURCE NAME [CMAKE_ARGUMENT...]
@@ -152,3 +161,4 @@ flock 9 # two at once would spoil each other's work
 install_requirements
 install_package
 build_interfaces
+compile_modules
