@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import gpu_check
 import pytest
 import torch
+
+from spann3r_ros.cli.main import main
 
 
 def test_without_a_device_it_says_that_nothing_was_run(
@@ -15,14 +20,20 @@ def test_without_a_device_it_says_that_nothing_was_run(
     assert "NOTHING WAS RUN" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_its_commands_are_understood(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_commands_are_understood(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """The tests are collected by a process of their own, and every option of the benchmark is parsed."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a device that is made up")
-    asked = {"tests": ("--collect-only",), "bench": ("--help",)}
-    every = gpu_check.steps()
-    monkeypatch.setattr(
-        gpu_check, "steps", lambda: [(title, (*args, *asked[title[:5]]), more) for title, args, more in every]
-    )
+    start, every = subprocess.run, gpu_check.steps()
+
+    def parsed(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        if "pytest" in command:
+            return start([*command, "--collect-only"], **options)  # type: ignore[call-overload, no-any-return]
+        assert command[:4] == [sys.executable, "-m", "spann3r_ros", "bench"]
+        with pytest.raises(SystemExit) as ended:
+            main([*command[3:], "--help"])
+        return subprocess.CompletedProcess(command, int(ended.value.code or 0))
+
+    monkeypatch.setattr(gpu_check.subprocess, "run", parsed)
     assert gpu_check.main() == gpu_check.PASSED
-    assert capsys.readouterr().out.count("passed") == len(every)
+    assert capfd.readouterr().out.count(": passed, ") == len(every) == 4
