@@ -24,6 +24,7 @@ from spann3r_ros.models.fast3r.family import FAST3R
 from spann3r_ros.models.mast3r.family import MAST3R
 from spann3r_ros.models.pi3.family import PI3
 from spann3r_ros.models.pi3x.family import PI3X
+from spann3r_ros.models.posenet import classifier
 from spann3r_ros.models.posenet.family import POSENET
 from spann3r_ros.models.salad.family import SALAD
 from spann3r_ros.models.spann3r.family import SPANN3R
@@ -52,7 +53,10 @@ RELOCALIZERS: dict[str, RelocalizerFamily] = {row.name: row for row in (POSENET,
 DESCRIPTORS: dict[str, DescriptorFamily] = {row.name: row for row in (SALAD,)}
 """Those that recognize places, for ``loops``."""
 
-FOREIGN: tuple[tuple[str, tuple[str, ...]], ...] = (("CroCo", ("enc_blocks.", "prediction_head.")),)
+FOREIGN: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("CroCo", ("enc_blocks.", "prediction_head.")),
+    ("GoogLeNet as a classifier (with which `train` can begin PoseNet: --init FILE)", classifier.NAMES),
+)
 """Networks that this version does not run, and what their tensors are called, so that they are refused by name."""
 
 

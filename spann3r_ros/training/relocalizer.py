@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.files.atomic import replacing_file
 from spann3r_ros.models.checkpoint.architecture_json import architecture_to_json
-from spann3r_ros.models.checkpoint.reading import load_into, read_checkpoint, write_checkpoint
+from spann3r_ros.models.checkpoint.reading import differences, load_into, read_checkpoint, write_checkpoint
+from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
 from spann3r_ros.models.posenet.architecture import PosenetArchitecture, scaled
+from spann3r_ros.models.posenet.classifier import is_classifier, trunk
 from spann3r_ros.models.posenet.loss import FORMS, pose_loss, pose_loss_parts
 from spann3r_ros.models.posenet.network import PosenetNetwork, PoseRegressor
 from spann3r_ros.recordings.layouts import open_sequence
@@ -211,19 +213,21 @@ def open_relocalizer_training(
     Args:
         recipe: what to do.
         folder: for checkpoint and log.
-        init: weights to begin with, whose sizes then count; None: random ones.
+        init: weights to begin with, whose sizes then count; or those of GoogLeNet as a classifier, which the trunk
+            begins with; None: random ones.
         data: recordings of one scene with true poses.
         device: ``auto`` takes CUDA when there is one.
 
     Raises:
         ConfigError: no recording.
         DataError: recordings that cannot be learned from.
-        CheckpointError: ``init`` is no PoseNet.
+        CheckpointError: ``init`` is no PoseNet, and no classifier of the recipe's sizes.
     """
     if not data:
         raise ConfigError("recordings to train PoseNet on", got="none", expected="--data FOLDER_OR_BAG ... with poses")
     sequences = [open_sequence(path) for path in data]
-    if init is not None:
+    begun = {} if init is None else _classifier(init)
+    if init is not None and not begun:
         network = _existing(init)
         crops = PosedCrops(sequences, network.architecture)
         height, width = crops.mean_image.shape[1:]
@@ -236,6 +240,8 @@ def open_relocalizer_training(
         torch.manual_seed(recipe.seed)
         network = PosenetNetwork(scaled(recipe.width_divisor, mean_size=(int(height), int(width))))
         first_weights(network, crops)
+        if begun:
+            _begin_trunk(network, begun, str(init))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return RelocalizerTrainer(network.to(device), recipe, crops, folder)
@@ -264,6 +270,26 @@ def first_weights(network: PosenetNetwork, crops: PosedCrops) -> None:
             regressor.fc_xyz.bias.copy_(targets[:, :3].mean(dim=0))
             nn.init.normal_(regressor.fc_wpqr.weight, std=0.1 / math.sqrt(width))
             regressor.fc_wpqr.bias.copy_(targets[:, 3:].mean(dim=0))
+
+
+def _classifier(path: Path) -> dict[str, Tensor]:
+    """The trunk of a file of GoogLeNet as a classifier, by our names; nothing for another file."""
+    tensors = read_tensor_file(path).tensors
+    return trunk(tensors) if is_classifier(tensors) else {}
+
+
+def _begin_trunk(network: PosenetNetwork, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Give the trunk these weights; the regressors keep theirs. CheckpointError when the two do not fit."""
+    expected = {name: tuple(tensor.shape) for name, tensor in network.named_parameters() if not name.startswith("pose")}
+    wrong = differences(expected, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    if wrong:
+        raise CheckpointError(
+            f"{where} does not fit the trunk",
+            got=wrong,
+            expected=f"the {len(expected)} tensors of GoogLeNet, whose channels the recipe's width_divisor divides",
+            next_step="Weights of the published size need width_divisor: 1",
+        )
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
 
 
 def _existing(path: Path) -> PosenetNetwork:

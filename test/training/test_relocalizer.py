@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 
+import caffe_writer
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from PIL import Image
 from spann3r_ros.cli.main import main
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.models.loading import load_relocalizer
+from spann3r_ros.models.posenet.classifier import LAYERS
 from spann3r_ros.models.posenet.model import Posenet
 from spann3r_ros.training.relocalizer import (
     OPTIMIZERS,
@@ -91,6 +94,35 @@ def test_existing_weights_get_the_mean_image_of_their_new_scene(recording: Path,
     assert torch.equal(again.network.conv1.weight, training.network.conv1.weight)
     located = load_relocalizer(tmp_path / "w.safetensors", "cpu")
     assert isinstance(located, Posenet) and torch.equal(located.network.mean_image, training.crops.mean_image)
+
+
+def classifier_of(network: torch.nn.Module) -> dict[str, np.ndarray]:
+    """The trunk's weights plus one, as GoogLeNet's definition calls them, and a classifier."""
+    state = network.state_dict()
+    arrays = {"loss3/classifier_0": np.zeros((1000, 32), np.float32)}
+    for theirs, ours in LAYERS.items():
+        arrays |= {f"{theirs}_{i}": state[f"{ours}.{k}"].numpy() + 1 for i, k in enumerate(("weight", "bias"))}
+    return arrays
+
+
+@pytest.mark.parametrize("container", ["pickle", "caffemodel"])
+def test_the_trunk_begins_with_a_classifier(recording: Path, tmp_path: Path, container: str) -> None:
+    random = trainer(recording, "run").network
+    arrays, path = classifier_of(random), tmp_path / f"places-googlenet.{container}"
+    if container == "pickle":  # of Python 2, whose texts are bytes
+        path.write_bytes(pickle.dumps({name.encode(): array for name, array in arrays.items()}, 2))
+    else:
+        names = [name.removesuffix("_0") for name in arrays if name.endswith("_0")]
+        blobs = {name: [arrays[f"{name}_{i}"] for i in range(2) if f"{name}_{i}" in arrays] for name in names}
+        path.write_bytes(caffe_writer.network(blobs))
+    begun = open_relocalizer_training(recipe(), tmp_path / "next", path, [recording], "cpu").network
+    for name, tensor in random.state_dict().items():
+        is_trunk = not name.startswith(("pose", "mean"))
+        assert torch.equal(begun.state_dict()[name], tensor + 1 if is_trunk else tensor), name
+    with pytest.raises(CheckpointError, match=r"does not fit the trunk: got .*of another shape.* width_divisor: 1"):
+        open_relocalizer_training(recipe(width_divisor=16), tmp_path / "next", path, [recording], "cpu")
+    with pytest.raises(CheckpointError, match=r"looks like weights of GoogLeNet as a classifier .*--init FILE"):
+        load_relocalizer(path, "cpu")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from spann3r_ros.evaluation.parity.comparison import ParityReport
 from spann3r_ros.evaluation.parity.recorded_set import RecordedSet, Recording, entries, loaded
 from spann3r_ros.models.posenet.architecture import MODULES, PosenetArchitecture, Widths
 from spann3r_ros.models.posenet.crop import central_corner, crops
-from spann3r_ros.models.posenet.files import LAYERS, MEAN_IMAGE
+from spann3r_ros.models.posenet.files import LAYERS
 from spann3r_ros.models.posenet.loss import pose_loss, pose_loss_parts
+from spann3r_ros.models.posenet.mean_image import MEAN_IMAGE
 from spann3r_ros.models.posenet.network import PoseAnswer, PosenetNetwork
 
 WAYS: Mapping[str, Mapping[str, Any]] = {

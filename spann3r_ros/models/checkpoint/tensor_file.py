@@ -1,7 +1,7 @@
-"""Files of tensors: PyTorch's .pth and .safetensors, opened without running anything that is in them.
+"""Files of tensors: PyTorch's .pth, .safetensors, and those of older networks; nothing that is in them is run.
 
-Tensors are mapped, not read: a file costs memory only as far as its tensors are looked at. They change and go with the
-file: whoever keeps them takes copies.
+Tensors of the first two are mapped, not read: a file costs memory only as far as its tensors are looked at. They change
+and go with the file: whoever keeps them takes copies.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from safetensors.torch import save_file
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.files.atomic import replacing_file
 from spann3r_ros.files.location import kind_of
+from spann3r_ros.models.checkpoint.caffe_file import looks_like_network, read_network
+from spann3r_ros.models.checkpoint.pickled_arrays import NPY, OLD_PICKLES, read_arrays
 from spann3r_ros.models.checkpoint.stand_ins import PLAIN_TYPES, StandIn, is_setting, setting
 
 FETCH = "Fetch it again: `python -m spann3r_ros models fetch NAME` (`models list` shows the names)"
@@ -34,6 +36,12 @@ _CLASSES = [argparse.Namespace]
 _STAND_INS = hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint")
 
 _WANTED = re.compile(r"(?:GLOBAL|[Uu]nsupported class) ([\w.]+)")
+
+SUFFIXES = (".pth", ".safetensors", ".caffemodel", ".npy", ".pickle")
+"""Of the files that are read here; which of them a file is, its content tells."""
+
+# What a pickle of PyTorch begins with, before version 1.6 zipped it.
+_PYTORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
 
 # Of a network trained on several GPUs, and of one that is a part of a training module.
 _WRAPPERS = ("module.", "net.")
@@ -47,7 +55,7 @@ class TensorFile:
         path: where it is.
         tensors: by name, mapped from the file.
         model: the constructor string of the network in the training arguments of a .pth, or None.
-        metadata: the text entries of a .safetensors; empty for a .pth.
+        metadata: the text entries of a .safetensors; empty for the others.
     """
 
     path: Path
@@ -57,7 +65,9 @@ class TensorFile:
 
 
 def read_tensor_file(path: Path) -> TensorFile:
-    """Open a .pth or .safetensors file; which of them it is, its content tells, not its name.
+    """Open a file of one of ``SUFFIXES``; which of them it is, its content tells, not its name.
+
+    A .caffemodel gives ``LAYER.weight`` and ``LAYER.bias``; pickled and saved dictionaries of NumPy arrays give theirs.
 
     Raises:
         CheckpointError: a missing file, a folder, a truncated or damaged file, a Git LFS pointer, a web page, a pickle
@@ -67,6 +77,8 @@ def read_tensor_file(path: Path) -> TensorFile:
     # A .safetensors begins with the length of its header (8 bytes, of any value), then the header's opening brace.
     if head[8:9] == b"{":
         return _read_safetensors(path)
+    if head.startswith((NPY, *OLD_PICKLES)) or (head[:1] == b"\x80" and _PYTORCH_MAGIC not in head):
+        return TensorFile(path, read_arrays(path))
     if head[:2] == b"PK" or head[:1] == b"\x80":
         return _read_pytorch(path, zipped=head[:2] == b"PK")
     text = head.lstrip().lower()
@@ -81,9 +93,19 @@ def read_tensor_file(path: Path) -> TensorFile:
             got=repr(head[:40].decode(errors="replace")),
             next_step=f"The download link led to a page (a login, a quota, a virus warning?). {FETCH}",
         )
+    if path.suffix in (".index", ".meta", ".ckpt") or ".data-0000" in path.name:
+        raise CheckpointError(
+            f"{path} seems to belong to a checkpoint of TensorFlow, which is not read",
+            got=f"first bytes {head[:8]!r}",
+            expected=" | ".join(SUFFIXES),
+            next_step="Where TensorFlow is installed, save its variables with numpy.save as a dictionary of arrays",
+        )
+    if looks_like_network(head):
+        return TensorFile(path, read_network(path))
     raise CheckpointError(
         f"{path} is neither a .pth nor a .safetensors file",
         got=f"first bytes {head[:8]!r}",
+        expected=" | ".join(SUFFIXES),
         next_step=FETCH,
     )
 
@@ -96,14 +118,14 @@ def _first_bytes(path: Path) -> bytes:
             next_step="Check the parameter `checkpoint`, or fetch weights: `python -m spann3r_ros models fetch NAME`",
         )
     if what == "a folder":
-        names = sorted(entry.name for entry in path.iterdir() if entry.suffix in (".pth", ".safetensors"))
+        names = sorted(entry.name for entry in path.iterdir() if entry.suffix in SUFFIXES)
         holds = f"It holds {', '.join(names)}" if names else "It holds no such file"
         raise CheckpointError(f"{path} is a folder", expected="a .pth or .safetensors file", next_step=holds)
     if what != "a file":  # nor is it opened: a pipe waits for a writer, and a device may never end
         raise CheckpointError(f"{path} is {what}", expected="a .pth or .safetensors file")
     try:
         with path.open("rb") as file:
-            head = file.read(64)
+            head = file.read(256)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read", got=error, next_step="Check its permissions") from error
     if len(head) < 16:

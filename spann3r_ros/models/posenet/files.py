@@ -1,4 +1,4 @@
-"""PoseNet's official files: where they are, the three ways in which their tensors are called, and what these tell.
+"""PoseNet's official files: where they are, the ways in which their tensors are called and lie, and what these tell.
 
 A file holds one scene. The mean image, which the authors keep beside the weights, belongs to it.
 """
@@ -6,25 +6,24 @@ A file holds one scene. The mean image, which the authors keep beside the weight
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from spann3r_ros.errors import CheckpointError
 from spann3r_ros.models.checkpoint.download import POSENET_LICENSE, UNSTATED, OfficialFile, Url
 from spann3r_ros.models.family import Shapes
 from spann3r_ros.models.posenet.architecture import MODULES, PosenetArchitecture
+from spann3r_ros.models.posenet.mean_image import MEAN_IMAGE, mean_beside
 
 if TYPE_CHECKING:
     import torch
 
     from spann3r_ros.models.checkpoint.tensor_file import TensorFile
 
-MEAN_IMAGE = "mean_image"
-
 OWN = ("conv1.weight", "inception3a.branch1.", "pose3.fc_xyz.")
 AUTHORS = ("conv1.", "reduction2.", "icp1_out0.", "cls3_fc_pose_xyz.")
 PORT = ("before_inception.0.", "inception_3a.branch_x1.0.", "cls3_fc.cls_fc_xy.")
+TENSORFLOW = ("conv1.weights", "reduction2.weights", "icp1_out0.weights", "cls3_fc_pose_xyz.weights")
 """Beginnings of tensor names that tell the way in which they are called."""
 
 _PORT_HOST = "https://vision.in.tum.de/webarchive/hazirbas/poselstm-pytorch/posenet"
@@ -38,7 +37,7 @@ OFFICIAL_FILES = (
         0.05,
         POSENET_LICENSE,
         commercial=False,
-        note="The authors' scenes as Caffe models, 50 MB each or more: convert them to tensors named after the layers",
+        note="The authors' scenes as Caffe models, 50 MB or more. Unpack and check a .caffemodel, its mean beside it",
     ),
     *(
         OfficialFile(
@@ -96,8 +95,8 @@ LAYERS = _layers()
 
 
 def naming(names: Any) -> str:
-    """Which way tensors are called: ``own``, ``authors`` or ``port``."""
-    for way, beginnings in (("port", PORT), ("authors", AUTHORS)):
+    """Which way tensors are called: ``own``, ``authors``, ``tensorflow`` (their layers, converted) or ``port``."""
+    for way, beginnings in (("port", PORT), ("tensorflow", TENSORFLOW), ("authors", AUTHORS)):
         if all(any(name.startswith(beginning) for name in names) for beginning in beginnings):
             return way
     return "own"
@@ -106,52 +105,55 @@ def naming(names: Any) -> str:
 def published_tensors(file: TensorFile) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """The tensors by our names, and those that are stored a second time (the port's ``model.N.``).
 
-    The mean image is taken from ``mean_image.npy`` (RGB, (H, W, 3), 0..255) beside a file that does not hold it.
+    The mean image is taken from beside a file that does not hold it, see ``mean_image.mean_beside``.
 
     Raises:
         CheckpointError: no mean image anywhere, or one that cannot be read.
     """
     way = naming(file.tensors)
-    ours = {names[way != "authors"]: own for own, names in LAYERS.items()} if way != "own" else {}
+    ours = {names[way == "port"]: own for own, names in LAYERS.items()} if way != "own" else {}
     state: dict[str, torch.Tensor] = {}
     unused = []
     for name, tensor in file.tensors.items():
         layer, _, kind = name.rpartition(".")
         if name == MEAN_IMAGE or way == "own":
             state[name] = tensor
-        elif way == "port" and re.match(r"model\.\d+\.", name):
+            continue
+        if way == "port" and re.match(r"model\.\d+\.", name):
             unused.append(name)
-        else:
-            # Caffe keeps the matrix of an inner product behind two axes of length one.
-            flat = tensor.squeeze(0).squeeze(0) if way == "authors" and "fc" in layer and tensor.ndim == 4 else tensor
-            state[f"{ours.get(layer, layer)}.{kind}"] = flat
+            continue
+        if way == "tensorflow":
+            kind = {"weights": "weight", "biases": "bias"}.get(kind, kind)
+            tensor = from_tensorflow(layer, tensor, file.tensors)
+        elif way == "authors":
+            tensor = from_caffe(tensor, "fc" in layer)
+        state[f"{ours.get(layer, layer)}.{kind}"] = tensor
     if MEAN_IMAGE not in state:
-        state[MEAN_IMAGE] = _mean_beside(file)
+        state[MEAN_IMAGE] = mean_beside(file.path)
     return state, tuple(unused)
 
 
-def _mean_beside(file: TensorFile) -> torch.Tensor:
-    """(3, H, W) float32 of the mean image in the file's folder."""
-    import torch
+def from_caffe(tensor: torch.Tensor, linear: bool) -> torch.Tensor:
+    """A blob as a layer of ours has it: old ones have four axes, of which biases and matrices need one and two."""
+    if tensor.ndim == 4 and tensor.shape[:3] == (1, 1, 1):
+        return tensor.reshape(-1)
+    return tensor.squeeze(0).squeeze(0) if linear and tensor.ndim == 4 else tensor
 
-    path = file.path.with_name(f"{MEAN_IMAGE}.npy")
-    expected = "an array (H, W, 3) of finite numbers 0 .. 255, RGB: the mean of the scene's training images"
-    if not path.is_file():
-        raise CheckpointError(
-            f"no mean image beside {file.path}",
-            got=f"no file {path.name}",
-            expected=expected,
-            next_step="PoseNet's weights mean nothing without it: take it from the data set of the scene",
-        )
-    try:
-        mean = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise CheckpointError(f"mean image {path}", got=error, expected=expected) from error
-    fits = isinstance(mean, np.ndarray) and mean.ndim == 3 and mean.shape[2] == 3 and mean.dtype.kind in "uif"
-    if not fits or mean.size == 0 or not np.isfinite(mean).all() or mean.min() < 0 or mean.max() > 255:
-        got = f"{getattr(mean, 'dtype', type(mean).__name__)} {getattr(mean, 'shape', '')}"
-        raise CheckpointError(f"mean image {path}", got=got, expected=expected)
-    return torch.from_numpy(np.ascontiguousarray(mean.transpose(2, 0, 1), np.float32))
+
+def from_tensorflow(layer: str, tensor: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """What was converted from Caffe for TensorFlow, as Caffe has it.
+
+    TensorFlow has a convolution's axes as (row, column, in, out), a matrix as (in, out), and flattens features by
+    (row, column, channel), so that the rows of the auxiliary regressors' hidden layers lie in another order.
+    """
+    if tensor.ndim == 4:
+        return tensor.permute(3, 2, 0, 1).contiguous()
+    if tensor.ndim != 2:
+        return tensor
+    projection = tensors.get(f"{layer[:4]}_reduction_pose.weights")
+    if layer[:8] in ("cls1_fc1", "cls2_fc1") and projection is not None and len(tensor) == 16 * projection.shape[-1]:
+        tensor = tensor.reshape(4, 4, projection.shape[-1], -1).permute(2, 0, 1, 3).flatten(0, 2)
+    return tensor.T.contiguous()
 
 
 def architecture_of(file: TensorFile, shapes: Shapes) -> tuple[PosenetArchitecture, str]:

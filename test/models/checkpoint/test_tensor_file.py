@@ -178,6 +178,13 @@ def test_files_of_another_kind_are_named(tmp_path, content, reason):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["PoseNet.ckpt", "PoseNet.ckpt.index", "PoseNet.ckpt.data-00000-of-00001"])
+def test_a_checkpoint_of_tensorflow_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x00\x00\x08\x08\x01\x12\x02\x08\x01" * 4)
+    with pytest.raises(CheckpointError, match=r"TensorFlow, which is not read.*save its variables with numpy\.save"):
+        read_tensor_file(tmp_path / name)
+
+
 def test_a_missing_file_says_how_to_get_one(tmp_path):
     with pytest.raises(CheckpointError, match=r"no file .*w\.pth.*models fetch"):
         read_tensor_file(tmp_path / "w.pth")
