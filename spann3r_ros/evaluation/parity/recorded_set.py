@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from spann3r_ros.errors import DataError
+from spann3r_ros.errors import CheckpointError, DataError
 from spann3r_ros.models.checkpoint.reading import load_into, read_checkpoint
 from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
 from spann3r_ros.models.family import Architecture
@@ -49,7 +49,13 @@ class RecordedSet:
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
-        """The merged weights by published name."""
+        """The merged weights by published name; DataError when the set has none."""
+        if not self.weight_files:
+            raise DataError(
+                f"recording {self.title} of a network",
+                got="no weights beside its configuration",
+                expected="*.safetensors with the beginning of its name and `weights` in the rest",
+            )
         return _merged(self.weight_files)
 
     @cached_property
@@ -118,7 +124,10 @@ def loaded(make: Callable[[A], N], architecture: A, weights: Mapping[str, Tensor
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
         save_file({name: tensor.clone() for name, tensor in weights.items()}, path)
-        load_into(network, read_checkpoint(path, architecture))
+        try:
+            load_into(network, read_checkpoint(path, architecture))
+        except CheckpointError as error:  # which names a file that the user never saw
+            raise CheckpointError(str(error).replace(str(path), "the file of recorded weights")) from error
     return network.eval().requires_grad_(False)
 
 

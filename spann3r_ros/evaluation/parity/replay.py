@@ -33,12 +33,38 @@ def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
     """Replay a set; a report each by what was replayed (a head, a case, a sequence).
 
     Raises:
-        DataError: a set of an unknown family, or one that cannot be read.
+        DataError: a set of an unknown family, or one that cannot be read or lacks something.
         CheckpointError: weights that do not fit the sizes.
     """
     module = importlib.import_module(f"spann3r_ros.evaluation.parity.{_family(recorded)}")
     replay_of_family: Replay = module.replay
-    return replay_of_family(recorded)
+    _require_stated(recorded)
+    try:
+        return replay_of_family(recorded)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        # What a replay reads is spread over its module; wherever the set is not as it must be, it ends here.
+        lacks = f"nothing called {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"recording {recorded.title} lacks something, or has it in another form",
+            got=lacks[:300],
+            expected=f"what a recording of its family ({_family(recorded)}) holds, in *_config.json and *.safetensors",
+        ) from error
+
+
+def _require_stated(recorded: RecordedSet) -> None:
+    """Raise DataError when tensors are not there that the configuration says were recorded."""
+    cases = recorded.config.get("cases")
+    for case in cases if isinstance(cases, list) else []:
+        stated = case.get("tensors", ()) if isinstance(case, dict) else ()
+        names = [f"{case.get('name')}/{name}" for name in stated]
+        missing = [name for name in names if name not in recorded.recording]
+        if missing:
+            raise DataError(
+                f"recording {recorded.title} lacks tensors that its configuration states",
+                got=", ".join(missing[:5]) + (f" and {len(missing) - 5} more missing" if len(missing) > 5 else ""),
+                expected=f"all {len(names)} tensors of the case {case.get('name')}",
+                next_step="Record it again, or take them out of the configuration, too",
+            )
 
 
 def _family(recorded: RecordedSet) -> str:
@@ -46,7 +72,7 @@ def _family(recorded: RecordedSet) -> str:
     config = recorded.config
     stated = config.get("family")
     if stated is None:
-        stated = "spann3r" if "mem" in config else "dust3r" if "cases" in config else None
+        stated = "spann3r" if "mem" in config else "dust3r" if "cases" in config and "heads" in config else None
     if stated not in REPLAYED:
         raise DataError(
             f"recording {recorded.title} of an unknown network", got=repr(stated), expected=" | ".join(REPLAYED)

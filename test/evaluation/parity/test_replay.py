@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,65 @@ def test_a_configuration_of_another_network_is_refused(
     save_file({"x": torch.zeros(1)}, tmp_path / "some_case.safetensors")
     assert main(["parity", str(tmp_path)]) == 2
     assert error in " ".join(capsys.readouterr().err.split())
+
+
+def altered(golden: Path, folder: Path, change: str) -> Path:
+    """PoseNet's set with one thing changed."""
+    for path in golden.glob("posenet_tiny_*"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    config_path, case_path = folder / "posenet_tiny_config.json", folder / "posenet_tiny_case.safetensors"
+    config, tensors = json.loads(config_path.read_text()), load_file(case_path)
+    stated = next(case for case in config["cases"] if case["name"] == "published_0")
+    if change == "no family":
+        del config["family"]
+    elif change == "no sizes":
+        del config["model"]
+    elif change == "no input":
+        del tensors["published_0/image_u8"]
+    elif change == "no stated tensor":
+        stated["tensors"] = {"pose": [7], "conv3_s4": [12, 14, 14]}
+    elif change == "input of another shape":
+        tensors["published_0/image_u8"] = tensors["published_0/image_u8"][:100].contiguous()
+    elif change == "a changed value":
+        tensors["published_0/pose"] = tensors["published_0/pose"] + torch.tensor([0, 0, 0.01, 0, 0, 0, 0])
+    elif change == "no weights":
+        (folder / "posenet_tiny_weights.safetensors").unlink()
+    elif change == "weights lack one":
+        weights = load_file(folder / "posenet_tiny_weights.safetensors")
+        del weights["cls3_fc.cls_fc_xy.bias"]
+        save_file(weights, folder / "posenet_tiny_weights.safetensors")
+    config_path.write_text(json.dumps(config))
+    save_file(tensors, case_path)
+    if change == "torn":
+        case_path.write_bytes(case_path.read_bytes()[:-100])
+    return config_path
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ("nothing", 0, r"parity: worst .*e-0[67] at .*, decisions equal: yes"),
+        ("a changed value", 1, r"parity: worst .* at published_0/pose, decisions equal: yes"),
+        ("no family", 2, r"recording posenet_tiny of an unknown network: got None"),
+        ("no sizes", 2, r"recording posenet_tiny lacks something, .*got nothing called 'model'"),
+        ("no input", 2, r"got nothing called 'published_0/image_u8'"),
+        (
+            "no stated tensor",
+            2,
+            r"lacks tensors .* configuration states: got published_0/conv3_s4; expected all 2",
+        ),
+        ("input of another shape", 2, r"recording posenet_tiny lacks something, or has it in another form"),
+        ("no weights", 2, r"recording posenet_tiny of a network: got no weights beside its configuration"),
+        ("weights lack one", 2, r"the file of recorded weights does not fit .*1 missing: pose3\.fc_xyz\.bias"),
+        ("torn", 2, r"posenet_tiny_case\.safetensors is cut short"),
+    ],
+)
+def test_a_set_that_is_not_whole_says_what_is_wrong(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, status: int, said: str
+) -> None:
+    assert main(["parity", str(altered(golden, tmp_path, change))]) == status
+    printed = capsys.readouterr()
+    assert re.search(said, " ".join((printed.out + printed.err).split()))
 
 
 def test_what_to_compare_is_named_once(golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
