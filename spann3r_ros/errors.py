@@ -81,6 +81,23 @@ class MemoryMismatchError(Spann3rError, ValueError):
     """A memory that belongs to another model, another image size, or a damaged file."""
 
 
+class ImageSizeError(FrameError, MemoryMismatchError):
+    """An image of another size than those that the memory holds, where the network takes only one.
+
+    Args:
+        got: (height, width) in pixels, as the network would see it.
+        expected: that of the memory's images.
+    """
+
+    def __init__(self, got: tuple[int, int], expected: tuple[int, int]) -> None:
+        super().__init__(
+            "image size (H, W) differs from the memory's",
+            got=got,
+            expected=expected,
+            next_step="Set image_width and image_height, so that all images come out at one size, or begin a new map",
+        )
+
+
 class CheckpointError(Spann3rError, ValueError):
     """Weights that are missing, damaged, unsafe, or of another network."""
 

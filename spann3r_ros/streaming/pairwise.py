@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spann3r_ros.errors import AnswerError, MemoryMismatchError
+from spann3r_ros.errors import AnswerError, ImageSizeError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, memory_file, read_snapshot
@@ -126,11 +126,9 @@ class Pairwise:
             return []
         if current.grid != reference.grid and not self.pairs.mixed_sizes:
             patch = reference.view.colors.shape[0] // reference.grid[0]
-            raise MemoryMismatchError(
-                "image size (H, W) differs from the memory's",
-                got=(current.grid[0] * patch, current.grid[1] * patch),
-                expected=(reference.grid[0] * patch, reference.grid[1] * patch),
-                next_step="Use new_memory() for another size",
+            raise ImageSizeError(
+                (current.grid[0] * patch, current.grid[1] * patch),
+                (reference.grid[0] * patch, reference.grid[1] * patch),
             )
         of_reference, answer = self.pairs.infer(reference, current)
         if not (np.isfinite(of_reference.points).all() and np.isfinite(answer.points).all()):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spann3r_ros.errors import ConfigError, GeometryError, MemoryMismatchError
+from spann3r_ros.errors import ConfigError, GeometryError, ImageSizeError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.alignment import PointmapSample, align_samples
 from spann3r_ros.memory.snapshot import KeptMemory, MemorySnapshot, memory_file, read_snapshot
@@ -138,13 +138,8 @@ class Windowed:
         """Take one frame; when it fills the window, all frames of the window that are not answered yet are."""
         self._check(memory)
         size = self.windows.answer_size(frame)
-        if memory.size not in (None, size):
-            raise MemoryMismatchError(
-                "image size (H, W) differs from the memory's",
-                got=size,
-                expected=memory.size,
-                next_step="Use new_memory() for another size",
-            )
+        if memory.size is not None and memory.size != size:
+            raise ImageSizeError(size, memory.size)
         answers: list[Prediction] = []
         if len(memory.waiting) + 1 < self.settings.window:
             memory.waiting.append(frame)

@@ -149,6 +149,21 @@ def test_two_runs_are_identical(images: Path, checkpoint: Path, tmp_path: Path) 
         assert first == second, file
 
 
+def test_images_of_another_size_are_left_out_and_counted(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the network takes images of one size only; with the size set, all come out at it."""
+    portrait = np.random.default_rng(2).integers(0, 256, (WIDTH, HEIGHT, 3), np.uint8)
+    cv2.imwrite(str(images / "2.png"), portrait)
+    command = ["reconstruct", str(images), "--set", "model=pi3", "--set", "checkpoint=random", "--set", "device=cpu"]
+    assert main([*command, "-o", str(tmp_path / "out")]) == 0
+    assert "left out: 1 x image size (H, W) differs from the memory's" in capsys.readouterr().out
+    assert len(RunRecord.read(tmp_path / "out" / "run.json").frames) == 5
+    size = ["--set", "image_width=56", "--set", "image_height=42"]
+    assert main([*command, *size, "-o", str(tmp_path / "sized")]) == 0
+    assert len(RunRecord.read(tmp_path / "sized" / "run.json").frames) == 6
+
+
 def test_every_and_limit_and_intrinsics(images: Path, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ["--every", "2", "--limit", "2", "--intrinsics", "60,61,32,24", "--pointmaps"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import MemoryMismatchError
+from spann3r_ros.errors import ImageSizeError, MemoryMismatchError
 from spann3r_ros.frame import Frame
 from spann3r_ros.memory.kv_cache import KvCache, check_bound
 from spann3r_ros.memory.snapshot import memory_file, read_snapshot
@@ -91,7 +91,7 @@ class StreamVggt:
 
         Raises:
             FrameError: an image that cannot be taken.
-            MemoryMismatchError: a memory of another model, or of images of another size.
+            MemoryMismatchError: a memory of another model; an ImageSizeError of images of another size.
             AnswerError: an answer that is not finite.
         """
         if memory.owner != self.fingerprint:
@@ -99,13 +99,8 @@ class StreamVggt:
                 "memory of another model", got=memory.owner, expected=self.fingerprint, next_step="Use new_memory()"
             )
         answer = self.image_size.of(frame)
-        if memory.answer not in (None, answer):
-            raise MemoryMismatchError(
-                "image size (H, W) differs from the memory's",
-                got=answer,
-                expected=memory.answer,
-                next_step="Use new_memory() for another size",
-            )
+        if memory.answer is not None and memory.answer != answer:
+            raise ImageSizeError(answer, memory.answer)
         loaded = self.image_size.load([frame])
         size = (loaded.pixels.shape[-2], loaded.pixels.shape[-1])
         cache = self._new_cache(size) if memory.cache is None else memory.cache
