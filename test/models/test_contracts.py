@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -19,9 +20,9 @@ from tiny_models import random_frames
 from torch import nn
 
 from spann3r_ros.config import Config
-from spann3r_ros.errors import FrameError, MemoryMismatchError
+from spann3r_ros.errors import ConfigError, FrameError, ImageSizeError, MemoryMismatchError
 from spann3r_ros.frame import Frame, Intrinsics
-from spann3r_ros.models import registry
+from spann3r_ros.models import registry, window_memory
 from spann3r_ros.models.base import AnyModel, ModelStream, PairModel, Stream, WindowModel, WindowSettings
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.streaming.stream import stream_of
@@ -227,6 +228,43 @@ def test_images_that_the_memory_or_the_network_cannot_take_change_nothing(name: 
         running.step(Frame(6, 6, "camera", np.zeros((1, 200, 3), np.uint8)))
     assert content(running, tmp_path) == before
     assert [answer.frame.index for answer in run(stream(name, **taller), frames[:1])] == [0]
+
+
+@every_family
+def test_an_image_of_another_shape_is_taken_or_is_one_image_less(name: str, tmp_path: Path) -> None:
+    """Portrait among landscape: a family that forbids it refuses the image, not the run, and goes on."""
+    running, frames = stream(name), frames_for(name)
+    running.step(frames[0])
+    before = content(running, tmp_path)
+    height, width = registry.family(name).tiny.image_size
+    portrait = Frame(1, 1, "camera", np.random.default_rng(1).integers(0, 256, (2 * width, height, 3), np.uint8))
+    try:
+        running.step(portrait)
+    except ImageSizeError as error:
+        assert isinstance(error, FrameError) and "image_width and image_height" in str(error)
+        assert content(running, tmp_path) == before
+        running.step(frames[1])
+    else:
+        assert name not in ("vggt", "streamvggt", "pi3", "pi3x")
+
+
+@every_family
+def test_one_frame_alone_and_the_same_frame_twice(name: str) -> None:
+    for frames in (frames_for(name, 1), [frame for frame in frames_for(name, 1) for _ in range(2)]):
+        frames = [dataclasses.replace(frame, index=i, stamp=i) for i, frame in enumerate(frames)]
+        answers = run(stream(name), frames)
+        assert {answer.frame.index for answer in answers} <= set(range(len(frames)))
+        assert all(np.isfinite(answer.points).all() for answer in answers)
+
+
+@pytest.mark.parametrize("name", [name for name, row in registry.FAMILIES.items() if row.kind == "window"])
+def test_a_window_that_does_not_fit_into_memory_is_refused_when_the_model_is_made(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window_memory, "available_bytes", lambda _device: 1000)
+    said = rf"memory for a window of 4 frames: got about \d+\.\d GB; .*Lower {name}\.window"
+    with pytest.raises(ConfigError, match=said):
+        model_of(name)
 
 
 @every_output

@@ -15,12 +15,13 @@ from spann3r_ros.geometry.focal import camera_of
 from spann3r_ros.models.dust3r.crop import published_size
 from spann3r_ros.models.fast3r.cameras import ViewPointmaps, published_cameras
 from spann3r_ros.models.fast3r.image_ids import image_ids
-from spann3r_ros.models.fast3r.network import GLOBAL, LOCAL, Fast3rNetwork
+from spann3r_ros.models.fast3r.network import GLOBAL, HEAD_VIEWS, LOCAL, Fast3rNetwork
 from spann3r_ros.models.fast3r.parameters import Fast3rParameters
 from spann3r_ros.models.pixels import check_pixels
 from spann3r_ros.models.pointmap import View, fingerprint, require_finite
 from spann3r_ros.models.preprocess import planned, preprocess
 from spann3r_ros.models.transfer import to_device, to_host
+from spann3r_ros.models.window_memory import require_memory, window_bytes
 from spann3r_ros.prediction import Prediction
 
 
@@ -41,6 +42,13 @@ class Fast3r:
         self.metric = network.architecture.metric
         self.image_size = published_size(config, network.architecture)
         self.device = network.encoder.enc_norm.weight.device
+        size = network.architecture.image_size if callable(self.image_size) else self.image_size
+        require_memory(
+            f"a window of {self.settings.window} frames",
+            memory_of(network, size, self.settings.window),
+            self.device,
+            f"Lower {self.settings.GROUP}.window or image_width, or set precision to bf16",
+        )
         samples = [network.encoder.enc_norm, network.decoder.dec_norm]
         self.fingerprint = fingerprint(self.name, network.architecture, samples, network.dtype)
 
@@ -114,6 +122,22 @@ class Fast3r:
                 answer = dataclasses.replace(answer, intrinsics=camera, intrinsics_source="model")
             located.append(answer)
         return located
+
+
+def memory_of(network: Fast3rNetwork, size: tuple[int, int], frames: int) -> int:
+    """About how many bytes a window of images of (height, width) in pixels takes, besides the weights."""
+    a = network.architecture
+    head = min(frames, HEAD_VIEWS) * size[0] * size[1]
+    return window_bytes(
+        tokens=frames * (size[0] // a.patch_size) * (size[1] // a.patch_size),
+        width=a.decoder_width,
+        dtype=network.dtype,
+        mlp_ratio=a.mlp_ratio,
+        kept=a.encoder_width + (len(a.hooks) - 1) * a.decoder_width,
+        pixels=frames * size[0] * size[1] * (1 + a.local_head),
+        map_channels=a.dpt_width // 2,
+        map_pixels=head,
+    )
 
 
 def _seen(maps: ViewPointmaps) -> Intrinsics | None:
