@@ -103,7 +103,9 @@ class CanonicalSum:
         middle = slice(step // 2, None, step)
         core = points[middle, middle, 2]
         angle = self._sums["angle"] / _cells(total, step)
-        relative = 1 + self._sums["radius"] / self._count * torch.tan(angle) / core
+        # A center in the plane of the camera itself has depth 0, which would make the whole cell and then the loss NaN.
+        apart = torch.where(core == 0, TINY, core)
+        relative = 1 + self._sums["radius"] / self._count * torch.tan(angle) / apart
         relative = functional.pixel_shuffle(relative[None], step)[0, 0]
         long_side = max(height, width) / (2 * math.tan(math.radians(30)))
         focal = min(max(focal_of(points.cpu().numpy()), LEAST_FOCAL * long_side), MOST_FOCAL * long_side)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ from spann3r_ros.alignment.matched_pair import MatchedPair, at_cells
 from spann3r_ros.alignment.pair_graph import Edge, pair_graph, require_connected
 from spann3r_ros.alignment.sparse_alignment import SparseAlignment, SparseOptions
 from spann3r_ros.alignment.two_views import two_views
-from spann3r_ros.errors import AnswerError
+from spann3r_ros.errors import AnswerError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.matched_points import LEAST_MATCHES
 from spann3r_ros.models.base import PairModel
@@ -176,6 +177,14 @@ def _known(views: Sequence[EncodedView]) -> KnownCameras:
 def _from_two(predictions: Sequence[EdgePrediction], views: Sequence[EncodedView]) -> list[Prediction]:
     of: dict[Edge, EdgePrediction] = {prediction.edge: prediction for prediction in predictions}
     found = two_views(of[0, 1], of[1, 0])
+    wrong = [focal for focal in found.focals.tolist() if not (math.isfinite(focal) and focal > 0)]
+    if wrong:
+        raise GeometryError(
+            "focal length that explains the pointmap of one of two images",
+            got=f"{wrong[0]:.3g} px",
+            expected="> 0 px",
+            next_step="The network does not understand these images: give it more of them, or trained weights",
+        )
     confidences = [
         np.maximum(of[0, 1].first_confidence, of[1, 0].second_confidence),
         np.maximum(of[1, 0].first_confidence, of[0, 1].second_confidence),

@@ -64,7 +64,7 @@ def summary(record: RunRecord, folder: Path) -> str:
     """What was done, in a few lines."""
     frames, rate = record.frames, record.rate()
     lines = [
-        f"{len(frames)} frames at {float('nan') if rate is None else rate:.2f} frames/s, "
+        f"{len(frames)} frames{'' if rate is None else f' at {rate:.2f} frames/s'}, "
         f"{sum(frames.posed)} with a pose, {record.points} points in {folder}"
         + ("" if record.finished else " (ended early)")
     ]

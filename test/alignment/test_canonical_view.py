@@ -38,6 +38,15 @@ def test_an_anchor_gives_a_pixel_its_depth() -> None:
     np.testing.assert_allclose(found, points[pixels[:, 1], pixels[:, 0], 2], rtol=1e-4)
 
 
+def test_a_center_in_the_plane_of_the_camera_spoils_nothing() -> None:
+    points, total = own_points(), CanonicalSum(8)
+    points[4, 4, 2] = 0.0
+    total.add(points, torch.full((32, 48), 2.0))
+    view = total.view()
+    assert float(view.core_depth[0, 0]) == 0 and bool(torch.isfinite(view.relative_depth).all())
+    assert all(bool(torch.isfinite(found).all()) for found in view.anchors(torch.tensor([[0, 0], [7, 7], [13, 9]])))
+
+
 def test_a_focal_length_stays_plausible() -> None:
     points, total = own_points(), CanonicalSum(8)
     total.add(points * torch.tensor([100.0, 100.0, 1.0]), torch.full((32, 48), 2.0))

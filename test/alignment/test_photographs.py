@@ -13,7 +13,7 @@ from geometric_models import true_points, true_pose
 
 from spann3r_ros.alignment import edge_predictions
 from spann3r_ros.alignment.photographs import align_globally, align_sparsely
-from spann3r_ros.errors import AnswerError, ConfigError
+from spann3r_ros.errors import AnswerError, ConfigError, GeometryError
 from spann3r_ros.geometry.alignment import umeyama
 from spann3r_ros.models.mast3r.model import DescribedView, Mast3r
 from spann3r_ros.models.mast3r.network import Descriptors
@@ -78,6 +78,22 @@ def test_two_images_need_no_iterations() -> None:
     result = align_globally(surface_model(), frames, stepped=lambda: steps.append(1))
     assert len(steps) == 2
     check(result.predictions, NUMBERS[:2], 0.05)
+
+
+class Inverted(Mast3r):
+    """Points left where they are right, as a network that was never trained may answer: no camera sees that."""
+
+    def infer(self, a: EncodedView, b: EncodedView) -> tuple[Prediction, Prediction]:
+        flip = np.float32([-1, -1, 1])
+        first, second = (dataclasses.replace(p, points=p.points * flip) for p in super().infer(a, b))
+        return first, second
+
+
+def test_two_images_that_no_camera_explains_are_refused_in_words() -> None:
+    model = Inverted.__new__(Inverted)
+    model.__dict__.update(surface_model().__dict__)
+    with pytest.raises(GeometryError, match=r"focal length that explains .*: got -\d.* px; expected > 0 px"):
+        align_globally(model, [surface_frame(number) for number in NUMBERS[:2]])
 
 
 def test_calibrated_images_keep_their_calibration() -> None:
