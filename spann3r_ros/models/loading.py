@@ -76,6 +76,9 @@ def load_model(config: Config) -> AnyModel:
         checkpoint = read_checkpoint(path, wanted=row.name)
         if checkpoint.family != row.name:
             raise _of_another_family(checkpoint, row.name, path)
+        if checkpoint.origin != "metadata" and len(alike(row)) > 1:
+            same = " and ".join(alike(row))
+            logger.warning("%s is taken for %s, as model says: weights of %s look the same", path, row.name, same)
         network = load_network(checkpoint, device, precision, config.checkpoint_mapping)
         size = target_size(config, checkpoint.architecture)
         # Packed weights are memory of their own, which mapped ones are not to be.

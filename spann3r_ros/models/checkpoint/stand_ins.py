@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-_SETTINGS = ("omegaconf.", "typing.", "collections.defaultdict")
+_SETTINGS = ("omegaconf.", "typing.", "collections.defaultdict", "pathlib.")
+"""Beginnings of full names: of OmegaConf's classes and what they name, and of paths, which training arguments hold."""
 
 PLAIN_TYPES = tuple(f"builtins.{name}" for name in ("bool", "bytes", "dict", "float", "int", "list", "str", "tuple"))
 """Types that settings name as those of their values; where they do, a ``StandIn`` takes their place, too."""

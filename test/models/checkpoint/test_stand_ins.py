@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 import subprocess
@@ -26,6 +27,14 @@ def test_the_models_text_is_found_in_settings_of_the_real_library() -> None:
     file = read_tensor_file(SAVED)
     assert file.model is not None and file.model.startswith("ARCroco(ArcConfig(state_size=10, state_pe='2d'")
     assert torch.equal(file.tensors["x"], torch.ones(3))
+
+
+@pytest.mark.skipif(not tensor_file._STAND_INS, reason="PyTorch before 2.6 cannot stand in for a class")
+def test_a_folder_among_the_arguments_is_data(tmp_path: Path) -> None:
+    arguments = argparse.Namespace(model="Network()", output_dir=Path("/data/run"), resume=None)
+    torch.save({"model": {"a": torch.ones(2)}, "args": arguments}, tmp_path / "w.pth")
+    file = read_tensor_file(tmp_path / "w.pth")
+    assert file.model == "Network()" and torch.equal(file.tensors["a"], torch.ones(2))
 
 
 def test_the_library_is_not_imported() -> None:
@@ -70,6 +79,7 @@ def test_an_older_pytorch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("omegaconf.dictconfig.DictConfig", True),
         ("typing.Any", True),
+        ("pathlib.PosixPath", True),
         ("omegaconfig.Trap", False),
         ("os.system", False),
         ("builtins.eval", False),

@@ -41,17 +41,26 @@ def official(tmp_path: Path) -> Path:
     return path
 
 
-def test_one_file_is_either_family_as_the_parameter_model_says(official: Path) -> None:
+def test_one_file_is_either_family_as_the_parameter_model_says(
+    official: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert isinstance(load_model(Config(model="vggt", checkpoint=str(official), device="cpu")), WindowModel)
     stream = load_model(Config(model="streamvggt", checkpoint=str(official), device="cpu"))
     assert isinstance(stream, ModelStream) and stream.model.name == "streamvggt"
+    said = "is taken for {}, as model says: weights of {} look the same"
+    for record, names in zip(
+        caplog.records, ("vggt|vggt and streamvggt", "streamvggt|streamvggt and vggt"), strict=True
+    ):
+        assert said.format(*names.split("|")) in record.getMessage()
     assert read_checkpoint(official, wanted="streamvggt").architecture == OFFICIAL_IN_SMALL
 
 
-def test_a_file_of_our_own_says_which_it_is(tmp_path: Path) -> None:
+def test_a_file_of_our_own_says_which_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "own.safetensors"
     write_checkpoint(path, tensors(), OFFICIAL_IN_SMALL)
     assert read_checkpoint(path).family == "streamvggt"
+    load_model(Config(model="streamvggt", checkpoint=str(path), device="cpu"))
+    assert not caplog.records
     with pytest.raises(CheckpointError, match=r"got streamvggt; expected vggt\. Set model to streamvggt, or"):
         load_model(Config(model="vggt", checkpoint=str(path), device="cpu"))
 
