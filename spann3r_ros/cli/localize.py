@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         poses, refused = in_scene(load_relocalizer(arguments.checkpoint, arguments.device), shown)
     if not poses:
-        raise DataError(f"images of {sequence.path} that can be located", got="none", expected="at least one")
+        got = "none" + (f" of {len(refused)}: {refused[0]}" if refused else "")
+        raise DataError(f"images of {sequence.path} that can be located", got=got, expected="at least one")
     truth = None if maps else sequence.ground_truth()  # which is in a world of its own
     if arguments.output is not None:
         write_trajectory(arguments.output, poses)

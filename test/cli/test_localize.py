@@ -45,6 +45,15 @@ def test_an_image_that_cannot_be_taken_is_told(weights: str, photos: Path, capsy
     assert "not located: image 3: image too narrow for PoseNet" in capsys.readouterr().out
 
 
+def test_where_no_image_can_be_taken_the_first_reason_is_told(
+    weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "small").mkdir()
+    Image.new("RGB", (8, 9)).save(tmp_path / "small" / "0.png")
+    assert main(["localize", str(tmp_path / "small"), "--checkpoint", weights, "--device", "cpu", "-o", "x"]) == 2
+    assert "got none of 1: image 0: image smaller than a patch" in " ".join(capsys.readouterr().err.split())
+
+
 def test_without_truth_and_output_nothing_would_come_of_it(
     weights: str, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

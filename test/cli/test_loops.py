@@ -37,3 +37,8 @@ def test_the_image_that_comes_again_is_listed(tmp_path: Path, capsys: pytest.Cap
     assert lines[-1] == "1 loops in 16 images"
     assert main([*command, "--limit", "15", "--similarity", "0.99999"]) == 0
     assert capsys.readouterr().out.splitlines() == ["0 loops in 15 images"]
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos" / "05.png")
+    assert main([*command, "--similarity", "0.99999"]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("image 15 (") and lines[1] == "1 loops in 15 images"
+    assert lines[2].startswith("left out: image 5: image smaller than a patch of the networks: got 8 x 8")
