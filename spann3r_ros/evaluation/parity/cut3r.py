@@ -60,6 +60,7 @@ def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
 
 def _model(recorded: RecordedSet, head: str) -> Cut3r:
     """A model with one kind of head: the file that holds it, and the trunk, which only the DPT head's file has."""
+    recorded.require_weights()
     files = [read_tensor_file(path).tensors for path in recorded.weight_files]
     (own,) = (tensors for tensors in files if any(name.startswith(MARKS[head]) for name in tensors))
     trunk = {n: tensor for tensors in files for n, tensor in tensors.items() if not n.startswith("downstream_head.")}

@@ -50,13 +50,17 @@ class RecordedSet:
     @cached_property
     def weights(self) -> dict[str, Tensor]:
         """The merged weights by published name; DataError when the set has none."""
+        self.require_weights()
+        return _merged(self.weight_files)
+
+    def require_weights(self) -> None:
+        """Raise DataError when the set has no weights; sets of alignments need none."""
         if not self.weight_files:
             raise DataError(
                 f"recording {self.title} of a network",
                 got="no weights beside its configuration",
                 expected="*.safetensors with the beginning of its name and `weights` in the rest",
             )
-        return _merged(self.weight_files)
 
     @cached_property
     def recording(self) -> Recording:

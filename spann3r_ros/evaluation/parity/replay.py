@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from spann3r_ros.errors import DataError
+from spann3r_ros.errors import DataError, Spann3rError
 from spann3r_ros.evaluation.parity.comparison import ParityReport
 from spann3r_ros.evaluation.parity.recorded_set import RecordedSet
 
@@ -41,6 +42,8 @@ def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
     _require_stated(recorded)
     try:
         return replay_of_family(recorded)
+    except Spann3rError:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         # What a replay reads is spread over its module; wherever the set is not as it must be, it ends here.
         lacks = f"nothing called {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
@@ -53,18 +56,27 @@ def replay(recorded: RecordedSet) -> dict[str, ParityReport]:
 
 def _require_stated(recorded: RecordedSet) -> None:
     """Raise DataError when tensors are not there that the configuration says were recorded."""
-    cases = recorded.config.get("cases")
+    stated = _stated(recorded.config)
+    missing = [name for name in stated if name not in recorded.recording]
+    if missing:
+        raise DataError(
+            f"recording {recorded.title} lacks tensors that its configuration states",
+            got=", ".join(missing[:5]) + (f" and {len(missing) - 5} more missing" if len(missing) > 5 else ""),
+            expected=f"all {len(stated)} of them",
+            next_step="Record it again, or take them out of the configuration, too",
+        )
+
+
+def _stated(config: Mapping[str, Any]) -> list[str]:
+    """Names of the tensors that a configuration lists, by case or all together; not every one does."""
+    names = []
+    for table in (config.get("tensors"), config.get("case_tensors")):
+        names += [name for name in table if "/" in name] if isinstance(table, dict) else []
+    cases = config.get("cases")
     for case in cases if isinstance(cases, list) else []:
-        stated = case.get("tensors", ()) if isinstance(case, dict) else ()
-        names = [f"{case.get('name')}/{name}" for name in stated]
-        missing = [name for name in names if name not in recorded.recording]
-        if missing:
-            raise DataError(
-                f"recording {recorded.title} lacks tensors that its configuration states",
-                got=", ".join(missing[:5]) + (f" and {len(missing) - 5} more missing" if len(missing) > 5 else ""),
-                expected=f"all {len(names)} tensors of the case {case.get('name')}",
-                next_step="Record it again, or take them out of the configuration, too",
-            )
+        of_case = case.get("tensors") if isinstance(case, dict) else None
+        names += [f"{case.get('name')}/{name}" for name in of_case] if isinstance(of_case, dict) else []
+    return list(dict.fromkeys(names))
 
 
 def _family(recorded: RecordedSet) -> str:
