@@ -357,6 +357,14 @@ class TrackingConfig:
         high=1.0,
         live=True,
     )
+    min_likeness: float = parameter(
+        0.5,
+        "Correlation that the gray levels of these points must have with those that the last images saw there: noise, "
+        "an image upside down or another place may seem to lie where they did. -1: not looked at.",
+        low=-1.0,
+        high=1.0,
+        live=True,
+    )
     first_frames: int = parameter(
         3,
         "So many answers must agree before the world has begun; until then one that does not fit makes it begin anew. "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +30,13 @@ SAME_DEPTH = 0.15
 
 LEAST_OVERLAP = 0.15
 """Share of the points that must fall into an earlier view, or it tells nothing about them."""
+
+SMOOTHING = 25
+"""Gray levels are averaged over such a part of the image's width before they are compared: poses shake by pixels."""
+
+LEAST_PIXELS, LEAST_CONTRAST = 50, 5.0
+"""Points that lie where they were seen, and standard deviation of their gray levels on both sides, without which
+likeness tells nothing."""
 
 SURE_AGREEMENT = 0.8
 """Share of the points that must lie where they were seen in the answer that ends a loss, and after a jump: more than
@@ -53,15 +62,31 @@ MOST_CAMERAS = 16
 """Cameras whose views are remembered; beyond it the one heard of longest ago is forgotten."""
 
 
+class _Comparison(NamedTuple):
+    """How an answer agrees with an earlier view.
+
+    Attributes:
+        overlap: share of its points that fall into the view.
+        agreement: share of those that lie as deep as the view saw.
+        likeness: correlation of the gray levels of those; NaN where that tells nothing.
+    """
+
+    overlap: float
+    agreement: float
+    likeness: float
+
+
 @dataclass(frozen=True, eq=False)
 class _DepthView:
-    """What one answer says about depth: pose of the camera, (h, w) depth along its optical axis, calibration."""
+    """What one answer says: pose of the camera, (h, w) depth along its optical axis and gray levels, calibration."""
 
     submap: int
     submap_from_camera: Sim3
     depth: NDArray[np.float32]
+    gray: NDArray[np.float32]
     intrinsics: Intrinsics
     median: float
+    likeness: float = float("nan")  # to the views before it
 
     @classmethod
     def of(cls, prediction: Prediction) -> _DepthView | None:
@@ -72,10 +97,11 @@ class _DepthView:
         depth = depth_along(prediction.points, pose)
         some = depth[::STRIDE, ::STRIDE]
         ahead = some[some > 0]
-        return cls(prediction.submap, pose, depth, intrinsics, float(np.median(ahead)) if len(ahead) else 1.0)
+        median = float(np.median(ahead)) if len(ahead) else 1.0
+        return cls(prediction.submap, pose, depth, _smooth_gray(prediction.colors), intrinsics, median)
 
-    def compare(self, points: NDArray[np.float64]) -> tuple[float, float]:
-        """Share of points (N, 3) that fall into the view, and of those the share that lies as deep as it saw."""
+    def compare(self, points: NDArray[np.float64], gray: NDArray[np.float32]) -> _Comparison:
+        """How well points (N, 3) and their gray levels (N,) of another answer agree with this view."""
         x, y, z = self.submap_from_camera.inverse().apply(points).T
         with np.errstate(divide="ignore", invalid="ignore"):
             u = self.intrinsics.fx * x / z + self.intrinsics.cx
@@ -83,10 +109,13 @@ class _DepthView:
         height, width = self.depth.shape
         inside = (z > 0) & (u > -0.5) & (u < width - 0.5) & (v > -0.5) & (v < height - 0.5)
         if not inside.any():
-            return 0.0, 0.0
-        seen = self.depth[np.rint(v[inside]).astype(int), np.rint(u[inside]).astype(int)]
+            return _Comparison(0.0, 0.0, float("nan"))
+        pixels = np.rint(v[inside]).astype(int), np.rint(u[inside]).astype(int)
+        seen = self.depth[pixels]
         same = np.abs(z[inside] - seen) < SAME_DEPTH * np.abs(seen)
-        return float(inside.mean()), float(same.mean())
+        return _Comparison(
+            float(inside.mean()), float(same.mean()), _likeness(gray[inside][same], self.gray[pixels][same])
+        )
 
 
 @dataclass
@@ -107,8 +136,9 @@ class Tracking:
 
     An image without contrast or detail is not shown to the network: a memory that took it in would suffer, and so would
     the answers about its neighbors. An answer is trusted when its camera has a pose and its points lie, where they fall
-    into what that camera saw last, as deep as it saw; more of them must after a loss and after a jump. While the world
-    is ``initialising``, an answer that is not trusted means that it has to begin anew; afterwards tracking is ``lost``,
+    into what that camera saw last, as deep as it saw; more of them must after a loss and after a jump. They must look
+    as they did, too, for a network may take an image of noise for what it expects to see. While the world is
+    ``initialising``, an answer that is not trusted means that it has to begin anew; afterwards tracking is ``lost``,
     until answers show what was known again, or ``CONFIRMATIONS`` of them with each other: these are somewhere else, and
     belong into a submap of their own, so that what was mapped before stays as it is. A world of fewer trusted answers
     than that begins anew, too, when as many answers speak against it as for it.
@@ -197,7 +227,9 @@ class Tracking:
         view, camera = _DepthView.of(prediction), self._camera(prediction.frame.camera)
         fault = reason
         if view is not None:
-            fault = self._fault(prediction, view, camera.trusted, camera.is_lost, self._lost_in_row > SHORT_LOSS)
+            is_long = self._lost_in_row > SHORT_LOSS
+            fault, likeness = self._fault(prediction, view, camera.trusted, camera.is_lost, is_long)
+            view = replace(view, likeness=likeness)
         if not prediction.final:
             return not fault or not self.config.enabled
         if view is not None and not fault:
@@ -233,41 +265,56 @@ class Tracking:
         known: Sequence[_DepthView],
         must_be_sure: bool = False,
         must_overlap: bool = False,
-    ) -> str:
-        """Why an answer does not fit what its camera saw last; empty when it does, or when nothing was seen."""
+    ) -> tuple[str, float]:
+        """Why an answer does not fit what its camera saw last, and its likeness to it.
+
+        Empty when it fits, or when nothing was seen. A camera whose images were never like each other, such as one
+        that sends noise, is not expected to send such now.
+        """
+        nan = float("nan")
         views = [other for other in known if other.submap == view.submap]
         if not views or not self.config.enabled:
-            return ""
+            return "", nan
         points = prediction.points[::STRIDE, ::STRIDE].reshape(-1, 3).astype(np.float64)
-        points = points[prediction.confidence[::STRIDE, ::STRIDE].ravel() > 0]
-        seen = [other.compare(points) for other in views] if len(points) else []
-        agreements = [agreement for overlap, agreement in seen if overlap >= LEAST_OVERLAP]
+        sure = prediction.confidence[::STRIDE, ::STRIDE].ravel() > 0
+        points, gray = points[sure], view.gray[::STRIDE, ::STRIDE].ravel()[sure]
+        compared = [other.compare(points, gray) for other in views] if len(points) else []
+        seen = [each for each in compared if each.overlap >= LEAST_OVERLAP]
         moved = views[-1].submap_from_camera.inverse() @ view.submap_from_camera
         jump = float(np.linalg.norm(moved.translation)) / views[-1].median
         turn = float(np.degrees(moved.rotation_angle()))
         is_near = jump <= FARTHEST_JUMP and turn <= WIDEST_TURN
-        if agreements:  # the best of them counts: one of the earlier answers may have been wrong
-            agreement, least = max(agreements), self.config.min_agreement
+        if seen:  # the best of them counts: one of the earlier answers may have been wrong
+            agreement, least = max(each.agreement for each in seen), self.config.min_agreement
             if must_be_sure or not is_near:
                 least = max(least, SURE_AGREEMENT)
-            if agreement >= least:
-                return ""
-            return f"{agreement:.0%} of the points lie where the last images saw them, {least:.0%} are needed"
+            if agreement < least:
+                return f"{agreement:.0%} of the points lie where the last images saw them, {least:.0%} are needed", nan
+            likeness = max((each.likeness for each in seen if each.likeness >= -1), default=nan)  # NaN is not
+            wanted = self.config.min_likeness
+            if likeness < wanted and any(other.likeness >= wanted for other in views):
+                return (
+                    "the points lie where the last images saw them, but look different: the correlation of their gray "
+                    f"levels is {likeness:.2f}, {wanted:g} is needed"
+                ), likeness
+            return "", likeness
         if must_overlap:
-            return "nothing of what was seen before the loss is in view"
+            return "nothing of what was seen before the loss is in view", nan
         if is_near:
-            return ""
-        return (
+            return "", nan
+        jumped = (
             f"the camera would have jumped by {jump:.1f} times the depth of the scene and turned by {turn:.0f} degrees"
         )
+        return jumped, nan
 
     def _confirms(self, prediction: Prediction, view: _DepthView, camera: _CameraViews) -> bool:
         """Whether this answer and those before it since the loss agree often enough to go on from them."""
         if self.state == INITIALISING:
             return False
-        if self._fault(prediction, view, camera.candidates):
+        fault, likeness = self._fault(prediction, view, camera.candidates)
+        if fault:
             camera.candidates = []
-        camera.candidates.append(view)
+        camera.candidates.append(replace(view, likeness=likeness))
         if len(camera.candidates) < CONFIRMATIONS:
             return False
         camera.trust(camera.candidates)
@@ -297,3 +344,22 @@ class Tracking:
             self._lost_since = index
         self._lost_in_row += 1
         self.state, self.reason = LOST, reason
+
+
+def _smooth_gray(colors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(h, w) gray levels of an (h, w, 3) image, each the mean of its surroundings."""
+    side = colors.shape[1] // SMOOTHING | 1
+    return np.asarray(
+        cv2.blur(cv2.cvtColor(np.ascontiguousarray(colors), cv2.COLOR_RGB2GRAY), (side, side)), np.float32
+    )
+
+
+def _likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Correlation of the gray levels (N,) of the same points, which no exposure changes; NaN where it tells nothing."""
+    if len(one) < LEAST_PIXELS:
+        return float("nan")
+    one, other = one - one.mean(), other - other.mean()
+    contrast, other_contrast = float(np.sqrt(np.mean(one**2))), float(np.sqrt(np.mean(other**2)))
+    if min(contrast, other_contrast) < LEAST_CONTRAST:
+        return float("nan")
+    return float(np.mean(one * other)) / (contrast * other_contrast)

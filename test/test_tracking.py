@@ -70,6 +70,13 @@ def elsewhere(answer: Prediction, shift: float) -> Prediction:
     return dataclasses.replace(answer, points=points, submap_from_camera=moved.carry(answer.submap_from_camera))
 
 
+def painted(answer: Prediction, light: float = 1.0) -> Prediction:
+    """The surface has colors, in more or less light."""
+    x, y, _ = np.moveaxis(answer.points.astype(np.float64), -1, 0)
+    gray = light * (120 + 60 * np.sin(2.0 * x) * np.cos(3.0 * y))
+    return dataclasses.replace(answer, colors=np.repeat(gray.astype(np.uint8)[..., None], 3, axis=-1))
+
+
 def without_pose(answer: Prediction) -> Prediction:
     return dataclasses.replace(answer, submap_from_camera=None)
 
@@ -409,3 +416,28 @@ def test_what_is_not_trusted_is_neither_in_the_map_nor_on_the_path() -> None:
     assert len(reconstruction.trajectory) == path
     assert all(answer.is_tracked for frame in frames[7:] for answer in reconstruction.process(frame))
     assert reconstruction.tracking.state == TRACKING
+
+
+def test_points_that_lie_where_they_were_seen_but_look_different_are_not_believed() -> None:
+    bench, given = Bench(), [painted(answer) for answer in answers(8)]
+    assert all(bench.hear(given[:5]))
+    noise = np.random.default_rng(0).integers(0, 256, given[5].colors.shape, np.uint8)
+    turned = np.ascontiguousarray(given[5].colors[::-1, ::-1])
+    for colors in (noise, turned, 255 - given[5].colors):
+        assert bench.hear([dataclasses.replace(given[5], colors=colors)]) == [False]
+        assert "look different: the correlation of their gray levels" in bench.tracking.reason
+    assert bench.hear([given[6]]) == [True] and bench.tracking.state == TRACKING
+    config = Bench(min_likeness=-1.0)
+    assert all(config.hear([*given[:5], dataclasses.replace(given[5], colors=noise)]))
+
+
+def test_more_or_less_light_is_no_other_place_and_a_flat_wall_tells_nothing() -> None:
+    bench = Bench()
+    given = [painted(answer, light) for answer, light in zip(answers(6), (1.0, 1.0, 0.4, 1.4, 0.5, 1.0), strict=True)]
+    assert all(bench.hear(given))
+    gray = np.full_like(given[0].colors, 128)
+    assert bench.hear([dataclasses.replace(answers(7)[6], colors=gray)]) == [True]
+
+
+def test_a_camera_that_sends_noise_only_is_not_expected_to_send_anything_else() -> None:
+    assert all(Bench().hear(answers(8)))  # whose frames are noise
