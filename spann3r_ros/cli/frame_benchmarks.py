@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from spann3r_ros.errors import ConfigError
 from spann3r_ros.evaluation.bench_file import write_section
 from spann3r_ros.evaluation.frame_benchmark import BLOCK, FIRST, measure_parts, run_long, walk_frames
+from spann3r_ros.geometry.camera import scale
 from spann3r_ros.models.processor import processor_name
 from spann3r_ros.node_config import NodeConfig
 from spann3r_ros.ros.replay.private_graph import private_environment, running_node
@@ -20,6 +24,13 @@ FRAMES = 120
 
 TRIAL, FLOOD = 4.0, 10.0
 """Seconds of images at each rate that is tried, and of the flood."""
+
+FASTEST, CAMERAS = 60.0, 3
+"""Images a second of the flood, and cameras that send them together."""
+
+LARGE, LARGE_RATE, FEW = 6, 10.0, 6
+"""Images so many times as wide and high, 3840 x 2880 pixels of 33 MB; how many of them come in a second; and how many
+there are, there and back."""
 
 NO_ROS = "Source your workspace or run `make setup`"
 
@@ -63,22 +74,45 @@ def bench_node(path: Path) -> None:
         os.environ.update(environment)  # this process takes part in that graph, too, so before ROS is loaded
         try:
             from spann3r_ros.ros.replay.background_node import background_node
-            from spann3r_ros.ros.replay.node_benchmark import NODE_PARAMETERS, NodeBenchmark
+            from spann3r_ros.ros.replay.node_benchmark import NodeBenchmark, node_parameters
         except ImportError as error:
             raise ConfigError("bench --node needs ROS 2 and the messages", got=error, next_step=NO_ROS) from error
         log = path.with_name("node.log")
         log.parent.mkdir(parents=True, exist_ok=True)
-        assert frames[0].intrinsics is not None
-        with running_node(NODE_PARAMETERS, environment, log), background_node("spann3r_bench") as node:
-            benchmark = NodeBenchmark(node, [frame.image for frame in frames], frames[0].intrinsics)
+
+        @contextmanager
+        def started(name: str, cameras: int, times: int) -> Iterator[NodeBenchmark]:
+            """A node of its own, and cameras whose images are enlarged."""
+            few = frames if times == 1 else frames[:FEW]
+            images = [np.repeat(np.repeat(frame.image, times, axis=0), times, axis=1) for frame in few]
+            assert frames[0].intrinsics is not None
+            camera = scale(frames[0].intrinsics, times)
+            with running_node(node_parameters(cameras), environment, log), background_node(f"bench_{name}") as node:
+                yield NodeBenchmark(node, images, camera, cameras)
+
+        with started("camera", 1, 1) as benchmark:
             overhead = benchmark.overhead(100)
             print(f"overhead of a frame: p50 {overhead['p50']:.1f} ms, p95 {overhead['p95']:.1f} ms", flush=True)
             rate = benchmark.largest_rate(TRIAL, _tell_rate)
-            flood = benchmark.flood(FLOOD)
-    print(f"largest rate without drops: {rate:.1f} Hz")
-    print(f"60 Hz flood: latency p50 {flood['p50']:.0f} ms, p99 {flood['p99']:.0f} ms")
+            print(f"largest rate without drops: {rate:.1f} Hz", flush=True)
+            flood = _told(f"{FASTEST:g} Hz flood", benchmark.flood(FLOOD))
+        with started("cameras", CAMERAS, 1) as benchmark:
+            benchmark.wait()
+            three = _told(f"{CAMERAS} cameras, {FASTEST:g} Hz together", benchmark.flood(FLOOD))
+        with started("large", 1, LARGE) as benchmark:
+            benchmark.wait()
+            large = _told(f"{LARGE * 640} x {LARGE * 480}, {LARGE_RATE:g} Hz", benchmark.flood(FLOOD, LARGE_RATE))
     content = {"processor": processor_name(), "overhead_ms": overhead, "largest_rate_hz": rate, "flood_ms": flood}
-    write_section(path, "node", content)
+    write_section(path, "node", {**content, "cameras_flood_ms": three, "large_flood_ms": large})
+
+
+def _told(title: str, flood: dict[str, float]) -> dict[str, float]:
+    print(
+        f"{title}: latency p50 {flood['p50']:.0f} ms, p99 {flood['p99']:.0f} ms, "
+        f"{flood['answers_per_second']:.1f} answers a second",
+        flush=True,
+    )
+    return flood
 
 
 def _tell_rate(rate: float, is_taken: bool) -> None:

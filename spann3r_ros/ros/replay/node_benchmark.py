@@ -20,11 +20,11 @@ from spann3r_ros.ros import qos
 from spann3r_ros.ros.conversions import camera_info_message, header
 from spann3r_ros.ros.replay.result_recorder import ResultRecorder, wait_for
 
-TOPIC, TARGET, FRAME = "/camera/image_raw", "/spann3r", "camera_optical_frame"
+TARGET, FRAME = "/spann3r", "camera_optical_frame"
 
-NODE_PARAMETERS = {"image_topics": f"[{TOPIC}]", "status_rate": "5.0"}
-"""Of the node that is measured: all else as it is by default. A status is waited for, since it tells the network's
-time; at 30 a second several would fall into each frame, and be a good part of what is measured."""
+STATUS_RATE = 5.0
+"""Statuses a second of the node that is measured. One is waited for, since it tells the network's time; at 30 a second
+several would fall into each frame, and be a good part of what is measured."""
 
 PATIENCE = 60.0
 """Seconds until the node must be active, and in which a single image must be answered."""
@@ -42,16 +42,24 @@ REPEATED = 2
 """Trials of a rate, of which one must pass: another program's burst of work is not the node's limit."""
 
 
+def node_parameters(cameras: int = 1) -> dict[str, str]:
+    """Of the node that is measured: all else as it is by default."""
+    return {"image_topics": f"[{', '.join(map(_topic, range(cameras)))}]", "status_rate": str(STATUS_RATE)}
+
+
 class NodeBenchmark:
-    """A camera and somebody who reads the clouds.
+    """Cameras, and somebody who reads the clouds.
 
     Args:
         node: publishes and subscribes; somebody else spins it.
         images: of a camera that goes there and back, (H, W, 3) uint8 RGB each.
         intrinsics: of the images.
+        cameras: that send them in turn.
     """
 
-    def __init__(self, node: Node, images: Sequence[NDArray[np.uint8]], intrinsics: Intrinsics) -> None:
+    def __init__(
+        self, node: Node, images: Sequence[NDArray[np.uint8]], intrinsics: Intrinsics, cameras: int = 1
+    ) -> None:
         self._node, self._intrinsics = node, intrinsics
         self._messages = itertools.cycle([*map(_message, images), *map(_message, images[-2:0:-1])])
         self._results = ResultRecorder(node, TARGET)
@@ -59,11 +67,20 @@ class NodeBenchmark:
         self._arrived: dict[int, float] = {}
         self._network: dict[int, float] = {}
         self._status: Any = None
-        self._info = node.create_publisher(CameraInfo, "/camera/camera_info", qos.live())
-        self._camera = node.create_publisher(Image, TOPIC, qos.live())
+        topics = [_topic(number) for number in range(cameras)]
+        self._cameras = [node.create_publisher(Image, topic, qos.live()) for topic in topics]
+        self._infos = [
+            node.create_publisher(CameraInfo, topic.replace("image_raw", "camera_info"), qos.live()) for topic in topics
+        ]
+        self._turns = itertools.cycle(range(cameras))
         # As bytes: Python takes longer to unpack a cloud than the node takes to make it.
         node.create_subscription(PointCloud2, f"{TARGET}/cloud", self._on_cloud, qos.live(), raw=True)
         node.create_subscription(ReconstructionStatus, f"{TARGET}/status", self._on_status, qos.live())
+
+    def wait(self) -> None:
+        """Until the node is there and has heard of every camera."""
+        self._results.synchronize(PATIENCE)
+        wait_for(lambda: all(camera.get_subscription_count() for camera in self._cameras), PATIENCE)
 
     def overhead(self, count: int) -> dict[str, float]:
         """Milliseconds of a frame that the node spends outside of the network's step, ``p50`` and ``p95``.
@@ -74,8 +91,7 @@ class NodeBenchmark:
         Raises:
             DataError: the node does not answer.
         """
-        self._results.synchronize(PATIENCE)
-        wait_for(lambda: self._camera.get_subscription_count() > 0, PATIENCE)
+        self.wait()
         found, network = list[float](), list[float]()
         for number in range(WARM_UP + count):
             before = len(self._arrived)
@@ -111,11 +127,11 @@ class NodeBenchmark:
             low, high = (middle, high) if self._is_taken(middle, seconds, told) else (low, middle)
         return low
 
-    def flood(self, seconds: float) -> dict[str, float]:
+    def flood(self, seconds: float, rate: float = FASTEST) -> dict[str, float]:
         """Milliseconds from an image of a flood to the cloud about it, ``p50`` and ``p99``, and clouds a second."""
         self._drain()
         known = set(self._arrived)
-        begin = self._play(FASTEST, round(seconds * FASTEST))
+        begin = self._play(rate, round(seconds * rate))
         answered = [stamp for stamp in self._arrived if stamp not in known and stamp >= begin]
         if not answered:
             raise DataError(f"node {TARGET} does not answer", got=f"no cloud in {seconds:g} s of images")
@@ -162,12 +178,12 @@ class NodeBenchmark:
         return self._status
 
     def _send(self) -> int:
-        message = next(self._messages)
-        stamp = int(self._node.get_clock().now().nanoseconds)
-        message.header = header(stamp, FRAME)
-        self._info.publish(camera_info_message(stamp, FRAME, self._intrinsics))
+        message, number = next(self._messages), next(self._turns)
+        stamp, frame = int(self._node.get_clock().now().nanoseconds), f"{FRAME}_{number}"
+        message.header = header(stamp, frame)
+        self._infos[number].publish(camera_info_message(stamp, frame, self._intrinsics))
         self._sent[stamp] = time.monotonic()
-        self._camera.publish(message)
+        self._cameras[number].publish(message)
         return stamp
 
     def _on_cloud(self, content: bytes) -> None:
@@ -178,6 +194,10 @@ class NodeBenchmark:
         self._status = message
         if message.frames_processed:
             self._network[message.frame_index] = message.inference_time
+
+
+def _topic(number: int) -> str:
+    return f"/camera_{number}/image_raw"
 
 
 def _message(image: NDArray[np.uint8]) -> Image:
