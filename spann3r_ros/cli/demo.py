@@ -34,6 +34,9 @@ from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.walk import EVALUATION_SEED
 
 DEMO_SEED = EVALUATION_SEED
+POINTS = 100_000
+"""Of each cloud that is compared, at most."""
+
 NODE_PARAMETERS = {
     "image_topics": "[/camera/image_raw]",
     "queue_policy": "all",
@@ -80,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         _reconstruct(sequence, out, arguments.checkpoint)
     else:
         _replay(bag, out, arguments.checkpoint, arguments.rviz)
-    scores = evaluate_run(folder, sequence.ground_truth(), protocol("every", max_points=100_000))
+    scores = evaluate_run(folder, sequence.ground_truth(), protocol("every", max_points=POINTS))
     report = write_report(out, [scores], "Demo: a walk through the apartment that the shipped model knows")
     write_run_pictures(folder, sequence, "demo", "The reconstructed apartment", DEFAULT_GAP)
     metrics = dataclasses.asdict(RunMetrics.of(scores))
