@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError, GeometryError
-from spann3r_ros.evaluation.cloud_errors import GeometryErrors, compare_clouds, icp, median_alignment
+from spann3r_ros.evaluation.cloud_errors import GeometryErrors, compare_clouds, icp, median_alignment, normals
 from spann3r_ros.evaluation.pointmap_errors import PairedPoints, PointmapErrors, paired_points
 from spann3r_ros.evaluation.protocol import MEDIAN, SIM3, Protocol
 from spann3r_ros.evaluation.trajectory_errors import TrajectoryErrors, evaluate_trajectory
@@ -244,11 +244,12 @@ def _geometry_scores(
     pairs = paired_points(folder.pointmaps(), truth, max_gap, per_frame)
     similarity = umeyama(pairs.predicted, pairs.true)
     alignment = _alignment(pairs, similarity, protocol.alignment)
-    errors = _cloud_errors(alignment.apply(pairs.predicted), pairs.true, protocol, unit)
+    true_normals = normals(pairs.true)
+    errors = _cloud_errors(alignment.apply(pairs.predicted), pairs.true, true_normals, protocol, unit)
     notes = [f"geometry: {n} x {why}" for why, n in pairs.left_out.items()]
     try:
         published = alignment.apply(_published_points(folder, protocol.max_points))
-        map_errors = _cloud_errors(published, pairs.true, protocol, unit)
+        map_errors = _cloud_errors(published, pairs.true, true_normals, protocol, unit)
     except DataError as error:
         return errors, None, PointmapErrors.of(pairs, similarity), [*notes, f"the map is not measured: {error}"]
     return errors, map_errors, PointmapErrors.of(pairs, similarity), notes
@@ -263,13 +264,17 @@ def _published_points(folder: RunFolder, most: int) -> NDArray[np.float64]:
 
 
 def _cloud_errors(
-    predicted: NDArray[np.float64], true: NDArray[np.float64], protocol: Protocol, unit: str
+    predicted: NDArray[np.float64],
+    true: NDArray[np.float64],
+    true_normals: NDArray[np.float64],
+    protocol: Protocol,
+    unit: str,
 ) -> GeometryErrors:
     """Of an aligned cloud, after the ICP of the protocol."""
     distance = protocol.icp_distance.get(unit, 0.0)
     if distance > 0 and len(predicted):
         predicted = icp(predicted, true, distance).apply(predicted)
-    return compare_clouds(predicted, true, threshold=protocol.threshold[unit])
+    return compare_clouds(predicted, true, true_normals=true_normals, threshold=protocol.threshold[unit])
 
 
 def _alignment(pairs: PairedPoints, similarity: Sim3, kind: str) -> Sim3:
