@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from spann3r_ros.config import TrackingConfig
 from spann3r_ros.errors import UnusableImageError
 from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.geometry.camera import depth_along
+from spann3r_ros.geometry.likeness import correlation, smooth_gray
 from spann3r_ros.geometry.sharpness import Sharpness
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.sim3 import Sim3
@@ -30,13 +30,6 @@ SAME_DEPTH = 0.15
 
 LEAST_OVERLAP = 0.15
 """Share of the points that must fall into an earlier view, or it tells nothing about them."""
-
-SMOOTHING = 25
-"""Gray levels are averaged over such a part of the image's width before they are compared: poses shake by pixels."""
-
-LEAST_PIXELS, LEAST_CONTRAST = 50, 5.0
-"""Points that lie where they were seen, and standard deviation of their gray levels on both sides, without which
-likeness tells nothing."""
 
 SURE_AGREEMENT = 0.8
 """Share of the points that must lie where they were seen in the answer that ends a loss, and after a jump: more than
@@ -98,7 +91,7 @@ class _DepthView:
         some = depth[::STRIDE, ::STRIDE]
         ahead = some[some > 0]
         median = float(np.median(ahead)) if len(ahead) else 1.0
-        return cls(prediction.submap, pose, depth, _smooth_gray(prediction.colors), intrinsics, median)
+        return cls(prediction.submap, pose, depth, smooth_gray(prediction.colors), intrinsics, median)
 
     def compare(self, points: NDArray[np.float64], gray: NDArray[np.float32]) -> _Comparison:
         """How well points (N, 3) and their gray levels (N,) of another answer agree with this view."""
@@ -114,7 +107,7 @@ class _DepthView:
         seen = self.depth[pixels]
         same = np.abs(z[inside] - seen) < SAME_DEPTH * np.abs(seen)
         return _Comparison(
-            float(inside.mean()), float(same.mean()), _likeness(gray[inside][same], self.gray[pixels][same])
+            float(inside.mean()), float(same.mean()), correlation(gray[inside][same], self.gray[pixels][same])
         )
 
 
@@ -344,22 +337,3 @@ class Tracking:
             self._lost_since = index
         self._lost_in_row += 1
         self.state, self.reason = LOST, reason
-
-
-def _smooth_gray(colors: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(h, w) gray levels of an (h, w, 3) image, each the mean of its surroundings."""
-    side = colors.shape[1] // SMOOTHING | 1
-    return np.asarray(
-        cv2.blur(cv2.cvtColor(np.ascontiguousarray(colors), cv2.COLOR_RGB2GRAY), (side, side)), np.float32
-    )
-
-
-def _likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Correlation of the gray levels (N,) of the same points, which no exposure changes; NaN where it tells nothing."""
-    if len(one) < LEAST_PIXELS:
-        return float("nan")
-    one, other = one - one.mean(), other - other.mean()
-    contrast, other_contrast = float(np.sqrt(np.mean(one**2))), float(np.sqrt(np.mean(other**2)))
-    if min(contrast, other_contrast) < LEAST_CONTRAST:
-        return float("nan")
-    return float(np.mean(one * other)) / (contrast * other_contrast)

@@ -34,12 +34,13 @@ def official(tmp_path: Path) -> Path:
     return tmp_path / "spann3r.pth"
 
 
-@pytest.fixture
-def bag(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("numba", reason="the renderer needs numba")
     size = ["--width", "64", "--height", "48", "--depth", "32FC1"]
-    assert main(["make_bag", str(tmp_path / "bag"), "--frames", "4", "--rate", "2", *size]) == 0
-    return tmp_path / "bag"
+    path = tmp_path_factory.mktemp("bags") / "bag"
+    assert main(["make_bag", str(path), "--frames", "4", "--rate", "2", *size]) == 0
+    return path
 
 
 @pytest.fixture
