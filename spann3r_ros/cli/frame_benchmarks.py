@@ -25,8 +25,8 @@ FRAMES = 120
 TRIAL, FLOOD = 4.0, 10.0
 """Seconds of images at each rate that is tried, and of the flood."""
 
-FASTEST, CAMERAS = 60.0, 3
-"""Images a second of the flood, and cameras that send them together."""
+CAMERAS = 3
+"""That send a flood together."""
 
 LARGE, LARGE_RATE, FEW = 6, 10.0, 6
 """Images so many times as wide and high, 3840 x 2880 pixels of 33 MB; how many of them come in a second; and how many
@@ -74,7 +74,7 @@ def bench_node(path: Path) -> None:
         os.environ.update(environment)  # this process takes part in that graph, too, so before ROS is loaded
         try:
             from spann3r_ros.ros.replay.background_node import background_node
-            from spann3r_ros.ros.replay.node_benchmark import NodeBenchmark, node_parameters
+            from spann3r_ros.ros.replay.node_benchmark import FASTEST, NodeBenchmark, node_parameters
         except ImportError as error:
             raise ConfigError("bench --node needs ROS 2 and the messages", got=error, next_step=NO_ROS) from error
         log = path.with_name("node.log")
@@ -88,7 +88,9 @@ def bench_node(path: Path) -> None:
             assert frames[0].intrinsics is not None
             camera = scale(frames[0].intrinsics, times)
             with running_node(node_parameters(cameras), environment, log), background_node(f"bench_{name}") as node:
-                yield NodeBenchmark(node, images, camera, cameras)
+                benchmark = NodeBenchmark(node, images, camera, cameras)
+                benchmark.wait()
+                yield benchmark
 
         with started("camera", 1, 1) as benchmark:
             overhead = benchmark.overhead(100)
@@ -97,10 +99,8 @@ def bench_node(path: Path) -> None:
             print(f"largest rate without drops: {rate:.1f} Hz", flush=True)
             flood = _told(f"{FASTEST:g} Hz flood", benchmark.flood(FLOOD))
         with started("cameras", CAMERAS, 1) as benchmark:
-            benchmark.wait()
             three = _told(f"{CAMERAS} cameras, {FASTEST:g} Hz together", benchmark.flood(FLOOD))
         with started("large", 1, LARGE) as benchmark:
-            benchmark.wait()
             large = _told(f"{LARGE * 640} x {LARGE * 480}, {LARGE_RATE:g} Hz", benchmark.flood(FLOOD, LARGE_RATE))
     content = {"processor": processor_name(), "overhead_ms": overhead, "largest_rate_hz": rate, "flood_ms": flood}
     write_section(path, "node", {**content, "cameras_flood_ms": three, "large_flood_ms": large})

@@ -55,7 +55,6 @@ TOLD = (1, FEW, UNIT_SAMPLES, SETTLED, 2 * SETTLED, SPAN)
 """Samples of a submap with which its edge is put into the graph, which is solved each time; and once more at its
 end."""
 
-
 UNKNOWN_UNIT = 0.5
 """Deviation of the logarithm of a scale that nobody measured."""
 
@@ -146,6 +145,7 @@ class OdometryAnchor:
         self._is_solvable = has_gtsam()
         self._parts: dict[int, list[PathSample]] = {}  # samples of the newest submap and the one before
         self._units: dict[int, float] = {}  # of these, in meters, as guessed when each was opened
+        self._before: OdometryAlignment | None = None  # the one before, which gets no more samples
 
     def observe(self, prediction: Prediction, world: Map) -> Sequence[Correction]:  # noqa: D102
         corrections: list[Correction] = []
@@ -158,6 +158,7 @@ class OdometryAnchor:
                 kept = {newest: self._parts[newest]} if newest >= 0 else {}
                 self._parts = {**kept, sample.submap: []}
                 self._units = {number: unit for number, unit in self._units.items() if number in self._parts}
+                self._before = None
             part = self._parts[sample.submap]
             part.append(sample)
             del part[SPAN:-SPAN]
@@ -169,6 +170,7 @@ class OdometryAnchor:
         self.edges.clear()
         self._parts.clear()
         self._units.clear()
+        self._before = None
 
     def saved(self) -> dict[str, NDArray[Any]]:  # noqa: D102
         return self.track.saved()
@@ -178,6 +180,7 @@ class OdometryAnchor:
         self.edges.clear()
         self._parts.clear()
         self._units.clear()
+        self._before = None
 
     def _placed(self, world: Map, is_last: bool = False) -> list[Correction]:
         """Where the newest submap lies by odometry and the submap before, looked at seldom once it is settled."""
@@ -193,7 +196,7 @@ class OdometryAnchor:
         gap = before[-1].told.inverse() @ after[0].told
         way, seconds = float(np.linalg.norm(gap.translation)), abs(after[0].stamp - before[-1].stamp) / 1e9
         kind = "unplaced submap"
-        if way > 0.5 + 3.0 * usual_speed([*before, *after]) * seconds:
+        if way > 0.5 + 3.0 * usual_speed([*before[-FEW:], *after]) * seconds:
             text = (
                 f"submap {number} is not placed by odometry, which jumped {way:.1f} m in {seconds:.1f} s: it lies "
                 "where it begins until it is joined"
@@ -201,7 +204,9 @@ class OdometryAnchor:
             self._complaints.report(kind, text)
             return []
         self._complaints.settle(kind)
-        one, other = self._aligned(older, samples_before(before)), self._aligned(number, samples_after(after))
+        if self._before is None:
+            self._before = self._aligned(older, samples_before(before))
+        one, other = self._before, self._aligned(number, samples_after(after))
         edge = SubmapEdge(
             older, number, one.odom_from_submap.inverse() @ other.odom_from_submap, _noise(one, other), ODOMETRY
         )

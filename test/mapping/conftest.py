@@ -18,10 +18,5 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def numpy_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, False)
-
-
-@pytest.fixture
 def compiled_way(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, True)

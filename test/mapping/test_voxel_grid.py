@@ -187,7 +187,7 @@ def test_the_counting_array_counts():
         assert Counted.touched - before == expected
 
 
-@pytest.mark.usefixtures("numpy_way")  # compiled code counts nothing
+@pytest.mark.parametrize("both_ways", [False], indirect=True, ids=["numpy"])  # compiled code counts nothing
 def test_insertion_touches_as_much_of_a_full_old_map_as_of_a_young_one():
     rng = np.random.default_rng(0)
     grid = VoxelGrid(0.05, 50_000)

@@ -91,7 +91,6 @@ class NodeBenchmark:
         Raises:
             DataError: the node does not answer.
         """
-        self.wait()
         found, network = list[float](), list[float]()
         for number in range(WARM_UP + count):
             before = len(self._arrived)

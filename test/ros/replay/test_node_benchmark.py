@@ -28,6 +28,7 @@ def test_overhead_rates_and_a_flood_of_a_real_node(
     parameters = {**node_parameters(2), "checkpoint": str(checkpoint), "device": "cpu", "tracking.enabled": "false"}
     with running_node(parameters, os.environ, tmp_path / "node.log"), background_node("bench") as node:
         benchmark = NodeBenchmark(node, images, CAMERA, cameras=2)
+        benchmark.wait()
         overhead = benchmark.overhead(4)
         assert overhead["frames"] == 4 and 0 < overhead["p50"] <= overhead["p95"] and overhead["network_p50"] > 0
         assert benchmark._loses_nothing(0.5, 1.0) is not None  # counted by the node itself, on any machine
