@@ -1,7 +1,8 @@
-"""Reading archives of arrays (.npz) that may be damaged, or bombs."""
+"""Reading arrays (.npy, .npz) that may be damaged, or bombs."""
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ PLAUSIBLE_RATIO = 20
 
 DAMAGE = (
     *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, OverflowError, RecursionError),
-    *(MemoryError, NotImplementedError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error),
+    *(MemoryError, NotImplementedError, RuntimeError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
 """What damaged and crafted archives raise while they are read."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spann3r_ros.errors import DataError
+from spann3r_ros.files.arrays import DAMAGE
 from spann3r_ros.files.text import read_text
 from spann3r_ros.frame import Intrinsics
 from spann3r_ros.recordings.sequence import (
@@ -76,12 +77,13 @@ def read_camera(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _read_depth(view: ImageFile) -> NDArray[np.float32]:
     """Millimeters inside the eroded mask."""
     assert view.depth is not None
+    path = view.depth
     try:
-        raw = np.load(view.depth) if view.depth.suffix == ".npy" else cv2.imread(str(view.depth), cv2.IMREAD_UNCHANGED)
-    except (ValueError, OSError) as error:
-        raise DataError("depth file", got=str(view.depth), expected="a (H, W) float array") from error
+        raw = np.load(path) if path.suffix == ".npy" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except DAMAGE as error:
+        raise DataError("depth file", got=str(path), expected="a (H, W) float array") from error
     if raw is None or raw.ndim != 2:
-        raise DataError("depth file", got=str(view.depth), expected="a (H, W) float array")
+        raise DataError("depth file", got=str(path), expected="a (H, W) float array")
     depth = np.asarray(raw, dtype=np.float32)
     known = np.isfinite(depth) & (depth > 0)
     if view.mask is not None:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import pickle
 import random
 import re
 import resource
@@ -26,8 +27,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import caffe_writer
 import cv2
 import numpy as np
+import torch
+from miniature_datasets import MAKERS
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -42,9 +46,13 @@ from spann3r_ros.files.tum import read_camera_path, read_trajectory
 from spann3r_ros.frame import Frame
 from spann3r_ros.mapping.map import Map
 from spann3r_ros.mapping.storage import read_map, write_map
+from spann3r_ros.models.checkpoint.caffe_file import read_network
+from spann3r_ros.models.checkpoint.pickled_arrays import read_arrays
 from spann3r_ros.models.checkpoint.reading import read_checkpoint
+from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
 from spann3r_ros.models.cut3r.architecture import TINY
 from spann3r_ros.models.onnx.manifest import MANIFEST, OUTSIDE, Manifest, StageCall, read_manifest
+from spann3r_ros.models.posenet.mean_image import MEAN_IMAGE, mean_beside
 from spann3r_ros.point_cloud import PointCloud
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.recordings.bag_reader import IMAGE
@@ -118,6 +126,22 @@ def _frames(path: Path) -> None:
     truth = sequence.ground_truth()
     if truth is not None and len(truth.depth_stamps):
         truth.read_depth(0)
+
+
+def _truth(path: Path) -> None:
+    """What a run is compared with; ahead of the images, which are smaller than those of some data sets."""
+    sequence = open_sequence(path)
+    truth = sequence.ground_truth()
+    if truth is not None and len(truth.depth_stamps):
+        truth.read_depth(0)
+    for _ in sequence.frames():
+        pass
+
+
+def _dataset(name: str, file: str) -> Reader:
+    """The miniature of a layout, and a file of it."""
+    folder = MAKERS[name]
+    return Reader(f"{name}, {file}", file, lambda root: folder(root) and None, _on(FOLDERS[name], _truth))
 
 
 def _message(store: Stores, stamp: int) -> tuple[object, object]:
@@ -201,6 +225,32 @@ def _checkpoint(folder: Path) -> None:
     save_file({"a.weight": np.zeros((2, 2), np.float32)}, folder / "a.safetensors", {"architecture": '{"kind": "x"}'})
 
 
+def _caffe(legacy: bool) -> Callable[[Path], None]:
+    layers = {"conv1": (np.zeros((2, 3, 2, 2), np.float32), np.zeros(2, np.float32))}
+    return _text("a.caffemodel", caffe_writer.network(layers, legacy))
+
+
+def _mean_image(suffix: str) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        mean = np.full((4, 5, 3), 100, np.float32)
+        if suffix == ".npy":
+            np.save(folder / f"{MEAN_IMAGE}.npy", mean)
+        else:
+            (folder / f"{MEAN_IMAGE}{suffix}").write_bytes(caffe_writer.blob(mean.transpose(2, 0, 1)))
+
+    return prepare
+
+
+def _named_arrays(folder: Path) -> None:
+    arrays = {"conv1": {"weights": np.zeros((2, 3), np.float32), "biases": np.zeros(3, np.float32)}}
+    (folder / "a.pickle").write_bytes(pickle.dumps(arrays, protocol=2))
+    np.save(folder / "a.npy", np.array(arrays, dtype=object), allow_pickle=True)
+
+
+def _pytorch(folder: Path) -> None:
+    torch.save({"model": {"a.weight": torch.zeros(2, 2)}}, folder / "a.pth")
+
+
 def _exported(folder: Path) -> None:
     exported = folder / "onnx"
     exported.mkdir()
@@ -247,6 +297,9 @@ def _photo(folder: Path) -> None:
     for number in range(2):
         cv2.imwrite(str(folder / f"{number}.jpg"), np.full((8, 8, 3), 90, np.uint8))
 
+
+FOLDERS = {"7scenes": "chess/seq-01", "nrgbd": "whiteroom", "dtu": "scan1", "replica": "office0", "folder": "mine"}
+"""Where the miniature of a layout lies."""
 
 CALIBRATION = b'{"fx": 5, "fy": 5, "cx": 3, "cy": 2, "w": 6, "h": 4}'
 PARAMETERS = b"device: cpu\nmap: {voxel_size: 0.5}\noutput: refined\n"
@@ -299,11 +352,28 @@ READERS = [
     Reader("arrays of a saved map", "map/state.npz", _saved_map, _read_arrays_of_map),
     Reader("manifest of exported stages", "onnx/manifest.json", _exported, _on("onnx", read_manifest)),
     Reader("header of a checkpoint", "a.safetensors", _checkpoint, _on("a.safetensors", read_checkpoint)),
+    Reader("tensors of safetensors", "a.safetensors", _checkpoint, _on("a.safetensors", read_tensor_file)),
+    Reader("tensors of PyTorch", "a.pth", _pytorch, _on("a.pth", read_tensor_file)),
+    Reader("Caffe's network", "a.caffemodel", _caffe(legacy=False), _on("a.caffemodel", read_network)),
+    Reader("Caffe's network of old", "a.caffemodel", _caffe(legacy=True), _on("a.caffemodel", read_network)),
+    Reader("Caffe's mean image", f"{MEAN_IMAGE}.binaryproto", _mean_image(".binaryproto"), _on("a.npy", mean_beside)),
+    Reader("mean image", f"{MEAN_IMAGE}.npy", _mean_image(".npy"), _on("a.npy", mean_beside)),
+    Reader("arrays in a pickle", "a.pickle", _named_arrays, _on("a.pickle", read_arrays)),
+    Reader("arrays in an object of NumPy", "a.npy", _named_arrays, _on("a.npy", read_arrays)),
     Reader("run.json", "run.json", _record, lambda folder: RunFolder(folder).record()),
     Reader("pointmap", "pointmaps/000000.npz", _pointmap, lambda folder: list(RunFolder(folder).pointmaps())),
     Reader("TUM's list", "rgb.txt", _tum_folder, _frames),
     Reader("EuRoC's camera", "mav0/cam0/sensor.yaml", _euroc, _frames),
     Reader("EuRoC's truth", "mav0/state_groundtruth_estimate0/data.csv", _euroc, _frames),
+    _dataset("7scenes", "chess/seq-01/frame-000001.pose.txt"),
+    _dataset("7scenes", "chess/seq-01/frame-000000.depth.proj.png"),
+    _dataset("nrgbd", "whiteroom/poses.txt"),
+    _dataset("dtu", "scan1/cams/00000001_cam.txt"),
+    _dataset("dtu", "scan1/depths/00000002.npy"),
+    _dataset("replica", "office0/traj.txt"),
+    _dataset("replica", "cam_params.json"),
+    _dataset("folder", "mine/trajectory.txt"),
+    _dataset("folder", "mine/intrinsics.json"),
     Reader("photograph", "1.jpg", _photo, _frames),
     Reader("video", "a.avi", _video, _on("a.avi", _frames)),
 ]

@@ -14,6 +14,7 @@ import torch
 from numpy.lib import format as npy
 
 from spann3r_ros.errors import CheckpointError
+from spann3r_ros.files.arrays import DAMAGE
 from spann3r_ros.models.checkpoint.plain_pickle import (
     ForeignClass,
     PickledArray,
@@ -67,7 +68,7 @@ def read_arrays(path: Path) -> dict[str, torch.Tensor]:
             next_step="Do not trust this file. Take the weights from their authors "
             "(`python -m spann3r_ros models list`)",
         ) from error
-    except (ValueError, TypeError, LookupError, ArithmeticError, EOFError, RecursionError, MemoryError) as error:
+    except DAMAGE as error:
         raise CheckpointError(
             f"{path} is damaged or holds no arrays by name",
             got=f"{type(error).__name__}: {str(error)[:200]}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spann3r_ros.errors import CheckpointError
+from spann3r_ros.files.arrays import DAMAGE
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ def _saved(path: Path) -> torch.Tensor:
 
     try:
         mean = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise CheckpointError(f"mean image {path}", got=error, expected=_EXPECTED) from error
     fits = isinstance(mean, np.ndarray) and mean.ndim == 3 and mean.shape[2] == 3 and mean.dtype.kind in "uif"
     if not fits or not _is_image(mean):
