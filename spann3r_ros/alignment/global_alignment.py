@@ -310,7 +310,9 @@ class GlobalAlignment:
 
     def camera_poses(self) -> Tensor:
         """(n, 4, 4) world_from_camera."""
-        return rigid_matrix(rotation_from_quaternion(self.poses[:, :4]), signed_exp(self.poses[:, 4:]))
+        offsets = self.poses[:, 4:]
+        offsets = torch.where(offsets == 0, 0.0, offsets)  # the camera that the chain begins with stays at the origin
+        return rigid_matrix(rotation_from_quaternion(self.poses[:, :4]), signed_exp(offsets))
 
     def focal_lengths(self) -> Tensor:
         """(n, 1) or (n, 2) pixels."""

@@ -15,8 +15,8 @@ def signed_log(x: Tensor) -> Tensor:
 
 
 def signed_exp(x: Tensor) -> Tensor:
-    """sign(x) (exp|x| - 1), the inverse of ``signed_log``."""
-    return x.sign() * torch.expm1(x.abs())
+    """sign(x) (exp|x| - 1), the inverse of ``signed_log``; its slope at 0 is 1, not 0 as that of the formula."""
+    return torch.where(x < 0, -torch.expm1(-x), torch.expm1(x))
 
 
 def rotation_from_quaternion(quaternion: Tensor) -> Tensor:
