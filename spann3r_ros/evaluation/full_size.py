@@ -104,8 +104,8 @@ class PackedPath(PlainPath):
         super().__init__(network)
 
 
-class HalfPath(PlainPath):
-    """Our step in bf16."""
+class HalfPath(PackedPath):
+    """The same in bf16."""
 
     dtype = torch.bfloat16
 

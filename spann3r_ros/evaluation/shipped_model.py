@@ -47,6 +47,9 @@ PERIOD = 200_000_000
 ALIGNED_POINTS = 40_000
 """Points per walk from which its similarity is computed."""
 
+TIMED, WARM_UP = 40, 2
+"""Frames of the walk whose steps are timed, at most; the first are not counted."""
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -181,6 +184,7 @@ def evaluate(make_stream: MakeStream, config: Config, extent: Extent) -> ModelTa
     forgetful.working_frames, forgetful.long_term_tokens = 1, 0
     wide = copy.deepcopy(config)
     wide.image_width = wide.image_height = 224
+    timed = min(max(walk_frames, WARM_UP + 1), TIMED)
     random_clips = [clip_errors(stream, random_scene(EVALUATION_SEED + i), 1, i) for i in range(max(1, clips // 3))]
     random_walks = [
         walk_errors(stream, random_scene(EVALUATION_SEED + i), 1, walk_frames, i) for i in range(max(1, walks // 3))
@@ -191,8 +195,8 @@ def evaluate(make_stream: MakeStream, config: Config, extent: Extent) -> ModelTa
         forgetful=walk_errors(make_stream(short), apartment, walks, walk_frames),
         random_clips=Figures(tuple(error for figures in random_clips for error in figures.errors)),
         random_walks=Figures(tuple(error for figures in random_walks for error in figures.errors)),
-        seconds=seconds_per_frame(stream, apartment),
-        seconds_224=seconds_per_frame(make_stream(wide), apartment),
+        seconds=seconds_per_frame(stream, apartment, timed),
+        seconds_224=seconds_per_frame(make_stream(wide), apartment, timed),
     )
 
 
@@ -267,8 +271,8 @@ def predict(stream: Stream, renderer: Renderer, motion: Sequence[Sim3]) -> list[
     return answers + stream.flush()
 
 
-def seconds_per_frame(stream: Stream, scene: Scene, frames: int = 40) -> float:
-    """Median time of ``step`` over a walk, rendering not counted."""
+def seconds_per_frame(stream: Stream, scene: Scene, frames: int = TIMED) -> float:
+    """Median time of ``step`` over a walk, rendering and the first two frames not counted."""
     renderer, camera = Renderer(scene), synthetic_camera(*IMAGE_SIZE)
     stream, times = stream.fresh(), []
     for index, pose in enumerate(Trajectories(scene).walk(EVALUATION_SEED, frames)):
@@ -276,7 +280,7 @@ def seconds_per_frame(stream: Stream, scene: Scene, frames: int = 40) -> float:
         begun = time.perf_counter()
         stream.step(frame)
         times.append(time.perf_counter() - begun)
-    return float(np.median(times[2:]))
+    return float(np.median(times[WARM_UP:]))
 
 
 def _ate(found: CameraPath, truth: CameraPath) -> float:

@@ -22,7 +22,7 @@ from spann3r_ros.synthetic.renderer import Renderer
 from spann3r_ros.synthetic.scene import Scene
 from spann3r_ros.synthetic.walk import EVALUATION_SEED, Trajectories
 
-SPEEDS = {"fp32_plain": ("fp32", False), "fp32": ("fp32", True), "bf16": ("bf16", False)}
+SPEEDS = {"fp32_plain": ("fp32", False), "fp32": ("fp32", True), "bf16": ("bf16", True)}
 """Precision, and whether layers are packed: all of them, though those of this small model are not by default."""
 
 PLAIN = "fp32_plain"

@@ -82,8 +82,9 @@ def load_model(config: Config) -> AnyModel:
         network = load_network(checkpoint, device, precision, config.checkpoint_mapping)
         size = target_size(config, checkpoint.architecture)
         # Packed weights are memory of their own, which mapped ones are not to be.
-        if not config.checkpoint_mapping and suits_packing(row, checkpoint.architecture, size):
-            pack_linears(network)
+        if not config.checkpoint_mapping:
+            fits = suits_packing(row, checkpoint.architecture, size)
+            pack_linears(network, dtypes=[torch.bfloat16, *[torch.float32] * fits])
     return row.model(network, config, config.checkpoint or DEMO_NAME)
 
 
@@ -121,7 +122,7 @@ def _exported_model(config: Config, row: Family, device: torch.device) -> AnyMod
 
 
 def suits_packing(row: Family, architecture: Architecture, size: tuple[int, int]) -> bool:
-    """Whether the layers of a family see few enough tokens at a time, for images of (height, width), to be packed."""
+    """Whether layers in fp32 see few enough tokens at a time, for images of (height, width), to gain by packing."""
     patch = architecture.patch_size
     return row.kind != "window" and (size[0] // patch) * (size[1] // patch) <= MOST_TOKENS
 

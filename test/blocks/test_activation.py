@@ -23,3 +23,9 @@ def test_confidence_stays_in_its_range() -> None:
     torch.testing.assert_close(confidence_from_raw(raw, "exp", 1.0, math.inf), torch.tensor([1.0, 2.0, 1 + math.e]))
     assert confidence_from_raw(torch.tensor(9.0), "exp", 1.0, 3.0) == 3.0
     torch.testing.assert_close(confidence_from_raw(raw[1:2], "sigmoid", 1.0, 3.0), torch.tensor([2.0]))
+
+
+def test_a_raw_output_of_zero_gives_no_gradient_that_is_not_finite() -> None:
+    raw = torch.zeros(2, 3, requires_grad=True)
+    points_from_raw(raw, "exp").sum().backward()
+    assert raw.grad is not None and torch.isfinite(raw.grad).all()

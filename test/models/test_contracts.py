@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,17 @@ def run(running: Stream, frames: list[Frame]) -> list[Prediction]:
     return [answer for frame in frames for answer in running.step(frame)] + running.flush()
 
 
+@cache
+def straight_run(name: str, output: str) -> tuple[list[Frame], list[list[Prediction]]]:
+    """Frames, and the answers to each and to the flush of a run that nothing interrupts."""
+    frames, running = frames_for(name), stream(name, output=output)
+    return frames, [running.step(frame) for frame in frames] + [running.flush()]
+
+
+def straight_answers(name: str, output: str = OUTPUTS[0]) -> list[Prediction]:
+    return [answer for answers in straight_run(name, output)[1] for answer in answers]
+
+
 def places(answers: list[Prediction]) -> list[tuple[int, int]]:
     return [(answer.submap, answer.frame.index) for answer in answers]
 
@@ -111,8 +122,7 @@ def test_a_memory_that_is_brought_back_knows_nothing_of_what_came_since(name: st
 
 @pytest.mark.parametrize("name", [name for name in registry.FAMILIES if name not in TWICE])
 def test_families_that_answer_once_do_so_whatever_is_asked_for(name: str) -> None:
-    frames = frames_for(name)
-    once, both = (run(stream(name, output=output), frames) for output in ("refined", "both"))
+    once, both = straight_answers(name), run(stream(name, output="both"), frames_for(name))
     assert same_answers(once, both) and all(answer.final for answer in both)
 
 
@@ -135,8 +145,8 @@ def test_answers_come_oldest_first_and_each_frame_has_one_final_one(name: str, o
 
 @every_family
 def test_answers_are_complete(name: str) -> None:
-    frames = frames_for(name)
-    for answer in run(stream(name), frames):
+    frames, _ = straight_run(name, OUTPUTS[0])
+    for answer in straight_answers(name):
         height, width = answer.confidence.shape
         assert answer.frame is frames[answer.frame.index]
         assert (answer.points.shape, answer.points.dtype) == ((height, width, 3), np.float32)
@@ -153,8 +163,7 @@ def test_answers_are_complete(name: str) -> None:
 @every_output
 @pytest.mark.parametrize("stop", [0, 1, 2, 5, 8])
 def test_a_run_resumed_from_a_file_continues_bit_for_bit(name: str, output: str, stop: int, tmp_path: Path) -> None:
-    frames, straight, before = frames_for(name), stream(name, output=output), stream(name, output=output)
-    expected = [straight.step(frame) for frame in frames] + [straight.flush()]
+    (frames, expected), before = straight_run(name, output), stream(name, output=output)
     for frame in frames[:stop]:
         before.step(frame)
     before.save(tmp_path / "memory.safetensors")
@@ -208,7 +217,7 @@ def test_a_network_that_fails_leaves_the_memory_as_it_was(name: str, tmp_path: P
     for frame in frames:
         answers += attempt(lambda other, frame=frame: other.step(frame))  # type: ignore[misc]
     answers += attempt(lambda other: other.flush())
-    assert failures >= 3 and same_answers(answers, run(stream(name), frames))
+    assert failures >= 3 and same_answers(answers, straight_answers(name))
 
 
 @every_family
