@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         [tool] = mark.args
         if not mark.kwargs.get("stand_in") and not is_here(tool):
             pytest.skip(f"{tool} is not installed")
+
+
+@pytest.fixture(autouse=True)
+def undisturbed() -> Iterator[None]:
+    """What a command that was run in this process told PyTorch ends with its test: several threads in each worker
+    would wait for each other.
+    """
+    yield
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
