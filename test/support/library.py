@@ -23,8 +23,10 @@ def walk(count: int, seed: int = 3, begin: int = BEGIN, camera: str = OPTICAL) -
 
 
 def reconstruct(
-    checkpoint: Path, frames: list[Frame], output: str = "refined"
+    checkpoint: Path, frames: list[Frame], output: str = "refined", tracking: bool = True
 ) -> tuple[Reconstruction, list[WorldPrediction]]:
     """The reconstruction after all frames, and every prediction on the way."""
-    reconstruction = Reconstruction.from_config(Config(checkpoint=str(checkpoint), device="cpu", output=output))
+    config = Config(checkpoint=str(checkpoint), device="cpu", output=output)
+    config.tracking.enabled = tracking
+    reconstruction = Reconstruction.from_config(config)
     return reconstruction, [prediction for frame in frames for prediction in reconstruction.process(frame)]
