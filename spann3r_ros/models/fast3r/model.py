@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
+from spann3r_ros.blocks.captured import Captured
 from spann3r_ros.config import Config
 from spann3r_ros.errors import FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
@@ -15,7 +16,7 @@ from spann3r_ros.geometry.focal import camera_of
 from spann3r_ros.models.dust3r.crop import published_size
 from spann3r_ros.models.fast3r.cameras import ViewPointmaps, published_cameras
 from spann3r_ros.models.fast3r.image_ids import image_ids
-from spann3r_ros.models.fast3r.network import GLOBAL, HEAD_VIEWS, LOCAL, Fast3rNetwork
+from spann3r_ros.models.fast3r.network import GLOBAL, HEAD_VIEWS, LOCAL, Fast3rNetwork, Stages
 from spann3r_ros.models.fast3r.parameters import Fast3rParameters
 from spann3r_ros.models.pixels import check_pixels
 from spann3r_ros.models.pointmap import View, fingerprint, require_finite
@@ -35,6 +36,7 @@ class Fast3r:
     """
 
     name = "fast3r"
+    outside = ("encoder.enc_norm.", "decoder.dec_norm.")
 
     def __init__(self, network: Fast3rNetwork, config: Config, weights: str) -> None:
         self.network, self.weights = network, weights
@@ -51,6 +53,9 @@ class Fast3r:
         )
         samples = [network.encoder.enc_norm, network.decoder.dec_norm]
         self.fingerprint = fingerprint(self.name, network.architecture, samples, network.dtype)
+        # Not recorded on CUDA: a window is much work for each launch.
+        captured = (Captured(stage, enabled=False) for stage in network.stages)
+        self.stages = dict(zip(Stages._fields, captured, strict=True))
 
     def answer_size(self, frame: Frame) -> tuple[int, int]:
         """See ``WindowModel.answer_size``."""
@@ -76,7 +81,7 @@ class Fast3r:
         heads = self.network.heads if self._needs_local(views) else (GLOBAL,)
         with torch.inference_mode():
             pixels = [to_device(image.pixels, self.device) for image in images]
-            found = self.network(pixels, ids, heads)
+            found = self.network(pixels, ids, heads, Stages(**self.stages))
         pointmaps = [
             ViewPointmaps(*to_host(*(tensor[0] for head in (GLOBAL, heads[-1]) for tensor in found[head][view])))
             for view in range(len(frames))

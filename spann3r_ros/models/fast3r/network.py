@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,25 @@ SHARPNESS = math.sqrt(math.log(137) / math.log(20))
 
 HEAD_VIEWS = 4
 """Views that a head sees at once; its maps are large."""
+
+
+Stage: TypeAlias = Callable[..., tuple[Tensor, ...]]
+
+
+class Stages(NamedTuple):
+    """What the network's work consists of, as functions of tensors.
+
+    Attributes:
+        encode: images (B, 3, H, W) to their features (B, P, encoder width).
+        fuse: features (B, N, encoder width) and ids (B, N, width) of all views' tokens to the layers (B, N, width) that
+            the heads read after the input; see ``Fast3rFusion``.
+        head: all layers (B, P, width) of a view to points (B, H, W, 3) and confidence (B, H, W); ``head``: its name,
+            ``grid``: of the view.
+    """
+
+    encode: Stage
+    fuse: Stage
+    head: Stage
 
 
 class Fast3rEncoder(nn.Module):
@@ -143,20 +163,27 @@ class Fast3rNetwork(nn.Module):
         features: Tensor = self.encoder(images, self._tables[key])
         return features
 
-    def fuse(self, features: Sequence[Tensor], ids: Tensor) -> list[Layers]:
+    @property
+    def stages(self) -> Stages:
+        """Its own functions."""
+        return Stages(lambda images: (self.encode(images),), self._fused, self._seen)
+
+    def fuse(self, features: Sequence[Tensor], ids: Tensor, fused: Stage | None = None) -> list[Layers]:
         """Features (B, P_i, encoder width) of all views to the layers that the heads read, by view.
 
         Args:
             features: the first view's camera is the frame of the global pointmaps.
             ids: (B, views) int64 rows of the table of image ids.
+            fused: what computes it, as in ``Stages``; None: the network.
         """
         counts = [view.shape[1] for view in features]
         embedded = id_embedding(ids, self.architecture.decoder_width).to(features[0].device, self.dtype)
         repeats = torch.tensor(counts, device=embedded.device)
         embedded = embedded.repeat_interleave(repeats, dim=1, output_size=sum(counts))
-        layers = self.decoder(torch.cat(list(features), dim=1), embedded)
-        parts = {number: tokens.split(counts, dim=1) for number, tokens in layers.items()}
-        return [{number: tokens[view] for number, tokens in parts.items()} for view in range(len(counts))]
+        together = torch.cat(list(features), dim=1)
+        layers = together, *(fused or self._fused)(together, embedded)
+        views = zip(*(tokens.split_with_sizes(counts, dim=1) for tokens in layers), strict=True)
+        return [dict(zip(self.architecture.hooks, view, strict=True)) for view in views]
 
     def pointmap(self, head: str, layers: Layers, grid: Grid) -> Pointmap:
         """Pointmap by the head of that name; float32 in any precision."""
@@ -169,8 +196,15 @@ class Fast3rNetwork(nn.Module):
                 confidence_from_raw(raw[..., 3], a.confidence_mode, *a.confidence_range),
             )
 
+    def _fused(self, features: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
+        layers: Layers = self.decoder(features, ids)
+        return tuple(layers[number] for number in self.architecture.hooks[1:])
+
+    def _seen(self, *layers: Tensor, head: str, grid: Grid) -> Pointmap:
+        return self.pointmap(head, dict(zip(self.architecture.hooks, layers, strict=True)), grid)
+
     def forward(
-        self, images: Sequence[Tensor], ids: Tensor, heads: Sequence[str] | None = None
+        self, images: Sequence[Tensor], ids: Tensor, heads: Sequence[str] | None = None, by: Stages | None = None
     ) -> dict[str, list[Pointmap]]:
         """Pointmaps of all views by head; views of one size are encoded, and seen by a head, together.
 
@@ -178,17 +212,18 @@ class Fast3rNetwork(nn.Module):
             images: (B, 3, H_i, W_i) of each view in [-1, 1].
             ids: (B, views) int64.
             heads: names of those that are wanted; None: all.
+            by: what computes it; None: the network.
         """
-        groups = _by_size(images)
-        features = _in_groups(groups, lambda views: self.encode(torch.cat([images[view] for view in views])))
-        layers = self.fuse(features, ids)
+        by, groups = by or self.stages, _by_size(images)
+        features = _in_groups(groups, lambda views: by.encode(torch.cat([images[view] for view in views]))[0])
+        layers = self.fuse(features, ids, by.fuse)
         halves = [views[start : start + HEAD_VIEWS] for views in groups for start in range(0, len(views), HEAD_VIEWS)]
         found: dict[str, list[Pointmap]] = {}
         for head in self.heads if heads is None else heads:
             pointmaps: dict[int, Pointmap] = {}
             for views in halves:
-                together = {n: torch.cat([layers[view][n] for view in views]) for n in layers[views[0]]}
-                points, confidence = self.pointmap(head, together, self.grid(images[views[0]]))
+                together = [torch.cat([layers[view][number] for view in views]) for number in layers[views[0]]]
+                points, confidence = by.head(*together, head=head, grid=self.grid(images[views[0]]))
                 split = zip(points.chunk(len(views)), confidence.chunk(len(views)), strict=True)
                 pointmaps |= {view: Pointmap(*parts) for view, parts in zip(views, split, strict=True)}
             found[head] = [pointmaps[view] for view in range(len(images))]

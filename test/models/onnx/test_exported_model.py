@@ -27,7 +27,7 @@ from spann3r_ros.streaming.stream import load_stream
 pytest.importorskip("onnxruntime", reason="no ONNX Runtime here: pip install onnxruntime")
 pytest.importorskip("onnx", reason="no ONNX here: pip install onnx")
 
-MAPPING = ("spann3r", "dust3r", "mast3r", "cut3r", "vggt")
+MAPPING = ("spann3r", "dust3r", "mast3r", "cut3r", "vggt", "fast3r")
 
 
 def answers(config: Config, frames: list[Frame]) -> list[Prediction]:
@@ -70,7 +70,7 @@ def test_a_relocalizer_and_a_descriptor_are_the_same_in_onnx_runtime() -> None:
     assert vectors.shape[0] == 3
 
 
-@pytest.mark.parametrize("name", ["fast3r", "pi3", "pi3x", "streamvggt"])
+@pytest.mark.parametrize("name", ["pi3", "pi3x", "streamvggt"])
 def test_a_network_in_one_piece_is_refused_with_the_way_out(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"the family {name} cannot be exported to ONNX.*backend: torch"):
         export_model(load_for_export(config_of(name), "random", name), tmp_path / "onnx")
