@@ -53,6 +53,7 @@ class Captured:
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]], enabled: bool = True) -> None:
         self.function, self.enabled = function, enabled
+        self._made_of = function
         self._seen: set[Hashable] = set()
         self._recordings: dict[Hashable, _Recording] = {}
         self._lock = threading.Lock()  # recordings have one set of buffers
@@ -74,6 +75,11 @@ class Captured:
                     del self._recordings[next(iter(self._recordings))]
                 self._recordings[key] = recording
             return self._recordings[key].replayed(inputs)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another function does the work than the one that it was made of."""
+        return self.function is not self._made_of
 
     def let(self, function: Callable[..., tuple[Tensor, ...]]) -> None:
         """Let another function do the work from now on, one that gives the same; it is never recorded."""

@@ -10,7 +10,7 @@ The frame that is being taken writes into the slot after the last one that is he
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -104,6 +104,17 @@ class KvCache:
         """Keys and values (1, heads, frames + 1, head_dim) of one entry of each frame, that being taken included."""
         keys, values = (buffer[name][layer, None, :, : self.frames + 1, entry] for buffer in (self.keys, self.values))
         return keys, values
+
+    def past(self) -> list[Tensor]:
+        """Keys, then values, (1, layers, heads, frames x entries, head_dim) of each name: what is held, as views."""
+        buffers = (buffer[name] for name in self.shapes for buffer in (self.keys, self.values))
+        return [buffer[None, :, :, : self.frames].flatten(3, 4) for buffer in buffers]
+
+    def take(self, own: Sequence[Tensor]) -> None:
+        """Note all keys and values of the frame that is being taken, as ``PastTensors.own`` gives them."""
+        buffers = (buffer[name] for name in self.shapes for buffer in (self.keys, self.values))
+        for buffer, tensor in zip(buffers, own, strict=True):
+            buffer[:, :, self.frames] = tensor[0]
 
     def commit(self, received: Tensor | None = None) -> None:
         """Hold the frame that was written.
@@ -209,6 +220,52 @@ class KvCache:
             one = ((shape.layers, shape.heads, frames, shape.entries, shape.head_dim), shape.dtype)
             found[f"{name}.keys"] = found[f"{name}.values"] = one
         return found
+
+
+class PastTensors:
+    """A cache for functions of tensors: it is given what is held, and gives what is noted; each read is a copy.
+
+    Args:
+        shapes: as of the cache.
+        past: of ``KvCache.past``; how many frames there are shows in its lengths alone, so that a trace fixes nothing.
+    """
+
+    def __init__(self, shapes: Mapping[str, CacheShape], past: Sequence[Tensor]) -> None:
+        self.shapes = shapes
+        self._past = dict(zip(shapes, zip(past[::2], past[1::2], strict=True), strict=True))
+        self._own: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def frames(self) -> int:
+        """How many are held."""
+        name, (keys, _) = next(iter(self._past.items()))
+        return keys.shape[3] // self.shapes[name].entries
+
+    def write(self, name: str, layer: int, key: Tensor, value: Tensor, entry: int = 0) -> None:
+        """As of ``KvCache``; entries come in their order."""
+        if entry:
+            key, value = (torch.cat(pair, dim=2) for pair in zip(self._own[name, layer], (key, value), strict=True))
+        self._own[name, layer] = key, value
+
+    def read(self, name: str, layer: int, entries: int | None = None) -> tuple[Tensor, Tensor]:
+        """As of ``KvCache``; ``entries`` are all that were written."""
+        del entries
+        (keys, values), (key, value) = self._past[name], self._own[name, layer]
+        return torch.cat([keys[:, layer], key], dim=2), torch.cat([values[:, layer], value], dim=2)
+
+    def read_entry(self, name: str, layer: int, entry: int) -> tuple[Tensor, Tensor]:
+        """As of ``KvCache``."""
+        keys, values = self.read(name, layer)
+        step = self.shapes[name].entries
+        return keys[:, :, entry::step], values[:, :, entry::step]
+
+    def own(self) -> list[Tensor]:
+        """Keys, then values, (1, layers, heads, entries, head_dim) of each name: what was written."""
+        return [
+            torch.stack([self._own[name, layer][kind] for layer in range(shape.layers)], dim=1)
+            for name, shape in self.shapes.items()
+            for kind in (0, 1)
+        ]
 
 
 def attention_paid(query: Tensor, keys: Tensor, frames: int) -> Tensor:

@@ -18,3 +18,10 @@ def test_on_the_cpu_it_is_the_function() -> None:
     captured, x = Captured(scaled), torch.ones(2)
     assert [captured(x, by=by)[0].sum().item() for by in (1, 2, 2, 2)] == [2.0, 4.0, 4.0, 4.0]
     assert calls == [1, 2, 2, 2]
+
+
+def test_it_knows_whether_another_function_does_the_work() -> None:
+    captured = Captured(lambda x: (x,))
+    assert not captured.is_replaced
+    captured.let(lambda x: (x + 1,))
+    assert captured.is_replaced and captured(torch.zeros(1))[0].item() == 1.0

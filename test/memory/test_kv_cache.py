@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from spann3r_ros.errors import ConfigError, MemoryMismatchError
-from spann3r_ros.memory.kv_cache import FIRST_SLOTS, CacheShape, KvCache, attention_paid
+from spann3r_ros.memory.kv_cache import FIRST_SLOTS, CacheShape, KvCache, PastTensors, attention_paid
 
 CPU = torch.device("cpu")
 SHAPES = {
@@ -45,6 +45,31 @@ def held(cache: KvCache) -> list[int]:
         assert len(frames) == 1, "all layers of a slot are of one frame"
         found.append(frames.pop())
     return found
+
+
+@pytest.mark.parametrize("frames", [0, 3])
+def test_past_tensors_are_read_as_the_cache_and_taken_by_it(frames: int) -> None:
+    cache = KvCache(SHAPES, bound=0, recent=1, device=CPU)
+    for frame in range(frames):
+        take(cache, frame)
+    past = PastTensors(SHAPES, cache.past())
+    assert past.frames == frames
+    for name, shape in SHAPES.items():
+        for layer in range(shape.layers):
+            for entry in range(shape.entries):
+                for place in (cache, past):
+                    new = (tensor[:, :, entry : entry + 1] for tensor in vectors(frames, name, layer))
+                    place.write(name, layer, *new, entry)
+                pairs = zip(past.read(name, layer, entry + 1), cache.read(name, layer, entry + 1), strict=True)
+                assert all(torch.equal(*pair) for pair in pairs)
+                pairs = zip(past.read_entry(name, layer, entry), cache.read_entry(name, layer, entry), strict=True)
+                assert all(torch.equal(*pair) for pair in pairs)
+    other = KvCache(SHAPES, bound=0, recent=1, device=CPU)
+    for frame in range(frames):
+        take(other, frame)
+    other.take(past.own())
+    other.commit()
+    assert held(other) == list(range(frames + 1))
 
 
 def test_a_read_gives_all_frames_and_the_one_being_taken() -> None:
