@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from spann3r_ros.blocks.captured import Captured
 from spann3r_ros.config import Config
 from spann3r_ros.errors import ImageSizeError, MemoryMismatchError
 from spann3r_ros.frame import Frame
-from spann3r_ros.memory.kv_cache import KvCache, check_bound
+from spann3r_ros.memory.kv_cache import KvCache, PastTensors, check_bound
 from spann3r_ros.memory.snapshot import memory_file, read_snapshot
 from spann3r_ros.models.pointmap import fingerprint
 from spann3r_ros.models.streamvggt.memory import CACHE, StreamVggtMemory
-from spann3r_ros.models.streamvggt.network import StreamVggtNetwork, cache_shapes
+from spann3r_ros.models.streamvggt.network import StreamStep, StreamVggtNetwork, cache_shapes
 from spann3r_ros.models.streamvggt.parameters import StreamVggtParameters
 from spann3r_ros.models.transfer import to_device
+from spann3r_ros.models.vggt.aggregator import Features
 from spann3r_ros.models.vggt.answers import ImageSize, predictions, require_head
 from spann3r_ros.models.vggt.model import memory_of
 from spann3r_ros.models.window_memory import require_memory
@@ -35,6 +38,10 @@ class StreamVggt:
     """
 
     name = "streamvggt"
+    outside = (
+        *("aggregator.camera_token", "aggregator.register_token", "aggregator.patch_embed.norm."),
+        *("camera_head.token_norm.", "camera_head.trunk_norm."),
+    )
 
     def __init__(self, network: StreamVggtNetwork, config: Config, weights: str) -> None:
         self.network, self.config, self.weights = network, config, weights
@@ -47,6 +54,9 @@ class StreamVggt:
         self._require_memory()
         samples = [network.aggregator.patch_embed.norm, network.camera_head.token_norm, network.camera_head.trunk_norm]
         self.fingerprint = fingerprint(self.name, architecture, samples, network.dtype)
+        # Not recorded on CUDA: a frame is much work for each launch.
+        self._look, self._dense = (Captured(stage, enabled=False) for stage in (self._looked, network.dense))
+        self.stages = {"look": self._look, "dense": self._dense}
 
     def _require_memory(self) -> None:
         """Refuse a bound that contradicts itself, and a cache that cannot be had."""
@@ -105,9 +115,9 @@ class StreamVggt:
         size = (loaded.pixels.shape[-2], loaded.pixels.shape[-1])
         cache = self._new_cache(size) if memory.cache is None else memory.cache
         images = to_device(loaded.pixels, self.device)
-        taken = self.network.step(images, cache, shared=self.settings.camera_cache == "shared")
+        taken = self._taken(images, cache)
         answers = predictions(
-            self.network.dense,
+            self._dense,
             taken.features,
             taken.encodings[-1],
             loaded,
@@ -117,6 +127,34 @@ class StreamVggt:
         cache.commit(taken.received)  # from here on the memory changes, and no layer of the network runs
         memory.cache, memory.size, memory.answer = cache, size, answer
         return answers
+
+    def _taken(self, images: Tensor, cache: KvCache) -> StreamStep:
+        """See ``StreamVggtNetwork.step``."""
+        shared = self.settings.camera_cache == "shared"
+        if not self._look.is_replaced:  # keys and values are written beside those of the past: nothing is copied
+            return self.network.step(images, cache, shared)
+        specials = self.network.aggregator.special_tokens(begins=cache.offered == 0)
+        encodings, received, camera, *others = self._look(images, specials, *cache.past(), shared=shared)
+        layers = len(self.network.architecture.layers)
+        cache.take(others[layers:])
+        features = Features(camera, tuple(others[:layers]), (images.shape[-2], images.shape[-1]))
+        return StreamStep(features, encodings.transpose(0, 1), received[0] if cache.bound else None)
+
+    def _looked(self, images: Tensor, specials: Tensor, *past: Tensor, shared: bool) -> tuple[Tensor, ...]:
+        """Encodings (1, iterations, 1, 9), attention (1, frames + 1), features, and the frame's own keys and values.
+
+        Args:
+            images: (1, 1, 3, H, W) in [0, 1].
+            specials: (1, 1 + registers, width).
+            past: of ``KvCache.past``.
+            shared: see ``StreamVggtNetwork.step``.
+        """
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        cache = PastTensors(cache_shapes(self.network.architecture, size, self.network.dtype), past)
+        taken = self.network.look(images, specials, cache, shared=shared, tally=True)
+        assert taken.received is not None
+        features = taken.features
+        return taken.encodings.transpose(0, 1), taken.received[None], features.camera, *features.patches, *cache.own()
 
     def flush(self, memory: StreamVggtMemory) -> list[Prediction]:
         """Nothing: every answer was given at once."""

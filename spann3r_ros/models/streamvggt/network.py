@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spann3r_ros.blocks.attention import HeadTensors, attend
-from spann3r_ros.memory.kv_cache import CacheShape, KvCache, attention_paid
+from spann3r_ros.memory.kv_cache import CacheShape, KvCache, PastTensors, attention_paid
 from spann3r_ros.models.streamvggt.architecture import StreamVggtArchitecture
 from spann3r_ros.models.vggt.aggregator import Features
 from spann3r_ros.models.vggt.architecture import VggtArchitecture
@@ -52,15 +52,29 @@ class StreamVggtNetwork(VggtNetwork):
                 published streaming code does; else that of the same iteration alone, as in the graph that the weights
                 were trained in.
         """
-        specials = self.architecture.specials
+        specials = self.aggregator.special_tokens(begins=cache.offered == 0)
+        return self.look(images, specials, cache, shared=shared, tally=bool(cache.bound))
+
+    def look(
+        self, images: Tensor, specials: Tensor, cache: KvCache | PastTensors, *, shared: bool, tally: bool
+    ) -> StreamStep:
+        """As ``step``.
+
+        Args:
+            images: as of ``step``.
+            specials: (1, 1 + registers, width) of the frame, see ``Aggregator.special_tokens``.
+            cache: that gets its keys and values.
+            shared: as of ``step``.
+            tally: whether to add up the attention that it pays to past frames.
+        """
         received: list[Tensor] = []
 
         def of_tokens(layer: int, heads: HeadTensors) -> Tensor:
             cache.write(GLOBAL, layer, heads.key, heads.value)
             keys, values = cache.read(GLOBAL, layer)
-            if cache.bound:
+            if tally:
                 # The camera token and the registers speak for their frame.
-                received.append(attention_paid(heads.query[:, :, :specials], keys, cache.frames + 1))
+                received.append(attention_paid(heads.query[:, :, : specials.shape[1]], keys, cache.frames + 1))
             return attend(heads.query, keys, values)
 
         def of_cameras(iteration: int, block: int, heads: HeadTensors) -> Tensor:
@@ -71,7 +85,7 @@ class StreamVggtNetwork(VggtNetwork):
                 keys, values = cache.read_entry(CAMERA, block, iteration)
             return attend(heads.query, keys, values)
 
-        features = self.aggregator(images, begins=cache.offered == 0, attention=of_tokens)
+        features = self.aggregator(images, specials, attention=of_tokens)
         encodings = self.cameras(features, of_cameras)
         return StreamStep(features, encodings, torch.stack(received).sum(dim=0) if received else None)
 

@@ -55,17 +55,17 @@ class Aggregator(nn.Module):
         )
         self._tables: dict[tuple[Grid, torch.device], RotaryTable] = {}
 
-    def forward(self, images: Tensor, begins: bool = True, attention: Attention | None = None) -> Features:
+    def forward(self, images: Tensor, specials: Tensor | None = None, attention: Attention | None = None) -> Features:
         """Images (B, S, 3, H, W) in [0, 1], H and W multiples of the patch, to what the heads read.
 
         Args:
             images: of B scenes.
-            begins: whether the first frame is the first of its scene.
+            specials: (S, 1 + registers, width) special tokens of the frames; None: those of whole scenes.
             attention: of the global blocks; None: every token of a scene looks at every other.
         """
         a = self.architecture
         scenes, frames, size = images.shape[0], images.shape[1], (int(images.shape[-2]), int(images.shape[-1]))
-        tokens = self.embed(images, begins)
+        tokens = self.embed(images, specials)
         table = self.rotary_table((size[0] // a.patch_size, size[1] // a.patch_size), tokens.device)
         table_of_all = table.repeated(frames)
         kept: list[Tensor] = []
@@ -78,15 +78,20 @@ class Aggregator(nn.Module):
         camera = torch.cat([in_frame[:, 0], tokens[:, 0]], dim=-1).view(scenes, frames, -1)
         return Features(camera, tuple(kept), size)
 
-    def embed(self, images: Tensor, begins: bool = True) -> Tensor:
+    def embed(self, images: Tensor, specials: Tensor | None = None) -> Tensor:
         """Tokens (B x S, 1 + registers + P, width): the camera's, the registers', the patches' in raster order."""
         scenes, frames = images.shape[:2]
         encoded = self.patch_embed(normalized(images.flatten(0, 1).to(self.camera_token.dtype)))
         patches = encoded[:, self.architecture.encoder.specials :]
-        # The second stands for all frames but the first.
-        specials = torch.cat([self.camera_token, self.register_token], dim=2)[0]
-        first, others = specials[:1] if begins else specials[1:], specials[1:].expand(frames - 1, -1, -1)
-        return torch.cat([torch.cat([first, others]).repeat(scenes, 1, 1), patches], dim=1)
+        if specials is None:
+            others = self.special_tokens(begins=False).expand(frames - 1, -1, -1)
+            specials = torch.cat([self.special_tokens(begins=True), others])
+        return torch.cat([specials.repeat(scenes, 1, 1), patches], dim=1)
+
+    def special_tokens(self, begins: bool) -> Tensor:
+        """Camera token and registers (1, 1 + registers, width) of the first frame of a scene, or of any other."""
+        both = torch.cat([self.camera_token, self.register_token], dim=2)[0]
+        return both[:1] if begins else both[1:]
 
     def rotary_table(self, grid: Grid, device: torch.device) -> RotaryTable:
         """Places of one frame's tokens: special ones at 0, patches from 1; made once per size and device."""

@@ -21,13 +21,14 @@ from spann3r_ros.models.loading import load_descriptor, load_model, load_relocal
 from spann3r_ros.models.onnx.exported_model import read_exported, staged
 from spann3r_ros.models.onnx.exporter import TOLERANCE, export_model
 from spann3r_ros.models.onnx.trial import load_for_export
+from spann3r_ros.models.streamvggt.parameters import StreamVggtParameters
 from spann3r_ros.prediction import Prediction
 from spann3r_ros.streaming.stream import load_stream
 
 pytest.importorskip("onnxruntime", reason="no ONNX Runtime here: pip install onnxruntime")
 pytest.importorskip("onnx", reason="no ONNX here: pip install onnx")
 
-MAPPING = ("spann3r", "dust3r", "mast3r", "cut3r", "vggt", "fast3r")
+MAPPING = ("spann3r", "dust3r", "mast3r", "cut3r", "vggt", "fast3r", "streamvggt")
 
 
 def answers(config: Config, frames: list[Frame]) -> list[Prediction]:
@@ -70,7 +71,7 @@ def test_a_relocalizer_and_a_descriptor_are_the_same_in_onnx_runtime() -> None:
     assert vectors.shape[0] == 3
 
 
-@pytest.mark.parametrize("name", ["pi3", "pi3x", "streamvggt"])
+@pytest.mark.parametrize("name", ["pi3", "pi3x"])
 def test_a_network_in_one_piece_is_refused_with_the_way_out(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"the family {name} cannot be exported to ONNX.*backend: torch"):
         export_model(load_for_export(config_of(name), "random", name), tmp_path / "onnx")
@@ -94,6 +95,20 @@ def test_the_model_that_ships_is_the_same_in_onnx_runtime(tmp_path: Path) -> Non
     export_model(load_for_export(Config(), "shipped"), tmp_path / "onnx")
     config = Config(device="cpu", backend="onnxruntime", checkpoint=str(tmp_path / "onnx"))
     require_equal(answers(config, frames), answers(Config(device="cpu"), frames))
+
+
+@pytest.mark.parametrize("bound", [4, 0])
+def test_the_cache_of_streamvggt_drops_the_same_frames_and_grows_as_long(bound: int) -> None:
+    """More frames than the export saw, and the attention that decides which of them are dropped."""
+    found = []
+    for backend, checkpoint in (("torch", "random"), ("onnxruntime", str(exported("streamvggt")))):
+        config = config_of("streamvggt", backend=backend, checkpoint=checkpoint)
+        settings = config.of(StreamVggtParameters)
+        settings.kv_frames, settings.recent_frames = bound, 2
+        stream = load_stream(config)
+        found.append(([answer for frame in random_frames(9) for answer in stream.step(frame)], stream.status()))
+    require_equal(found[1][0], found[0][0])
+    assert found[1][1] == found[0][1] and found[0][1].counters["dropped_frames"] == (5 if bound else 0)
 
 
 @pytest.mark.slow

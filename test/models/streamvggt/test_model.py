@@ -14,6 +14,7 @@ from tiny_models import random_frames
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import AnswerError, ConfigError, MemoryMismatchError
+from spann3r_ros.memory.kv_cache import KvCache
 from spann3r_ros.models import window_memory
 from spann3r_ros.models.base import ModelStream
 from spann3r_ros.models.streamvggt.architecture import TINY
@@ -48,6 +49,12 @@ def test_every_frame_is_answered_at_once_with_a_pose(points: str) -> None:
         assert answer.frame is frame and answer.final and answer.pose_source == answer.intrinsics_source == "model"
         assert answer.points.shape == (42, 70, 3) and np.isfinite(answer.points).all()
     assert running.flush() == []
+
+
+def test_pytorch_attends_to_the_cache_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KvCache, "past", None)  # what an exported network is given, which copies
+    running = stream()
+    assert [len(running.step(frame)) for frame in random_frames(2, size=(140, 84))] == [1, 1]
 
 
 def test_the_same_image_twice_is_answered_twice() -> None:
