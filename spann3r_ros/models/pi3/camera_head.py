@@ -58,7 +58,7 @@ def poses_from(translation: Tensor, nine: Tensor) -> Tensor:
 def rigid_inverse(pose: Tensor) -> Tensor:
     """The inverse of rigid transforms (..., 4, 4)."""
     inverse = torch.zeros_like(pose)
-    inverse[..., :3, :3] = pose[..., :3, :3].mT
-    inverse[..., :3, 3:] = -(pose[..., :3, :3].mT @ pose[..., :3, 3:])
+    inverse[..., :3, :3] = pose[..., :3, :3].transpose(-2, -1)
+    inverse[..., :3, 3:] = -(pose[..., :3, :3].transpose(-2, -1) @ pose[..., :3, 3:])
     inverse[..., 3, 3] = 1.0
     return inverse

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spann3r_ros.blocks.captured import Captured
 from spann3r_ros.config import Config
 from spann3r_ros.errors import AnswerError, ConfigError, FrameError, GeometryError
 from spann3r_ros.frame import Frame, Intrinsics
@@ -54,6 +55,7 @@ class ViewSetModel:
 
     name: str
     metric: bool
+    outside = ("register_token", "encoder.norm.", "camera_head.fc_t.")
 
     def __init__(
         self, trunk: Pi3Trunk, architecture: object, config: Config, settings: Pi3Parameters, weights: str
@@ -69,8 +71,10 @@ class ViewSetModel:
             self.device,
             f"Lower {settings.GROUP}.window or {settings.GROUP}.pixel_limit, or set precision to bf16",
         )
-        samples = [trunk.encoder.norm, trunk.decoder[-1]]
+        samples = [trunk.encoder.norm, trunk.camera_head.fc_t]
         self.fingerprint = fingerprint(self.name, architecture, samples, trunk.dtype)
+        # Not recorded on CUDA: a window is much work for each launch.
+        self.stages = {name: Captured(stage, enabled=False) for name, stage in trunk.stages().items()}
 
     def answer_size(self, frame: Frame) -> tuple[int, int]:
         """See ``WindowModel.answer_size``."""
@@ -157,7 +161,7 @@ class Pi3(ViewSetModel):
         self.network = network
 
     def _seen(self, images: Tensor, _views: Sequence[View]) -> ViewSet:
-        answer: ViewSet = self.network(images)
+        answer: ViewSet = self.network(images, self.stages)
         return answer
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spann3r_ros.blocks.linear_head import LinearHead
 from spann3r_ros.models.pi3.architecture import Pi3Architecture
-from spann3r_ros.models.pi3.trunk import Pi3Trunk, ViewSet, local_points
+from spann3r_ros.models.pi3.trunk import Grid, Pi3Trunk, Stages, ViewSet, local_points
 
 
 class Pi3Network(Pi3Trunk):
@@ -19,15 +19,17 @@ class Pi3Network(Pi3Trunk):
         self.point_head = LinearHead(architecture.head_out, architecture.patch_size, 3)
         self.conf_head = LinearHead(architecture.head_out, architecture.patch_size, 1)
 
-    def forward(self, images: Tensor) -> ViewSet:
-        """Images (B, N, 3, H, W) in [0, 1], H and W multiples of the patch."""
-        grid = self.grid(images)
-        decoded = self.decode(self.encode(images), grid)
+    def forward(self, images: Tensor, stages: Stages | None = None) -> ViewSet:
+        """Images (B, N, 3, H, W) in [0, 1], H and W multiples of the patch; other ``stages`` may do the work."""
+        stages, grid = stages or self.stages(), self.grid(images)
+        return self.answered(self.decode(self.encode(images, stages), grid, stages), grid, stages)
+
+    def heads(self, decoded: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See ``Pi3Trunk.heads``."""
         points = self.head_tokens(self.point_decoder, decoded, grid)
         confidence = self.head_tokens(self.conf_decoder, decoded, grid)
         with torch.autocast(points.device.type, enabled=False):
             raw = self.point_head({0: points}, grid)
             logits = self.conf_head({0: confidence}, grid)[:, 0]
             local = local_points(raw[:, :2], raw[:, 2:])
-        views, size = images.shape[:2], images.shape[3:]
-        return ViewSet(local.view(*views, *size, 3), logits.view(*views, *size), self.poses(decoded, grid))
+        return local, logits, *self.camera(decoded, grid)

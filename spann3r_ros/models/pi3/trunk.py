@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,9 @@ from spann3r_ros.models.pi3.architecture import Pi3Architecture
 from spann3r_ros.models.pi3.camera_head import CameraPoseHead, poses_from
 
 Grid = tuple[int, int]
+
+Stages: TypeAlias = Mapping[str, Callable[..., tuple[Tensor, ...]]]
+"""``Pi3Trunk.stages``, or what gives the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +75,9 @@ class Pi3Trunk(nn.Module):
     """Images to decoder tokens and poses. Attribute names are the published tensors' names.
 
     No view is special: other orders of the views give the same answers in that order.
+
+    Attributes:
+        pauses: numbers of the decoder's blocks, counted from 0, after which something may happen to the tokens.
     """
 
     image_mean: Tensor
@@ -90,7 +98,8 @@ class Pi3Trunk(nn.Module):
         self.point_decoder, self.conf_decoder = HeadDecoder(a, a.head_out), HeadDecoder(a, a.head_out)
         self.camera_decoder = HeadDecoder(a, a.camera_width)
         self.camera_head = CameraPoseHead(a.camera_width)
-        self._tables: dict[tuple[Grid, int, int, torch.device], RotaryTable] = {}
+        self.pauses: tuple[int, ...] = ()
+        self._tables: dict[tuple[Grid, int, torch.device], RotaryTable] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -117,53 +126,88 @@ class Pi3Trunk(nn.Module):
         patch = self.sizes.patch_size
         return images.shape[-2] // patch, images.shape[-1] // patch
 
-    def rotary_table(self, grid: Grid, head_dim: int, views: int = 1) -> RotaryTable:
-        """Places of the tokens of as many views, which all have the same: registers at 0, patches from 1 on."""
-        key = (grid, head_dim, views, self.register_token.device)
+    def rotary_table(self, grid: Grid, head_dim: int) -> RotaryTable:
+        """Places of the tokens of a view: registers at 0, patches from 1 on; made once per size and device."""
+        key = (grid, head_dim, self.register_token.device)
         if key not in self._tables:
             # Made outside inference mode, so that a training step can use it too.
             with torch.inference_mode(False):
                 places = grid_positions(grid, offset=1, specials=self.sizes.registers, device=key[-1])
-                self._tables[key] = table_at(places, head_dim, self.sizes.rope_base).repeated(views)
+                self._tables[key] = table_at(places, head_dim, self.sizes.rope_base)
         return self._tables[key]
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Images (B, N, 3, H, W) in [0, 1] to tokens (B, N, P, D), each view by itself (section 2)."""
-        normalized = (images.flatten(0, 1) - self.image_mean) / self.image_std
-        tokens: Tensor = self.encoder(normalized)[:, self.sizes.encoder.specials :]
+    def stages(self) -> dict[str, Callable[..., tuple[Tensor, ...]]]:
+        """The functions of tensors that the network consists of, by name; scenes or views are their batch.
+
+        The decoder runs in pieces from pause to pause, so that an export holds it once, whatever happens in between.
+        """
+        return {"encode": self.encoded, "decode": self.decoded, "heads": self.heads}
+
+    def encoded(self, images: Tensor) -> tuple[Tensor]:
+        """Images (V, 3, H, W) in [0, 1] to tokens (V, P, D), each view by itself (section 2)."""
+        tokens: Tensor = self.encoder((images - self.image_mean) / self.image_std)
+        return (tokens[:, self.sizes.encoder.specials :],)
+
+    def decoded(self, tokens: Tensor, begin: int, end: int, grid: Grid) -> tuple[Tensor, Tensor]:
+        """Tokens (B, N, T, D) before the last one of a range of the decoder's blocks, and those after it."""
+        head_dim = self.sizes.encoder.width // self.sizes.decoder_heads
+        within = self.rotary_table(grid, head_dim)
+        across = within.repeated(tokens.shape[1])
+        for number in range(begin, end):
+            earlier, block = tokens, self.decoder[number]
+            if number % 2 == 0:
+                tokens = block(tokens.flatten(0, 1), within).view_as(tokens)
+            else:
+                tokens = block(tokens.flatten(1, 2), across).view_as(tokens)
+        return earlier, tokens
+
+    def heads(self, decoded: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Decoder tokens (V, T, 2 D) of views to what is said of each by itself, float32.
+
+        Returns:
+            Local points (V, H, W, 3), logits (V, H, W), and the numbers (V, 3) and (V, 9) of ``CameraPoseHead``.
+        """
+        raise NotImplementedError
+
+    def encode(self, images: Tensor, stages: Stages) -> Tensor:
+        """Images (B, N, 3, H, W) in [0, 1] to tokens (B, N, P, D)."""
+        [tokens] = stages["encode"](images.flatten(0, 1))
         return tokens.reshape(*images.shape[:2], *tokens.shape[1:])
 
-    def decode(self, features: Tensor, grid: Grid, after: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+    def decode(
+        self, features: Tensor, grid: Grid, stages: Stages, after: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Tensor:
         """Tokens (B, N, P, D) to what the heads read (B, N, T, 2 D): the last two blocks side by side (section 3).
 
         Args:
             features: of the encoder.
             grid: rows and columns of the patches.
-            after: what tokens (B, N, T, D) become after the block of a number.
+            stages: that do the work.
+            after: what tokens (B, N, T, D) become after the block of a number, one of ``pauses``.
         """
-        scenes, views = features.shape[:2]
-        registers = self.register_token.to(features.dtype).expand(scenes, views, -1, -1)
-        tokens, earlier = torch.cat([registers, features], dim=2), features
-        each, head_dim = tokens.shape[2], self.sizes.encoder.width // self.sizes.decoder_heads
-        within, across = self.rotary_table(grid, head_dim), self.rotary_table(grid, head_dim, views)
-        for number, block in enumerate(self.decoder):
-            earlier = tokens
-            if number % 2 == 0:
-                tokens = block(tokens.flatten(0, 1), within).unflatten(0, (scenes, views))
-            else:
-                tokens = block(tokens.flatten(1, 2), across).unflatten(1, (views, each))
-            if after is not None:
-                tokens = after(number, tokens)
+        registers = self.register_token.to(features.dtype).expand(*features.shape[:2], -1, -1)
+        tokens = torch.cat([registers, features], dim=2)
+        for begin, end in pairwise(sorted({0, *(number + 1 for number in self.pauses), len(self.decoder)})):
+            earlier, tokens = stages["decode"](tokens, begin=begin, end=end, grid=grid)
+            if after is not None and end - 1 in self.pauses:
+                tokens = after(end - 1, tokens)
         return torch.cat([earlier, tokens], dim=-1)
 
+    def answered(self, decoded: Tensor, grid: Grid, stages: Stages) -> ViewSet:
+        """What the heads make of the views (B, N, T, 2 D); poses are no part of a stage, as ONNX has no SVD."""
+        local, logits, *camera = stages["heads"](decoded.flatten(0, 1), grid=grid)
+        views, size = decoded.shape[:2], logits.shape[1:]
+        return ViewSet(local.view(*views, *size, 3), logits.view(*views, *size), poses_from(*camera).view(*views, 4, 4))
+
     def head_tokens(self, decoder: nn.Module, decoded: Tensor, grid: Grid) -> Tensor:
-        """What a head decoder makes of the views (B, N, T, 2 D): patch tokens (B N, P, out), float32."""
+        """What a head decoder makes of views (V, T, 2 D): patch tokens (V, P, out), float32."""
         table = self.rotary_table(grid, self.sizes.head_width // self.sizes.head_heads)
-        tokens: Tensor = decoder(decoded.flatten(0, 1), table)
+        tokens: Tensor = decoder(decoded, table)
         return tokens[:, self.sizes.registers :].float()
 
-    def poses(self, decoded: Tensor, grid: Grid) -> Tensor:
-        """``scene_from_camera`` (B, N, 4, 4) float64 of the views (section 4.4)."""
+    def camera(self, decoded: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """The numbers (V, 3) and (V, 9) of ``CameraPoseHead`` about views (V, T, 2 D)."""
         tokens = self.head_tokens(self.camera_decoder, decoded, grid)
         with torch.autocast(tokens.device.type, enabled=False):
-            return poses_from(*self.camera_head(tokens)).view(*decoded.shape[:2], 4, 4)
+            translation, nine = self.camera_head(tokens)
+        return translation, nine

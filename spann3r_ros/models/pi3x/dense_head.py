@@ -85,7 +85,7 @@ def with_places(maps: Tensor, size: Grid) -> Tensor:
 
     The image's diagonal goes from -1 to 1; the centers of the outer pixels lie half a pixel inside.
     """
-    rows, columns = maps.shape[-2:]
+    rows, columns = int(maps.shape[-2]), int(maps.shape[-1])  # of a trace they are tensors
     aspect = size[1] / size[0]
     diagonal = (1 + aspect**2) ** 0.5
     right, down = aspect / diagonal * (columns - 1) / columns, (rows - 1) / rows / diagonal

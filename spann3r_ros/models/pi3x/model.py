@@ -40,7 +40,7 @@ class Pi3x(ViewSetModel):
 
     def _seen(self, images: Tensor, views: Sequence[View]) -> ViewSet:
         conditions = self.conditions(views) if self.network.architecture.conditioned else None
-        answer: ViewSet = self.network(images, conditions)
+        answer: ViewSet = self.network(images, conditions, self.stages)
         return answer
 
     def conditions(self, views: Sequence[View]) -> Conditions | None:

@@ -43,10 +43,10 @@ class CameraPlacing:
     def moved(self, heads: Tensor, matrices: Tensor, table: RotaryTable) -> Tensor:
         """Queries, keys, values or results (B, heads, N P, d) by matrices (B, N, 4, 4) of the views and a table."""
         half, views = heads.shape[-1] // 2, matrices.shape[1]
-        batch, count, tokens = heads.shape[:3]
+        batch, count = heads.shape[:2]
         vectors = heads[..., :half].reshape(batch, count, views, -1, 4)
-        vectors = vectors @ matrices.mT[:, None].to(vectors.dtype)
-        return torch.cat([vectors.reshape(batch, count, tokens, half), rotate(heads[..., half:], table)], dim=-1)
+        vectors = vectors @ matrices.transpose(-2, -1)[:, None].to(vectors.dtype)
+        return torch.cat([vectors.reshape(batch, count, -1, half), rotate(heads[..., half:], table)], dim=-1)
 
 
 class PoseInjection(nn.Module):
@@ -68,12 +68,12 @@ class PoseInjection(nn.Module):
             mask: (B, 1, 1, N P) bool, tokens of views with a pose; None when all have one.
         """
         query, key, value = self.attn.split(self.norm1(x), None)
-        query = placing.moved(query, placing.camera_from_scene.mT, placing.there)
+        query = placing.moved(query, placing.camera_from_scene.transpose(-2, -1), placing.there)
         key = placing.moved(key, placing.scene_from_camera, placing.there)
         value = placing.moved(value, placing.scene_from_camera, placing.there)
         attended = attend(query, key, value, mask)
         if mask is not None:  # a view without a pose neither is looked at nor looks
-            attended = torch.where(mask.mT, attended, torch.zeros_like(attended))
+            attended = torch.where(mask.transpose(-2, -1), attended, torch.zeros_like(attended))
         attended = placing.moved(attended, placing.camera_from_scene, placing.back)
         added: Tensor = self.ls1(self.attn.merged(attended)) + self.ls2(self.mlp(self.norm2(x)))
         return added
