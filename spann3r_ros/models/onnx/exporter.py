@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import io
 import logging
@@ -16,19 +17,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from spann3r_ros.blocks.captured import Captured
 from spann3r_ros.errors import CheckpointError, ConfigError
 from spann3r_ros.files.atomic import replacing_folder
 from spann3r_ros.files.checksum import sha256
-from spann3r_ros.frame import Frame
+from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.models.base import ModelStream, PairModel, PlaceDescriptor, Relating, Relocalizer, WindowModel
 from spann3r_ros.models.checkpoint.tensor_file import write_tensor_file
 from spann3r_ros.models.onnx.exported_model import Staged, staged
 from spann3r_ros.models.onnx.manifest import ANY, MANIFEST, OUTSIDE, Manifest, StageCall
 from spann3r_ros.models.onnx.runtime import StageSession, input_names
 from spann3r_ros.models.onnx.trial import ExportTrial
+from spann3r_ros.sim3 import Sim3
 
 logger = logging.getLogger(__name__)
 
@@ -198,8 +201,12 @@ def _walk(trial: ExportTrial, seed: int) -> None:
         if isinstance(model, Relating):
             model.relate(answers[:1], answers[1:])
     elif isinstance(model, WindowModel):
-        for count in {trial.window, max(1, trial.window - 1), 1}:  # the last window of a stream is a shorter one
-            model.infer(frames[:count])
+        known = [_known(frame, seed) for frame in _noise(trial.images, max(4, trial.window), seed)]
+        # The last window of a stream is a shorter one; a frame alone has no pose to any other.
+        for count in {max(3, trial.window), max(2, trial.window - 1), 1}:
+            model.infer(known[:count])
+        for count in (4, 3):  # nothing is known of one of them
+            model.infer([frames[0], *known[1:count]])
     elif isinstance(model, ModelStream):
         stream = model.fresh()
         for frame in frames:
@@ -214,6 +221,18 @@ def _walk(trial: ExportTrial, seed: int) -> None:
 def _noise(size: tuple[int, int], count: int, seed: int) -> list[Frame]:
     generator = np.random.default_rng(seed)
     return [Frame(index, index, "camera", generator.integers(0, 256, (*size, 3), np.uint8)) for index in range(count)]
+
+
+def _known(frame: Frame, seed: int) -> Frame:
+    """A frame with a calibration, a pose and a depth image, for a model that is told them; noise as well."""
+    generator, (height, width) = np.random.default_rng((seed, frame.index)), frame.image.shape[:2]
+    focal, rotation = generator.uniform(0.8, 1.2) * width, Rotation.from_rotvec(generator.normal(size=3))
+    return dataclasses.replace(
+        frame,
+        intrinsics=Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height),
+        prior=Sim3.rigid(rotation.as_matrix(), generator.uniform(-1, 1, 3)),
+        depth=generator.uniform(1, 5, (height, width)).astype(np.float32),
+    )
 
 
 def _exported(stage: Captured, network: nn.Module, call: StageCall, calls: Sequence[_Call], path: Path) -> StageReport:
