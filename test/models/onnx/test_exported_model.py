@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -8,33 +9,63 @@ import numpy as np
 import pytest
 import torch
 from exported import config_of, exported
+from scipy.spatial.transform import Rotation
 from tiny_models import GOLDEN, random_frames
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError, ConfigError, FrameError
 from spann3r_ros.evaluation.parity.spann3r import architecture_from_config, memory_config
-from spann3r_ros.frame import Frame
-from spann3r_ros.models.base import ModelStream
+from spann3r_ros.frame import Frame, Intrinsics
+from spann3r_ros.models.base import ModelStream, WindowModel
 from spann3r_ros.models.checkpoint.reading import read_checkpoint, write_checkpoint
 from spann3r_ros.models.checkpoint.tensor_file import read_tensor_file
 from spann3r_ros.models.loading import load_descriptor, load_model, load_relocalizer
 from spann3r_ros.models.onnx.exported_model import read_exported, staged
 from spann3r_ros.models.onnx.exporter import TOLERANCE, export_model
 from spann3r_ros.models.onnx.trial import load_for_export
+from spann3r_ros.models.pi3x.parameters import Pi3xParameters
+from spann3r_ros.models.registry import FAMILIES
 from spann3r_ros.models.streamvggt.parameters import StreamVggtParameters
 from spann3r_ros.prediction import Prediction
+from spann3r_ros.sim3 import Sim3
 from spann3r_ros.streaming.stream import load_stream
 
 pytest.importorskip("onnxruntime", reason="no ONNX Runtime here: pip install onnxruntime")
 pytest.importorskip("onnx", reason="no ONNX here: pip install onnx")
 
-MAPPING = ("spann3r", "dust3r", "mast3r", "cut3r", "vggt", "fast3r", "streamvggt")
+MAPPING = tuple(FAMILIES)
 
 
 def answers(config: Config, frames: list[Frame]) -> list[Prediction]:
     stream = load_stream(config)
     found = [answer for frame in frames for answer in stream.step(frame)]
     return found + stream.flush()
+
+
+def windows(config: Config) -> WindowModel:
+    model = load_model(config)
+    assert isinstance(model, WindowModel)
+    return model
+
+
+def telling_poses(**values: str) -> Config:
+    config = config_of("pi3x", **values)
+    config.of(Pi3xParameters).use_poses = True
+    return config
+
+
+def known_frames(count: int) -> list[Frame]:
+    """Frames that come with all that Pi3X can be told."""
+    generator = np.random.default_rng(0)
+    return [
+        dataclasses.replace(
+            frame,
+            intrinsics=Intrinsics(60.0, 62.0, 31.5, 23.5, 64, 48),
+            prior=Sim3.rigid(Rotation.from_rotvec(generator.normal(size=3)).as_matrix(), generator.uniform(-1, 1, 3)),
+            depth=generator.uniform(1, 3, (48, 64)).astype(np.float32),
+        )
+        for frame in random_frames(count)
+    ]
 
 
 def require_equal(found: list[Prediction], expected: list[Prediction]) -> None:
@@ -71,10 +102,39 @@ def test_a_relocalizer_and_a_descriptor_are_the_same_in_onnx_runtime() -> None:
     assert vectors.shape[0] == 3
 
 
-@pytest.mark.parametrize("name", ["pi3", "pi3x"])
-def test_a_network_in_one_piece_is_refused_with_the_way_out(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"the family {name} cannot be exported to ONNX.*backend: torch"):
-        export_model(load_for_export(config_of(name), "random", name), tmp_path / "onnx")
+def test_a_network_in_one_piece_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    trial = load_for_export(config_of("dust3r"), "random", "dust3r")
+    del trial.model.stages
+    with pytest.raises(ConfigError, match=r"the family dust3r cannot be exported to ONNX.*backend: torch"):
+        export_model(trial, tmp_path / "onnx")
+
+
+@pytest.mark.parametrize("name", ["vggt", "pi3", "pi3x", "fast3r"])
+def test_a_window_may_have_any_number_of_frames(name: str) -> None:
+    frames = random_frames(5, size=(640, 480))
+    ours = windows(config_of(name, backend="onnxruntime", checkpoint=str(exported(name))))
+    theirs = windows(config_of(name, checkpoint="random"))
+    for count in (1, 2, 5):  # exported for three, and for fewer in a stream's last window
+        require_equal(ours.infer(frames[:count]), theirs.infer(frames[:count]))
+
+
+def test_pi3x_is_told_in_onnx_runtime_what_it_is_told_in_pytorch(tmp_path: Path) -> None:
+    export_model(load_for_export(telling_poses(), "random", "pi3x"), tmp_path / "onnx")
+    ours = windows(telling_poses(backend="onnxruntime", checkpoint=str(tmp_path / "onnx")))
+    theirs = windows(telling_poses(checkpoint="random"))
+    frames = known_frames(5)
+    depth, prior = (dataclasses.replace(frames[0], **{name: None}) for name in ("depth", "prior"))
+    for some in (frames, frames[:2], [depth, *frames[1:]], [prior, *frames[1:4]], [prior, *frames[1:]]):
+        require_equal(ours.infer(some), theirs.infer(some))
+    for missing in ({"prior", "depth"}, {"intrinsics", "depth"}, {"intrinsics", "prior"}):
+        some = [dataclasses.replace(frame, **dict.fromkeys(missing)) for frame in frames]
+        require_equal(ours.infer(some), theirs.infer(some))
+
+
+def test_what_pi3x_was_exported_without_is_refused_with_the_way_out() -> None:
+    model = windows(telling_poses(backend="onnxruntime", checkpoint=str(exported("pi3x"))))
+    with pytest.raises(FrameError, match=r"got inject .*expected none: it was not exported\. .*--set"):
+        model.infer(known_frames(3))
 
 
 @pytest.mark.parametrize("output", ["immediate", "both"])
