@@ -28,7 +28,7 @@ from spann3r_ros.frame import Frame, Intrinsics
 from spann3r_ros.models.base import ModelStream, PairModel, PlaceDescriptor, Relating, Relocalizer, WindowModel
 from spann3r_ros.models.checkpoint.tensor_file import write_tensor_file
 from spann3r_ros.models.onnx.exported_model import Staged, staged
-from spann3r_ros.models.onnx.manifest import ANY, MANIFEST, OUTSIDE, Manifest, StageCall
+from spann3r_ros.models.onnx.manifest import ANY, MANIFEST, OUTSIDE, Manifest, StageCall, read_manifest
 from spann3r_ros.models.onnx.runtime import StageSession, input_names
 from spann3r_ros.models.onnx.trial import ExportTrial
 from spann3r_ros.sim3 import Sim3
@@ -113,6 +113,7 @@ def export_model(
         number = sum(other.stage == call.stage for other in files) + 1
         files[call] = f"{call.stage}{f'_{number}' if number > 1 else ''}.onnx"
     own = [MANIFEST, OUTSIDE, *(name for file in files.values() for name in (file, f"{file}{DATA}"))]
+    own += _files_of_older(folder)
     reports: list[StageReport] = []
     try:
         with replacing_folder(folder, own) as draft:
@@ -125,6 +126,14 @@ def export_model(
     except _TooDifferentError:
         logger.warning("%s was not written: a stage differs by more than %g", folder, TOLERANCE)
     return reports
+
+
+def _files_of_older(folder: Path) -> list[str]:
+    """Names of the files of an export that is whole, which may have stages that the new one lacks."""
+    try:
+        return list(read_manifest(folder).sha256)
+    except CheckpointError:
+        return []
 
 
 class _TooDifferentError(Exception):

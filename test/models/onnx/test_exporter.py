@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from exported import config_of
+from exported import config_of, exported
 
 from spann3r_ros.config import Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
@@ -56,8 +57,9 @@ def test_large_weights_lie_beside_their_stage(tmp_path: Path, monkeypatch: pytes
 
 
 def test_an_older_export_is_replaced_and_nothing_else_is(tmp_path: Path) -> None:
+    shutil.copytree(exported("mast3r"), tmp_path / "onnx")  # which has a stage more
     export_model(trial(), tmp_path / "onnx")
-    export_model(trial(), tmp_path / "onnx")
+    assert not (tmp_path / "onnx" / "describe.onnx").exists()
     (tmp_path / "onnx" / "mine.txt").write_text("kept")
     with pytest.raises(DataError, match=r"mine\.txt"):
         export_model(trial(), tmp_path / "onnx")
