@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import zipfile
@@ -117,3 +118,13 @@ def test_hostile_files_cost_little_memory() -> None:
     assert not [name for name, (ours, _) in found.items() if not ours]
     assert {name: size for name, (_, size) in found.items() if size > MOST_BYTES} == {}
     assert any(size > 100_000 for _, size in found.values()), "or nothing was measured"
+
+
+@pytest.mark.slow
+@pytest.mark.fault("hostile file")
+def test_the_guided_fuzzer_gives_a_reader_files(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="`make fuzz` installs it where it can")
+    command = [sys.executable, str(SUPPORT / "guided_fuzz.py"), "0", str(tmp_path), "--seconds", "2"]
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    found = re.search(r"number_of_executed_units: (\d+)", run.stderr)
+    assert run.returncode == 0 and found and int(found[1]) > 100, run.stdout + run.stderr[-2000:]

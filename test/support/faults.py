@@ -6,12 +6,19 @@ situations that users met (``CASES``). ``python test/support/faults.py`` writes 
 
 from __future__ import annotations
 
+import argparse
 import ast
+import datetime
+import os
+import platform
+import re
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
-MEASURED = ("<!-- measured", "<!-- end: measured -->")
-"""Around the figures on the page, which a command measures and this one keeps."""
+MEASURED = re.compile(r"<!-- measured: .*? -->\n\n## (?P<title>.*?)\n.*?<!-- end: measured -->\n", re.DOTALL)
+"""Figures on the page, which a command measures and this one keeps."""
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "robustness.md"
@@ -87,25 +94,24 @@ def _fault(decorator: ast.expr) -> tuple[str, str] | None:
     return kind, cases[0] if cases else ""
 
 
-def measured() -> str:
-    """The part of the page that holds figures, with its marks; empty when there are none."""
-    text = PAGE.read_text(encoding="utf-8")
-    begin, end = (text.find(mark) for mark in MEASURED)
-    return text[begin : end + len(MEASURED[1])] + "\n" if 0 <= begin < end else ""
+def measured() -> dict[str, str]:
+    """The parts of the page that hold figures, with their marks, by their titles."""
+    return {found["title"]: found[0] for found in MEASURED.finditer(PAGE.read_text(encoding="utf-8"))}
 
 
-def write_measured(command: str, lines: list[str]) -> None:
+def write_measured(title: str, command: str, lines: list[str]) -> None:
     """Put figures into the page in the place of older ones.
 
     Args:
+        title: of their part.
         command: that measured them.
         lines: Markdown.
     """
-    text = PAGE.read_text(encoding="utf-8")
-    mark = f"{MEASURED[0]}: `{command}` -->"
-    figures = "\n".join([mark, "", "## What bad images cost", "", *lines, "", MEASURED[1], ""])
-    old = measured()
-    PAGE.write_text(text.replace(old, figures) if old else f"{text}\n{figures}", encoding="utf-8")
+    text, old = PAGE.read_text(encoding="utf-8"), measured().get(title)
+    new = "\n".join(
+        [f"<!-- measured: `{command}` -->", "", f"## {title}", "", *lines, "", "<!-- end: measured -->", ""]
+    )
+    PAGE.write_text(text.replace(old, new) if old else f"{text}\n{new}", encoding="utf-8")
 
 
 def page() -> str:
@@ -134,9 +140,27 @@ def page() -> str:
     for case, title in CASES.items():
         names = "<br>".join(f"`{test}`" for test in cases[case]) or "none yet"
         lines.append(f"| {case} | {title} | {names} |")
-    figures = measured()
-    return "\n".join(lines) + "\n" + (f"\n{figures}" if figures else "")
+    return "\n".join([*lines, "", *measured().values()]).rstrip("\n") + "\n"
+
+
+def write_soak(seconds: int) -> int:
+    """Throw faults at the running node for so long, and put the verdict into the page; returns the exit status."""
+    command = [sys.executable, "-m", "spann3r_ros", "soak", "--duration", str(seconds)]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    print(run.stdout, end="")
+    verdict = run.stdout.splitlines()[-1]
+    text = (
+        f"The real node with a synthetic camera for {seconds / 60:g} minutes, every fault of a robot at random. "
+        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores:"
+    )
+    write_measured("What the running node stood", f"make soak DURATION={seconds}", [text, "", f"    {verdict}"])
+    return run.returncode
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Write docs/robustness.md from the marks of the tests.")
+    parser.add_argument("--soak", type=int, metavar="SECONDS", help="measure the running node first (`make soak`)")
+    seconds = parser.parse_args().soak
+    status = write_soak(seconds) if seconds else 0
     PAGE.write_text(page())
+    sys.exit(status)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import atheris
 
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # Numba compiles no code that is instrumented
+
 with atheris.instrument_imports(include=["spann3r_ros"]):
     import reader_fuzz
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import json
 import logging
 import os
 import pickle
+import platform
 import random
 import re
 import resource
@@ -20,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 from collections.abc import Callable
@@ -31,6 +34,7 @@ import caffe_writer
 import cv2
 import numpy as np
 import torch
+from faults import write_measured
 from miniature_datasets import MAKERS
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -533,6 +537,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the files that foreign exceptions came from")
+    parser.add_argument("--write", action="store_true", help="put what was found into docs/robustness.md")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     is_guided = find_spec("atheris") is not None
@@ -565,14 +570,25 @@ def main() -> int:
                     (arguments.keep / f"{reader.name.replace(' ', '_')}_{inputs}").write_bytes(content)
     worst = max(slow, key=lambda name: slow[name])
     late = sum(seconds > MOST_SECONDS for seconds in slow.values())
-    print(f"slowest: {worst}, {slow[worst]:.2f} s; {late} readers once took more than {MOST_SECONDS:g} s")
-    print(f"memory: {(peak_bytes() - held) / 1e6:.0f} MB more than before, of {MOST_BYTES / 1e6:.0f} MB allowed")
+    costs = f"{worst}, {slow[worst]:.2f} s; {late} readers once took more than {MOST_SECONDS:g} s"
+    memory = f"{(peak_bytes() - held) / 1e6:.0f} MB more than before, of {MOST_BYTES / 1e6:.0f} MB allowed"
+    print(f"slowest: {costs}\nmemory: {memory}")
+    at_random_inputs = inputs
     if is_guided:
         more, found = guided(arguments.seconds - at_random, random.Random(arguments.seed).randrange(len(READERS)))
         inputs, foreign = inputs + more, foreign + found
     else:
         print("guided: atheris is not installed (pip install atheris), so all mutations were at random")
     print(f"fuzz: inputs={inputs} readers={len(READERS)} foreign_exceptions={foreign}")
+    if arguments.write:
+        text = (
+            f"{inputs:,} files into {len(READERS)} readers in {arguments.seconds / 3600:.2f} hours, of which "
+            f"{at_random_inputs:,} mutated at random and the others guided by atheris: {foreign} foreign exceptions. "
+            f"The slowest of those at random: {costs}; memory: {memory}. "
+            f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores."
+        )
+        command = f"make fuzz SECONDS={arguments.seconds:g} ARGS=--write"
+        write_measured("What damaged files did", command, textwrap.wrap(text, 120))
     return 1 if foreign else 0
 
 

@@ -286,7 +286,7 @@ def main() -> None:
             f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}. "
             "A walk that got fewer than three poses has no ATE."
         )
-        faults.write_measured(command, [*textwrap.wrap(text, 120), "", *lines])
+        faults.write_measured("What bad images cost", command, [*textwrap.wrap(text, 120), "", *lines])
 
 
 if __name__ == "__main__":
