@@ -19,6 +19,7 @@ import random
 import re
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -397,6 +398,9 @@ FOUND: dict[str, list[tuple[bytes, bytes]]] = {
     ],
     "manifest of a saved map": [(b'"points": ', b'"points": ' + b"9" * 4000), (b'"files"', b'"files\xff"')],
     "arrays of a saved map": [(b"PK\x01\x02-\x03-", b"PK\x01\x02-\x03\xc0"), (b"PK\x05\x06", b"PK\x05\x07")],
+    "tensors of PyTorch": [(b"PK\x05\x06", b"PK\x06\x07" + struct.pack("<LQL", 1, 0, 2) + b"PK\x05\x06")],
+    "arrays in an object of NumPy": [(b"\n", b"(\n")],
+    "mean image": [(b"}", b"(}")],
     "run.json": [(b'"skipped": {}', b'"skipped": 3'), (b'"format": 1', b'"format": ' + b"[" * 9000), (b"{", b"\xff")],
     "pointmap": [(b"PK\x05\x06", b"PK\x05\x07"), (b"points.npy", b"pointz.npy")],
     "TUM's list": [(b"rgb/0.png", b"9" * 4000), (b"rgb/0.png", b"\0")],

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spann3r_ros.errors import CheckpointError
+from spann3r_ros.files.arrays import DAMAGE
 from spann3r_ros.files.atomic import replacing_file
 from spann3r_ros.files.location import kind_of
 from spann3r_ros.models.checkpoint.caffe_file import looks_like_network, read_network
@@ -153,7 +154,7 @@ def _allowed_classes(settings: Collection[str]) -> Iterator[None]:
 
 
 def _read_pytorch(path: Path, zipped: bool) -> TensorFile:
-    if zipped and not zipfile.is_zipfile(path):
+    if zipped and not _has_end(path):
         size = path.stat().st_size
         raise CheckpointError(f"{path} is cut short", got=f"{size:,} bytes without an end", next_step=FETCH)
     if zipped:
@@ -175,12 +176,20 @@ def _read_pytorch(path: Path, zipped: bool) -> TensorFile:
             settings.append(wanted.group(1))
 
 
+def _has_end(path: Path) -> bool:
+    """Whether an archive is not cut short, as far as its end tells."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an end that speaks of several disks
+        return False
+
+
 def _refuse_archive(path: Path) -> None:
     """Raise CheckpointError for a zip of other files; PyTorch's own holds one pickle of a known name."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except DAMAGE:
         return  # damaged, which reading it will tell
     if not any(name.endswith("data.pkl") for name in names):
         raise CheckpointError(
