@@ -83,8 +83,8 @@ def load_model(config: Config) -> AnyModel:
         size = target_size(config, checkpoint.architecture)
         # Packed weights are memory of their own, which mapped ones are not to be.
         if not config.checkpoint_mapping:
-            fits = suits_packing(row, checkpoint.architecture, size)
-            pack_linears(network, dtypes=[torch.bfloat16, *[torch.float32] * fits])
+            single = [torch.float32] if suits_packing(row, checkpoint.architecture, size) else []
+            pack_linears(network, dtypes=[torch.bfloat16, *single])
     return row.model(network, config, config.checkpoint or DEMO_NAME)
 
 

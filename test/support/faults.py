@@ -150,10 +150,12 @@ def write_soak(seconds: int) -> int:
     print(run.stdout, end="")
     verdict = run.stdout.splitlines()[-1]
     text = (
-        f"The real node with a synthetic camera for {seconds / 60:g} minutes, every fault of a robot at random. "
+        f"`make soak DURATION={seconds}`, the real node with a synthetic camera and every fault of a robot at random. "
         f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores:"
     )
-    write_measured("What the running node stood", f"make soak DURATION={seconds}", [text, "", f"    {verdict}"])
+    write_measured(
+        "What the running node stood", f"python test/support/faults.py --soak {seconds}", [text, "", f"    {verdict}"]
+    )
     return run.returncode
 
 
