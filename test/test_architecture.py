@@ -46,7 +46,7 @@ NOUNS = {
     "trajectory",
     "memory_status",
 }
-NOUNS |= {"compiler", "stamp_order"}
+NOUNS |= {"compiler", "heap", "stamp_order"}
 FLOW = {"estimated_intrinsics", "frame_selection", "merging", "place_recognition", "reconstruction", "saved_world"}
 FLOW |= {"tracking", "worker"}
 LEVELS = (

@@ -11,9 +11,6 @@ from torch.nn import functional
 
 from .rope import RotaryTable, rotate
 
-# Below this many keys PyTorch's fused CPU kernel is slower in float32 than two matrix products and a softmax.
-SHORT_SEQUENCE = 256
-
 HEAD_NORM_EPS = 1e-5
 """Of the norms of queries and keys, in every network that has them; their blocks' own norms differ."""
 
@@ -25,12 +22,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
         query, key, value: of the heads.
         mask: bool, True where a query (rows) may look at a key (columns); None: everywhere.
     """
-    if query.is_cuda or key.shape[-2] > SHORT_SEQUENCE or query.dtype != torch.float32:
-        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return torch.softmax(scores, dim=-1) @ value
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
 class HeadTensors(NamedTuple):

@@ -15,7 +15,8 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """H and W are multiples of the patch size; the caller has checked it."""
-        return self.proj(x.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)
+        patches = self.proj(x.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)
+        return patches.contiguous()  # or every residual and norm that follows would run across memory
 
 
 def sine_cosine_positions(grid: tuple[int, int], width: int, device: torch.device | str = "cpu") -> Tensor:

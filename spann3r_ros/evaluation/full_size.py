@@ -30,6 +30,7 @@ from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.published_step import PublishedStep
 from spann3r_ros.evaluation.step_flops import GemmRate, gflop_of_step
 from spann3r_ros.frame import Frame
+from spann3r_ros.heap import keep_freed_memory
 from spann3r_ros.models.base import ModelStream
 from spann3r_ros.models.loading import load_model
 from spann3r_ros.models.onnx.exporter import export_model
@@ -197,6 +198,7 @@ def new_runs(sizes: Spann3rArchitecture, names: Sequence[str]) -> dict[str, Path
         own.set_precision(path.dtype)
         runs[name] = PathRun(path(own))
         del own
+    keep_freed_memory()
     return runs
 
 
@@ -234,6 +236,7 @@ def peak_rss_mb(name: str, architecture: Spann3rArchitecture | None = None) -> f
     network = random_network(family("spann3r"), architecture or Spann3rArchitecture(), PATHS[name].dtype)
     assert isinstance(network, Spann3rNetwork)
     run = PathRun(PATHS[name](network))
+    keep_freed_memory()
     for frame in noise(2):
         run.step(frame)
     return _peak_bytes() / 1e6

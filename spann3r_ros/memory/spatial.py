@@ -153,9 +153,9 @@ class SpatialMemory:
         if not self.tokens or self.similarity_threshold == 1:
             return None
         start = self.tokens - self.working_frames * self.tokens_per_frame
-        shape = (self.batch, self.working_frames, self.tokens_per_frame, -1)
-        window = self.directions[:, start : self.tokens].reshape(shape)
-        return torch.einsum("bfpe,bpe->bf", window.float(), directions.float()) / self.tokens_per_frame
+        window = self.directions[:, start : self.tokens].reshape(self.batch, self.working_frames, -1)
+        cosines = window.float() @ directions.float().flatten(1).unsqueeze(-1)
+        return cosines.squeeze(-1) / self.tokens_per_frame
 
     def accepts(self, similarity: float | None) -> bool:
         """Whether a frame of this highest similarity to the window (None: not gated) is new enough to be stored."""

@@ -17,6 +17,7 @@ from spann3r_ros.blocks.packed_linear import MOST_TOKENS, pack_linears
 from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, WEIGHTS_NOTES, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
+from spann3r_ros.heap import give_back_freed_memory, keep_freed_memory
 from spann3r_ros.models.base import AnyModel, PlaceDescriptor, Relocalizer
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture, Family
@@ -85,6 +86,8 @@ def load_model(config: Config) -> AnyModel:
         if not config.checkpoint_mapping:
             single = [torch.float32] if suits_packing(row, checkpoint.architecture, size) else []
             pack_linears(network, dtypes=[torch.bfloat16, *single])
+    if device.type == "cpu":
+        keep_freed_memory()
     return row.model(network, config, config.checkpoint or DEMO_NAME)
 
 
@@ -231,8 +234,9 @@ def pick_device(name: str) -> torch.device:
 
 
 def release_device_memory() -> None:
-    """Give back to the device what PyTorch keeps for tensors that are gone; nothing to do on the CPU."""
+    """Give back to the device, and to the system, what is kept of tensors that are gone."""
     gc.collect()
+    give_back_freed_memory()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 

@@ -22,11 +22,11 @@ from rclpy.timer import Timer
 from spann3r_ros.complaints import Severity, reason
 from spann3r_ros.config import WEIGHTS_NOTES
 from spann3r_ros.errors import Spann3rError, missing_module
+from spann3r_ros.heap import limit_heaps
 from spann3r_ros.reconstruction import parameter_groups
 from spann3r_ros.ros.clock import on_backward_jump
 from spann3r_ros.ros.diagnostics import diagnostics_message
 from spann3r_ros.ros.guard import GuardedExecutor, GuardedNode
-from spann3r_ros.ros.heap import limit_heaps
 from spann3r_ros.ros.log_forwarding import LogForwarding
 from spann3r_ros.ros.outputs import DIAGNOSTICS, STATUS, listened
 from spann3r_ros.ros.parameters import NodeParameters
