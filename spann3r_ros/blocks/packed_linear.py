@@ -6,8 +6,9 @@ that costs a good part of the product itself. Here it is done once. The operator
 
 from __future__ import annotations
 
+import contextlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeGuard
 
 import torch
@@ -97,6 +98,17 @@ def pack_linears(network: nn.Module, least: int | None = None, dtypes: Sequence[
                 setattr(module, after, nn.Identity())
             replaced += 1
     return replaced
+
+
+def weights_in_memory(network: nn.Module) -> Iterator[tuple[int, int]]:
+    """Address and bytes of the weights of a network on the CPU, packed ones as far as PyTorch tells where they are."""
+    for module in network.modules():
+        if isinstance(module, PackedLinear):
+            with contextlib.suppress(AttributeError, RuntimeError):
+                packed = module._weight
+                yield torch.ops.mkldnn.data_ptr(packed), packed.numel() * packed.element_size()
+    for weights in network.parameters():
+        yield weights.data_ptr(), weights.numel() * weights.element_size()
 
 
 def _is_large(module: nn.Module, smallest: Mapping[torch.dtype, int]) -> TypeGuard[nn.Linear]:

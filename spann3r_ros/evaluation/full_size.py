@@ -30,9 +30,8 @@ from spann3r_ros.errors import DataError
 from spann3r_ros.evaluation.published_step import PublishedStep
 from spann3r_ros.evaluation.step_flops import GemmRate, gflop_of_step
 from spann3r_ros.frame import Frame
-from spann3r_ros.heap import keep_freed_memory
 from spann3r_ros.models.base import ModelStream
-from spann3r_ros.models.loading import load_model
+from spann3r_ros.models.loading import load_model, settle
 from spann3r_ros.models.onnx.exporter import export_model
 from spann3r_ros.models.onnx.trial import ExportTrial
 from spann3r_ros.models.preprocess import preprocess
@@ -98,10 +97,11 @@ class PlainPath(StepPath):
 
 
 class PackedPath(PlainPath):
-    """Our step as ``load_model`` makes it: the large layers packed."""
+    """Our step as ``load_model`` makes it: the large layers packed, all weights in huge pages."""
 
     def __init__(self, network: Spann3rNetwork) -> None:
         pack_linears(network)
+        settle(network)
         super().__init__(network)
 
 
@@ -198,7 +198,6 @@ def new_runs(sizes: Spann3rArchitecture, names: Sequence[str]) -> dict[str, Path
         own.set_precision(path.dtype)
         runs[name] = PathRun(path(own))
         del own
-    keep_freed_memory()
     return runs
 
 
@@ -236,7 +235,6 @@ def peak_rss_mb(name: str, architecture: Spann3rArchitecture | None = None) -> f
     network = random_network(family("spann3r"), architecture or Spann3rArchitecture(), PATHS[name].dtype)
     assert isinstance(network, Spann3rNetwork)
     run = PathRun(PATHS[name](network))
-    keep_freed_memory()
     for frame in noise(2):
         run.step(frame)
     return _peak_bytes() / 1e6

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from spann3r_ros.blocks.packed_linear import MOST_TOKENS, pack_linears
+from spann3r_ros.blocks.packed_linear import MOST_TOKENS, pack_linears, weights_in_memory
 from spann3r_ros.config import DEMO_WEIGHTS, RANDOM_WEIGHTS, WEIGHTS_NOTES, Config
 from spann3r_ros.errors import CheckpointError, ConfigError, DataError
 from spann3r_ros.files.location import location
-from spann3r_ros.heap import give_back_freed_memory, keep_freed_memory
+from spann3r_ros.heap import give_back_freed_memory, keep_freed_memory, use_huge_pages
 from spann3r_ros.models.base import AnyModel, PlaceDescriptor, Relocalizer
 from spann3r_ros.models.checkpoint.reading import Checkpoint, load_into, read_checkpoint
 from spann3r_ros.models.family import Architecture, Family
@@ -87,8 +87,15 @@ def load_model(config: Config) -> AnyModel:
             single = [torch.float32] if suits_packing(row, checkpoint.architecture, size) else []
             pack_linears(network, dtypes=[torch.bfloat16, *single])
     if device.type == "cpu":
-        keep_freed_memory()
+        settle(network)
     return row.model(network, config, config.checkpoint or DEMO_NAME)
+
+
+def settle(network: nn.Module) -> None:
+    """Arrange the memory of this process for a network on the CPU that is ready to run; see ``heap``."""
+    keep_freed_memory()
+    moved = use_huge_pages(weights_in_memory(network))
+    logger.debug("%.0f MB of weights lie in huge pages", moved / 1e6)
 
 
 def _exported_model(config: Config, row: Family, device: torch.device) -> AnyModel:
