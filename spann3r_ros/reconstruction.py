@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from spann3r_ros.complaints import EVENT, Complaints, through
 from spann3r_ros.config import Config
@@ -44,6 +45,18 @@ __all__ = ["Reconstruction", "is_told_depth", "parameter_groups", "takers_of_dep
 logger = logging.getLogger(__name__)
 
 
+class _Judged(NamedTuple):
+    """An answer of the model, as it lies in the world before the map takes it up, if it does."""
+
+    prediction: Prediction
+    world: WorldPrediction
+    is_trusted: bool
+
+    def given_up(self) -> _Judged:
+        """The same after the world in which it lay was given up."""
+        return _Judged(self.prediction, _untrusted(self.world), False)
+
+
 class Reconstruction:
     """A model, what it remembers, and the map and trajectory that came of it.
 
@@ -59,6 +72,8 @@ class Reconstruction:
     Attributes:
         usual: the correctors of ``from_config``; None where others were given.
         network_seconds: that the model took for the last frame, its image made ready included.
+        on_answers: hears of the answers that are trusted before they enter the map, which takes a while; where this
+            corrects the map, ``process`` returns them where they lie then.
     """
 
     usual: UsualCorrectors | None = None
@@ -73,6 +88,7 @@ class Reconstruction:
         self._use(stream)
         self.config = config
         self.network_seconds = float("nan")
+        self.on_answers: Callable[[list[WorldPrediction]], None] = lambda _: None
         self.correctors = list(correctors)
         self.complaints = complaints or Complaints(through(logger))
         self.map = Map(config.map)
@@ -122,15 +138,15 @@ class Reconstruction:
         """
         self.network_seconds = 0.0
         self.tracking.check(frame)
-        taken = self._take(self._step(frame))
+        found = self._judged(self._step(frame))
         if self.tracking.must_begin_anew:
             self._begin_anew()
-            taken = [*map(_untrusted, taken), *self._take(self._step(frame))]
-        elif self._goes_back(taken):
-            taken += self._take(self._step(frame))
+            found = [*map(_Judged.given_up, found), *self._judged(self._step(frame))]
+        elif self._goes_back([each.world for each in found]):
+            found += self._judged(self._step(frame))
         if self.config.tracking.enabled:
             self._retreat.keep(frame.index)
-        return taken
+        return self._taken(found)
 
     def _step(self, frame: Frame) -> list[Prediction]:
         began = time.perf_counter()
@@ -138,21 +154,22 @@ class Reconstruction:
         self.network_seconds += time.perf_counter() - began
         return answers
 
-    def _goes_back(self, taken: Sequence[WorldPrediction]) -> bool:
+    def _goes_back(self, found: Sequence[WorldPrediction]) -> bool:
         """Whether an answer was not trusted, and the memory could be brought back to before what it was about."""
-        doubted = [answer.frame.index for answer in taken if answer.final and not answer.is_tracked]
+        doubted = [answer.frame.index for answer in found if answer.final and not answer.is_tracked]
         if doubted:
             return self.tracking.state == LOST and self._retreat.before(min(doubted))
-        if taken:
+        if found:
             self._retreat.trust()
         return False
 
     def flush(self) -> list[WorldPrediction]:
         """The answers still owed when no further frame will come."""
-        taken = self._take(self._stream.flush())
+        found = self._judged(self._stream.flush())
         if self.tracking.must_begin_anew:
             self._begin_anew()
-            taken = [_untrusted(each) for each in taken]
+            found = [*map(_Judged.given_up, found)]
+        taken = self._taken(found)
         for corrector in self._patient():
             self.move(corrector.finish(self.map))
         return taken
@@ -160,9 +177,9 @@ class Reconstruction:
     def _patient(self) -> list[PatientCorrector]:
         return [corrector for corrector in self.correctors if isinstance(corrector, PatientCorrector)]
 
-    def _take(self, answers: Sequence[Prediction]) -> list[WorldPrediction]:
-        """Answers of the model, oldest first: those that are trusted enter the map."""
-        taken = []
+    def _judged(self, answers: Sequence[Prediction]) -> list[_Judged]:
+        """Answers of the model, oldest first, with the poses of their cameras, and whether they are trusted."""
+        found = []
         for answer in answers:
             if self._first_submap:  # the memory counts from 0, wherever in the world it began
                 answer = dataclasses.replace(answer, submap=answer.submap + self._first_submap)
@@ -170,11 +187,18 @@ class Reconstruction:
             if self.tracking.trusts(prediction, no_pose):
                 if self.tracking.is_elsewhere:
                     prediction = self._in_new_submap(prediction)
-                taken.append(self._integrate(prediction))
+                found.append(_Judged(prediction, self.map.in_world(prediction), True))
             else:
                 self._poses.forget(prediction)
-                taken.append(_untrusted(self.map.in_world(prediction)))
-        return taken
+                found.append(_Judged(prediction, _untrusted(self.map.in_world(prediction)), False))
+        return found
+
+    def _taken(self, found: Sequence[_Judged]) -> list[WorldPrediction]:
+        """Those that are trusted enter the map, and lie afterwards where it then says."""
+        trusted = [each.world for each in found if each.is_trusted]
+        if trusted:
+            self.on_answers(trusted)
+        return [self._integrate(each.prediction) if each.is_trusted else each.world for each in found]
 
     def _located(self, prediction: Prediction) -> tuple[Prediction, str]:
         """With the pose of its camera: the model's own, else one by PnP, else none and why."""

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -186,7 +186,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="reconstruction", daemon=True)
         self._lock = threading.Lock()  # guards everything below
         self._accepting = True
-        self._generation = 0
+        self._generation = self._running = 0  # resets so far, and when the frame was queued that is processed
         self._counts = dict.fromkeys(("received", "processed", "dropped", "discarded", "failed"), 0)
         self._duration = self._response_time = self._latency = float("nan")
         self._arrivals: dict[int, float] = {}  # of frames that were not answered yet, by index
@@ -291,6 +291,22 @@ class Worker:
                 rate=rate,
             )
 
+    @property
+    def is_current(self) -> bool:
+        """Whether no reset came since the frame was queued that is processed; to be asked on the worker's thread."""
+        return self._running == self._generation
+
+    def note_latency(self, answers: Sequence[WorldPrediction]) -> None:
+        """Answers were delivered just now."""
+        now = time.monotonic()
+        with self._lock:
+            for answer in answers:
+                index = answer.frame.index
+                if index in self._arrivals:
+                    self._latency = now - self._arrivals[index]
+                    if answer.final:
+                        del self._arrivals[index]
+
     def _run(self) -> None:
         while True:
             job = self._queue.take()
@@ -304,17 +320,19 @@ class Worker:
 
     def _process(self, queued: QueuedFrame) -> None:
         frame, begin = queued.frame, time.monotonic()
+        with self._lock:
+            self._running = queued.generation
+            if self.is_current:
+                self._remember(frame.index, queued.arrival)
         try:
             predictions = self._reconstruction.process(frame)
             end = time.monotonic()
             with self._lock:
-                stale = queued.generation != self._generation
+                stale = not self.is_current
                 self._duration, self._response_time = end - begin, end - queued.arrival
-                if not stale:
-                    self._remember(frame.index, queued.arrival)
             if not stale:
                 self._deliver(frame, predictions)
-                self._note_latency(predictions)
+                self.note_latency(predictions)
             outcome = "discarded" if stale else "processed"
         except Exception as error:  # the thread outlives any frame, whatever the network did with it
             outcome = "failed"
@@ -329,17 +347,6 @@ class Worker:
         self._arrivals[index] = arrival
         if len(self._arrivals) > MOST_UNANSWERED:
             del self._arrivals[next(iter(self._arrivals))]
-
-    def _note_latency(self, predictions: list[WorldPrediction]) -> None:
-        """Of the last of some answers that were delivered just now."""
-        now = time.monotonic()
-        with self._lock:
-            for answer in predictions:
-                index = answer.frame.index
-                if index in self._arrivals:
-                    self._latency = now - self._arrivals[index]
-                    if answer.final:
-                        del self._arrivals[index]
 
     def _report(self, frame: Frame, error: Exception) -> None:
         try:

@@ -27,7 +27,7 @@ from spann3r_ros.models.pointmap import Pointmap
 from spann3r_ros.models.salad.architecture import TINY
 from spann3r_ros.models.salad.network import SaladNetwork
 from spann3r_ros.models.spann3r.model import Spann3r
-from spann3r_ros.prediction import Prediction
+from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.reconstruction import Reconstruction
 from spann3r_ros.sim3 import Sim3
 from spann3r_ros.streaming.stream import load_stream
@@ -381,6 +381,25 @@ def assert_same_points(one: np.ndarray, other: np.ndarray) -> None:
 def assert_contains(cloud: np.ndarray, points: np.ndarray) -> None:
     distances, _ = KDTree(cloud).query(points)
     assert distances.max() < 5e-3
+
+
+def test_answers_are_told_before_the_map_takes_them_up_and_returned_as_it_then_says() -> None:
+    camera = Intrinsics(60.0, 60.0, 31.5, 23.5, 64, 48)
+    reconstruction = make()
+    Corridor(reconstruction, camera)
+    reconstruction.correctors.append(Once(2, Sim3(2.0) @ ROS_FROM_OPTICAL))
+    told: list[tuple[int, WorldPrediction]] = []
+    reconstruction.on_answers = lambda answers: told.extend((len(reconstruction.map), each) for each in answers)
+    for number, frame in enumerate(random_frames(5)):
+        held = len(reconstruction.map)
+        answers = reconstruction.process(dataclasses.replace(frame, intrinsics=camera))
+        assert len(told) == len(answers) == min(number, 1)
+        for (points, before), after in zip(told, answers, strict=True):
+            assert points == held < len(reconstruction.map)
+            assert before.frame is after.frame and before.is_tracked
+            scale = 2.0 if after.frame.index == 2 else 1.0
+            np.testing.assert_allclose(after.points, scale * before.points, rtol=1e-5)
+        told.clear()
 
 
 def test_a_reset_forgets_corrections() -> None:

@@ -234,9 +234,13 @@ class Map:
             submap.voxels.check_size(wanted)
 
     def in_world(self, prediction: Prediction) -> WorldPrediction:
-        """A prediction as it lies in the world now; the only place where a submap's frame becomes the world's."""
-        submap = self.submap(prediction.submap)
-        place, is_placed = submap.world_from_submap, self._is_placed(submap)
+        """A prediction as it lies in the world now; the only place where a submap's frame becomes the world's.
+
+        One that opens a submap once it is inserted lies where that will.
+        """
+        number = prediction.submap
+        submap = next((each for each in reversed(self.submaps) if each.id == number), self.submaps[-1])
+        place, is_placed = submap.world_from_submap, self.apart is None or number < self.apart
         pose, covariance = prediction.submap_from_camera, prediction.pose_covariance
         if not is_placed:
             pose = covariance = None
@@ -252,7 +256,7 @@ class Map:
             intrinsics_source=prediction.intrinsics_source,
             final=prediction.final,
             metric=self.metric,
-            submap=submap.id,
+            submap=number,
             world_from_submap=place,
             is_tracked=is_placed,
         )

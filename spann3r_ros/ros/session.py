@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ class Session:
         self._takes_depth = measures_depth or config.model in takers_of_depth()
         self._say_whether_depth_is_of_use()
         self.worker = Worker(self._with_depth, self._deliver, self._fail, config.queue_policy, config.queue_size)
+        self._told: set[tuple[int, bool]] = set()  # answers to the frame that is processed: whose image, and if final
+        self._reconstruction.on_answers = self._tell
         self.snapshot = Snapshot.of(self._reconstruction)
         self.unanswered: Future[Any] | None = None  # what the network has not come to within a request's time
         self.worker.pause()
@@ -315,14 +318,28 @@ class Session:
 
     # Called on the worker's thread.
 
+    def _tell(self, answers: Sequence[WorldPrediction]) -> None:
+        """Publish answers before the map takes them up; what cannot be published ``_deliver`` tries again."""
+        self._told.clear()
+        if self.worker.is_current:
+            with contextlib.suppress(Exception):
+                self._publish(answers)
+                self.worker.note_latency(answers)
+
+    def _publish(self, answers: Sequence[WorldPrediction]) -> None:
+        """Those that were not published yet and lie in a world that is known."""
+        for answer in answers:
+            name = answer.frame.index, answer.final
+            if answer.is_tracked and name not in self._told and self.active and rclpy.ok(context=self._node.context):
+                self.publishers.publish(answer)
+                self.world.tell(answer)
+                self._told.add(name)
+
     def _deliver(self, frame: Frame, predictions: list[WorldPrediction]) -> None:
         self._recent.append(True)
         self._complaints.went_well()
         self._note(frame, predictions[-1].frame.stamp if predictions else self.snapshot.output_stamp)
-        if self.active and rclpy.ok(context=self._node.context):
-            for prediction in filter(lambda each: each.is_tracked, predictions):
-                self.publishers.publish(prediction)
-                self.world.tell(prediction)
+        self._publish(predictions)
 
         work = self.worker.statistics()
         if not work.waiting:  # not at the first place that is free, or it would come and go with every image

@@ -26,7 +26,9 @@ from tf2_msgs.msg import TFMessage
 from spann3r_ros.frame import Frame
 from spann3r_ros.geometry.camera import depth_from_pointmap
 from spann3r_ros.geometry.message_pose import pose_from_message
-from spann3r_ros.prediction import WorldPrediction
+from spann3r_ros.mapping.map import Map
+from spann3r_ros.mapping.voxel_grid import VoxelUpdate
+from spann3r_ros.prediction import Prediction, WorldPrediction
 from spann3r_ros.ros.node import Spann3rNode
 from spann3r_ros.sim3 import Sim3
 
@@ -292,3 +294,35 @@ def test_images_beyond_the_queue_are_counted_and_the_fix_is_named(
 def values(message: DiagnosticArray) -> dict[str, str]:
     """Numbers of the reconstruction."""
     return {pair.key: pair.value for pair in message.status[0].values}
+
+
+def test_an_answer_is_heard_before_the_map_has_taken_it_up_and_only_once(
+    start_inside: Callable[..., Spann3rNode], robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, gate, insert = start_inside(status_rate=20.0), threading.Semaphore(0), Map.insert
+
+    def gated(self: Map, prediction: Prediction) -> VoxelUpdate:
+        assert gate.acquire(timeout=60.0)
+        return insert(self, prediction)
+
+    monkeypatch.setattr(Map, "insert", gated)
+    clouds = robot.collect(PointCloud2, "/spann3r/cloud")
+    poses = robot.collect(PoseStamped, "/spann3r/pose")
+    statuses = robot.collect(ReconstructionStatus, "/spann3r/status")
+    camera = robot.publisher(Image, "/camera/image_raw")
+    robot.synchronize()
+    frames = walk(4)
+    try:
+        for count, frame in enumerate(frames):
+            camera.publish(image_message(frame))
+            robot.wait(lambda count=count: len(clouds) == len(poses) == count, "the answer about the image before")
+            robot.wait(lambda: (statuses and not np.isnan(statuses[-1].latency)) or not clouds, "its latency")
+            if count:
+                assert node._session is not None and node._session.snapshot.frame_index == count - 1
+                gate.release()
+            robot.wait(lambda count=count: statuses and statuses[-1].frames_processed == count + 1, "the map")
+    finally:
+        for _ in frames:
+            gate.release()
+    assert [to_nanoseconds(cloud.header.stamp) for cloud in clouds] == [frame.stamp for frame in frames[:3]]
+    assert statuses[-1].points > 0
