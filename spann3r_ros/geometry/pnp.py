@@ -142,7 +142,8 @@ def _sample(points: NDArray[Any], confidence: NDArray[Any], samples: int) -> NDA
         return pixels
     cumulative = np.cumsum(confidence.ravel()[pixels], dtype=np.float64)
     steps = (np.arange(samples) + 0.5) * (cumulative[-1] / samples)
-    return np.asarray(pixels[np.unique(np.searchsorted(cumulative, steps))], dtype=np.intp)
+    found = np.searchsorted(cumulative, steps)  # ascending, as the steps are
+    return np.asarray(pixels[found[np.diff(found, prepend=-1) > 0]], dtype=np.intp)
 
 
 def _ransac(
