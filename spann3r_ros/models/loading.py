@@ -6,6 +6,7 @@ import contextlib
 import gc
 import importlib.resources
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,8 +100,9 @@ def settle(network: nn.Module, mapped: bool = False) -> None:
     if not mapped:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     keep_freed_memory()
-    moved = use_huge_pages(weights_in_memory(network))
-    logger.debug("%.0f MB of weights lie in huge pages", moved / 1e6)
+    began = time.monotonic()
+    moved, took = use_huge_pages(weights_in_memory(network)), time.monotonic() - began
+    logger.log(logging.INFO if took > 1.0 else logging.DEBUG, "%.0f MB in huge pages, in %.1f s", moved / 1e6, took)
 
 
 def _exported_model(config: Config, row: Family, device: torch.device) -> AnyModel:
