@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,3 +74,7 @@ class WorldPrediction:
     submap: int = 0
     world_from_submap: Sim3 = field(default_factory=Sim3)
     is_tracked: bool = True
+
+    def untrusted(self) -> WorldPrediction:
+        """The same where it does not fit, or its world was given up: without a pose, and not to be published."""
+        return replace(self, world_from_camera=None, pose_source="", pose_covariance=None, is_tracked=False)

@@ -54,7 +54,7 @@ class _Judged(NamedTuple):
 
     def given_up(self) -> _Judged:
         """The same after the world in which it lay was given up."""
-        return _Judged(self.prediction, _untrusted(self.world), False)
+        return _Judged(self.prediction, self.world.untrusted(), False)
 
 
 class Reconstruction:
@@ -190,7 +190,7 @@ class Reconstruction:
                 found.append(_Judged(prediction, self.map.in_world(prediction), True))
             else:
                 self._poses.forget(prediction)
-                found.append(_Judged(prediction, _untrusted(self.map.in_world(prediction)), False))
+                found.append(_Judged(prediction, self.map.in_world(prediction).untrusted(), False))
         return found
 
     def _taken(self, found: Sequence[_Judged]) -> list[WorldPrediction]:
@@ -198,7 +198,7 @@ class Reconstruction:
         trusted = [each.world for each in found if each.is_trusted]
         if trusted:
             self.on_answers(trusted)
-        return [self._integrate(each.prediction) if each.is_trusted else each.world for each in found]
+        return [self._integrate(each) if each.is_trusted else each.world for each in found]
 
     def _located(self, prediction: Prediction) -> tuple[Prediction, str]:
         """With the pose of its camera: the model's own, else one by PnP, else none and why."""
@@ -216,8 +216,9 @@ class Reconstruction:
         self.tracking.go_on_in(number, prediction.frame.camera)
         return dataclasses.replace(prediction, submap=number)
 
-    def _integrate(self, prediction: Prediction) -> WorldPrediction:
+    def _integrate(self, judged: _Judged) -> WorldPrediction:
         """Add an answer to map and trajectory, and let it correct them."""
+        prediction = judged.prediction
         if prediction.final:
             self.map.insert(prediction)
             self._bound.tell(self.map)
@@ -225,7 +226,7 @@ class Reconstruction:
             self.map.insert_pose(prediction)
         for corrector in self.correctors:
             self.move(corrector.observe(prediction, self.map))
-        return self.map.in_world(prediction)
+        return judged.world if self.map.holds_at(judged.world) else self.map.in_world(prediction)
 
     def move(self, corrections: Sequence[Correction]) -> None:
         """Move submaps, all or none: what cannot be moved is a complaint."""
@@ -396,8 +397,3 @@ class Reconstruction:
     def status(self) -> MemoryStatus:
         """What the memory holds."""
         return self._stream.status()
-
-
-def _untrusted(answer: WorldPrediction) -> WorldPrediction:
-    """An answer that does not fit, or in a world that was given up: no pose, and not to be published."""
-    return dataclasses.replace(answer, world_from_camera=None, pose_source="", pose_covariance=None, is_tracked=False)

@@ -100,7 +100,7 @@ class Map:
 
     def placed(self) -> list[Submap]:
         """The submaps of which it is known where they lie; see ``apart``."""
-        return [submap for submap in self.submaps if self._is_placed(submap)]
+        return [submap for submap in self.submaps if self._is_placed(submap.id)]
 
     def join(self) -> None:
         """All submaps are placed now."""
@@ -124,8 +124,8 @@ class Map:
         self.submaps = self.placed()
         self.revision += 1
 
-    def _is_placed(self, submap: Submap) -> bool:
-        return self.apart is None or submap.id < self.apart
+    def _is_placed(self, number: int) -> bool:
+        return self.apart is None or number < self.apart
 
     def submap(self, number: int) -> Submap:
         """The submap of an id; raises GeometryError for one that was never opened."""
@@ -184,7 +184,7 @@ class Map:
             return
         pose = StampedPose.of(prediction)
         submap.poses.insert(pose)
-        if not self._is_placed(submap):
+        if not self._is_placed(submap.id):
             pass
         elif submap is not self.submaps[-1]:
             self._trajectory = None  # its place is in the middle
@@ -240,7 +240,7 @@ class Map:
         """
         number = prediction.submap
         submap = next((each for each in reversed(self.submaps) if each.id == number), self.submaps[-1])
-        place, is_placed = submap.world_from_submap, self.apart is None or number < self.apart
+        place, is_placed = submap.world_from_submap, self._is_placed(number)
         pose, covariance = prediction.submap_from_camera, prediction.pose_covariance
         if not is_placed:
             pose = covariance = None
@@ -260,6 +260,11 @@ class Map:
             world_from_submap=place,
             is_tracked=is_placed,
         )
+
+    def holds_at(self, answer: WorldPrediction) -> bool:
+        """Whether ``in_world`` would say the same again of an answer that was inserted since."""
+        is_there = self.submap(answer.submap).world_from_submap is answer.world_from_submap
+        return is_there and self._is_placed(answer.submap) == answer.is_tracked and self.metric == answer.metric
 
     def cloud(self) -> PointCloud:
         """The points in the world that people get (``map.min_observations``). Reads the whole map."""
